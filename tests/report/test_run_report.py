@@ -19,7 +19,7 @@ import xortune as xt
 from xortune.cli import app
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.errors import InputError
-from xortune.core.outcome import Status, wilson
+from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
@@ -391,16 +391,67 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
 
 
 def subset(tmp_path, rows, seeds):
-    """Of the best: how many were compared, how many had stopped, and which ones are in it."""
+    """Of the best: how many were compared, how many had fewer seeds, and which ones are in it."""
     found = analysis.best_subset(results(tmp_path, rows), seeds)
-    return found.compared, found.stopped, sorted(member.point["id"] for member in found.members)
+    return found.compared, found.fewer, sorted(member.point["id"] for member in found.members)
 
 
-def test_stopped_early_is_not_tied(tmp_path):
+def test_a_config_with_fewer_seeds_is_not_tied(tmp_path):
     assert subset(tmp_path, [({}, 100, 128), ({}, 8, 8)], 128) == (1, 1, [0])
 
 
 LADDER = {"ladder": [4, 8], "complete": True}
+WATCHED_SPACE = """
+name: watched
+success: "accuracy >= 0.9"
+parameters: {rate: {low: 0.0, high: 1.0}}
+search: {trials: 2}
+seeds: {ladder: [16], stop_hopeless: {on: accuracy}}
+"""
+
+
+def watched(statuses, reports, left):
+    """An outcome of seeds that each reported so often; those of `left` left their band."""
+    count = len(statuses)
+    seeds = np.arange(count)
+    each = np.repeat(seeds, reports)
+    number = np.concatenate([np.arange(1, many + 1) for many in reports])
+    curves = Curves(("accuracy",), each, number, np.zeros((len(each), 1), np.float32))
+    return Outcome(
+        seeds,
+        0,
+        np.array(statuses, np.uint8),
+        np.zeros(count, np.int32),
+        np.full(count, np.nan, np.float32),
+        np.zeros((count, 0), bool),
+        details=Details(
+            {"accuracy": np.zeros(count)},
+            curves=(curves,),
+            watched=Watched({seed: Left(2, 2) for seed in left}),
+        ),
+    )
+
+
+def test_a_stopped_seed_would_have_trained_as_long_as_those_that_came_to_the_end(tmp_path):
+    """Crashed and diverged seeds end early too, and say nothing of that."""
+    statuses = [Status.WRONG_PATTERN, Status.CRASHED, Status.DIVERGED, Status.CRASHED]
+    found = watched([*statuses, Status.STOPPED], [10, 1, 2, 1, 2], left=[4])
+    alone = watched([Status.CRASHED, Status.STOPPED], [1, 2], left=[1])  # no seed of its own
+    lines = [done(0, {"rate": 0.1}, found), done(1, {"rate": 0.2}, alone)]
+    run = write_run(tmp_path / "run", lines, space_text=WATCHED_SPACE)
+    audit = analysis.audit_of(run)
+    assert (audit.stopped, audit.saved, audit.total) == (2, 16, 10 + 1 + 2 + 1 + 10 + 1 + 10)
+
+
+def test_many_stopped_seeds_cost_a_median_for_each_config(tmp_path, monkeypatch):
+    found = watched([Status.WRONG_PATTERN] + [Status.STOPPED] * 300, [3] * 301, range(1, 301))
+    run = write_run(tmp_path / "run", [done(0, {"rate": 0.1}, found)], space_text=WATCHED_SPACE)
+    real, medians = np.median, []
+    monkeypatch.setattr(np, "median", lambda values: medians.append(1) or real(values))
+    assert analysis.audit_of(run).saved == 300
+    assert len(medians) <= 2
+
+
 COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
 
 

@@ -65,13 +65,13 @@ class BestSubset:
     Attributes:
         full: the number of seeds of a config that is compared.
         compared: how many configs had them, the best included.
-        stopped: how many configs had fewer, because they were stopped early.
+        fewer: how many configs had fewer: they were stopped early or paused, or the search ended.
         members: the best, and those indistinguishable from it, best first.
     """
 
     full: int
     compared: int
-    stopped: int
+    fewer: int
     members: ConfigResults
 
 
@@ -104,8 +104,8 @@ def best_subset(results: ConfigResults, full: int) -> BestSubset:
         is_beaten = mcnemar_greater(only_best, only_other) <= ALPHA / (len(compared) - 1)
         is_beaten[0] = False  # the best itself
         members = compared[~is_beaten]
-    stopped = len(results) - len(compared)
-    return BestSubset(full, len(compared), stopped, results.chosen(members))
+    fewer = len(results) - len(compared)
+    return BestSubset(full, len(compared), fewer, results.chosen(members))
 
 
 CONFIGS_AT_ONCE = 10_000  # configs whose seeds are in memory at once
@@ -248,7 +248,7 @@ class WatchedSeed(NamedTuple):
 
     Attributes:
         key: of its configuration.
-        left: how far it came until it left its band; None if it did not.
+        left: where it left its band, and how long it had trained by then; None if it did not.
         status: what became of it: one that left was stopped, or is audited and was trained on.
         length: the length of its whole training; 0 if it is not known.
         unit: of `length` and of `left.trained`: epochs, or reports where epochs are not known.
@@ -269,6 +269,11 @@ class WatchedSeed(NamedTuple):
     def is_audited(self) -> bool:
         """Whether it was trained on though it left its band."""
         return self.left is not None and self.status != Status.STOPPED
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was trained to the end: not stopped, not crashed, and it did not diverge."""
+        return self.status not in (Status.STOPPED, Status.CRASHED, Status.DIVERGED)
 
 
 def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
@@ -299,7 +304,7 @@ def audit_of(run: Run) -> Audit | None:
     audited = [seed for seed in seeds if seed.is_audited]
     if not (stopped or audited):
         return None
-    lengths = _whole_lengths(stopped, [seed for seed in seeds if not seed.is_stopped])
+    lengths = _whole_lengths(stopped, [seed for seed in seeds if seed.is_whole and seed.length])
     trained = sum(seed.left.trained for seed in stopped if seed.left)
     return Audit(
         audited=len(audited),
@@ -322,8 +327,9 @@ def _whole_lengths(stopped: Sequence[WatchedSeed], whole: Sequence[WatchedSeed])
     of_key: dict[str, list[int]] = {}
     for seed in whole:
         of_key.setdefault(seed.key, []).append(seed.length)
-    every = [seed.length for seed in whole] or [0]
-    return [seed.length or int(np.median(of_key.get(seed.key, every))) for seed in stopped]
+    medians = {key: int(np.median(lengths)) for key, lengths in of_key.items()}
+    of_all = int(np.median([seed.length for seed in whole] or [0]))
+    return [seed.length or medians.get(seed.key, of_all) for seed in stopped]
 
 
 # -------------------------------------------------------------------------------------------------
