@@ -645,6 +645,8 @@ def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, not
         assert (again.manifest["deterministic"], max(CALLS.values())) == (True, 2)
     with pytest.raises(xt.InputError, match="check: 'twice'; allowed: True, False, or \"seeds\""):
         searched(train, "other", check="twice")
+    with pytest.raises(xt.InputError, match='check: 1; allowed: True, False, or "seeds"'):
+        searched(train, "other", check=1)
 
 
 def test_the_check_of_a_function_of_a_second_trains_two_seconds_more(monkeypatch):

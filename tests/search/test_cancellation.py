@@ -10,11 +10,13 @@ from hand_made import solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xortune.core.errors import Halted
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
 from xortune.driver.executors import LocalExecutor
+from xortune.driver.search import search_with
 from xortune.driver.session import search_session
 from xortune.driver.worker import pieces
 from xortune.racing.front import FrontGrants
@@ -358,3 +360,18 @@ def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(clock):
     assert queue.next_job() is None
     assert queue.finished
     assert not queue.left_undone
+
+
+def test_what_ended_a_search_keeps_its_cause(tmp_path):
+    class Named(Plain):
+        def describe(self):
+            return {"trainer": "named"}
+
+    class Ends(LocalExecutor):
+        def take(self, batches):
+            raise Halted("the process that hands out batches ended") from OSError("it is gone")
+
+    with pytest.raises(Halted, match="hands out batches") as caught:
+        as_new = {"resume": False, "check": False, "command": None}
+        search_with(Ends(Named()), Named(), space_of(), tmp_path / "run", **as_new)
+    assert isinstance(caught.value.__cause__, OSError)

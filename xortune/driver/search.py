@@ -378,7 +378,7 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
     Raises:
         InputError: it cannot be searched so.
     """
-    if asked.check not in (True, False, "seeds"):
+    if not (isinstance(asked.check, bool) or asked.check == "seeds"):
         raise InputError(f"{asked.check!r}", field="check", allowed='True, False, or "seeds"')
     who, space = _who_trains(asked), asked.space
     check_space(space, who.trainer)
@@ -535,7 +535,8 @@ def _trained(
             )
             early = None if is_uninterrupted else KeyboardInterrupt()
         except (TrainingError, Halted) as error:
-            error.__cause__ = who.raised[0] if who.raised else None
+            if who.raised:
+                error.__cause__ = who.raised[0]
             early = error
         except InputError as error:
             if is_new and not (isinstance(error, DisturbedError) or holds_run(directory)):
