@@ -278,3 +278,24 @@ def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch
         monkeypatch.setattr(journal.os, "write", real)
         assert path.stat().st_size == 0
         assert opened.append(line(1)) == 1
+
+
+def test_an_interruption_while_it_closes_leaves_no_file_open(path, monkeypatch):
+    real, interrupted = os.fsync, []
+
+    def once(fd):
+        if threading.current_thread() is threading.main_thread() and not interrupted:
+            interrupted.append(fd)
+            raise KeyboardInterrupt
+        real(fd)
+
+    monkeypatch.setattr(journal.os, "fsync", once)
+    opened = Journal(path)
+    opened.append(line(0))
+    wait_until(lambda: opened.settled == 1)
+    opened.append(line(1))  # its thread would wait for more lines; closing syncs it
+    with pytest.raises(KeyboardInterrupt):
+        opened.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(interrupted[0])
+    assert (opened.settled, len(read(path))) == (2, 2)

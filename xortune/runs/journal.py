@@ -306,7 +306,8 @@ class Journal:
     def close(self) -> None:
         """Sync and close; closing twice is harmless.
 
-        After an interrupt it waits for the store for some seconds more.
+        After an interrupt it syncs again, and waits for the store for some seconds more. A second
+        interrupt ends that.
 
         Raises:
             InputError: the disk or the store failed, now or before.
@@ -320,8 +321,6 @@ class Journal:
         try:
             self._flush()
         except KeyboardInterrupt as error:
-            if self._segments is None:
-                raise
             self.hurry()
             self._flush()
             interrupt = error
