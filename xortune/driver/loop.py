@@ -151,7 +151,7 @@ class Record:
         all_seeds = self._seeds + len(self.void)
         if len(self.void) <= self._max_void * max(all_seeds, LEAST_JUDGED):
             return None
-        (_, seed), why = list(self.void.items())[-1]
+        (_, seed), why = next(reversed(self.void.items()))
         return Failure(
             {},
             seed,
