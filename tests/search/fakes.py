@@ -158,7 +158,7 @@ class Queue:
 
     @property
     def left_undone(self):
-        return self.batches.over and self.decisions.unfinished
+        return self.batches.over and self.decisions.use_all_and_ask_unfinished()
 
     def next_job(self):
         jobs = self.batches.next()

@@ -196,9 +196,11 @@ class SearchDecisions:
 
     # What others ask.
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether a stop left something unfinished, other than by a proof."""
+    def use_all_and_ask_unfinished(self) -> bool:
+        """Use the results that are there; return whether a stop left something unfinished.
+
+        A search that a proof has ended is finished.
+        """
         while self._learn():
             pass
         if self._halt is Halt.PROVEN:
@@ -238,7 +240,7 @@ class SearchDecisions:
             self.news.clear()
         if self._ready or self._flight:
             return False
-        return self._halt is Halt.PROVEN or not self.unfinished
+        return self._halt is Halt.PROVEN or not self.use_all_and_ask_unfinished()
 
     def next(self, _: object = None) -> Job | None:
         """The next block to train, in the order of decisions; None if there is none now."""
@@ -307,7 +309,12 @@ class SearchDecisions:
 
     def _take_step(self) -> bool:
         """Take the next step; False if there is none."""
-        return self._halt is None and any(map(self._take, next_decision(self._situation)))
+        if self._halt is not None:
+            return False
+        for step in next_decision(self._situation):
+            if self._take(step):
+                return True
+        return False
 
     @property
     def _situation(self) -> Situation:
@@ -347,7 +354,11 @@ class SearchDecisions:
 
     @property
     def _repeats_here(self) -> bool:
-        """Whether the journal has the next decision, and not of lines that were removed."""
+        """Whether the journal has the next decision, and what it is about is there.
+
+        It is about a new trial, or about a configuration that this search has begun. Where lines
+        were removed from the journal, it may be about one that has not come yet.
+        """
         if not (self.contest.is_repeated and self._trials.are_recorded):
             return False
         number, key = self._recorded.decisions.get(self._flight.made, (-1, ""))
@@ -413,6 +424,8 @@ class SearchDecisions:
         state.granted = end - self._first_seed
         decision.seeds, decision.missing = end - first, sum(map(len, parts))
         if decision.missing < decision.seeds:
+            # The trial has its first result from an earlier session. `fresh` says how fast this
+            # session is, see `Progress.rate`: what was trained before would make it look faster.
             self._count(decision, fresh=False)
         return parts
 

@@ -43,10 +43,11 @@ class Measured:
     @classmethod
     def of(cls, space: SearchSpace) -> Measured:
         """What a space asks for."""
-        sole, price = constrained(space.objectives), space.seeds.price
+        # What is optimized among the configurations that reach a required success rate, if any is.
+        optimized, price = constrained(space.objectives), space.seeds.price
         paid = () if price in (None, SECONDS) else (price,)
         names = tuple(dict.fromkeys((*numbers_named(space.objectives), *paid)))
-        is_timed = SECONDS in (price, sole and sole.name)
+        is_timed = SECONDS in (price, optimized and optimized.name)
         return cls(tuple(space.objectives), names, price, is_timed)
 
     @property

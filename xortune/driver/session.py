@@ -398,7 +398,7 @@ class _Work:
             self._tell_end()
             self._train_later()
             is_over = self._batches.over or bool(self._batches.too_long)
-            timed_out = is_over and self.decisions.unfinished
+            timed_out = is_over and self.decisions.use_all_and_ask_unfinished()
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
         if (batches := self._certificate()) is not None:
