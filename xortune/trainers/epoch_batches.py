@@ -27,8 +27,9 @@ BATCHES_BYTES = 2**28
 """Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
 CHECKED_EPOCHS = frozenset(4**k for k in range(1, 16))
-"""The epochs in which a stack checks what it relies on in the others: that steps still are what was
-recorded, and that nothing changes between two batches."""
+"""The epochs in which a stack checks what it relies on in the others: that the first step with a
+batch of each shape still is what was recorded, and that nothing changes between two batches. Steps
+are checked in the last epoch too."""
 
 
 class StackedBatch(NamedTuple):

@@ -22,8 +22,7 @@ In a stack seeds take turns. What a training changes outside of its model, they 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,15 +42,8 @@ from xortune.trainers.surroundings import SharedState
 Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
 
-
-class _StepMode(Enum):
-    """How a stack computes the losses and gradients of its next step."""
-
-    COMPUTED = "by `vmap`, and all later ones too"
-    REPEATED = (
-        "by a recorded step of the same shapes; if there is none, it is computed and recorded"
-    )
-    COMPARED = "computed and recorded, and compared with the recorded step of the same shapes"
+Computed = tuple[Tensor, Sequence[Tensor | None]]
+"""The losses of a step, shape (S,), and the gradient of each trained parameter."""
 
 
 class Stack:
@@ -90,7 +82,8 @@ class Stack:
         ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
         self.lead = trainings[0]
         models, self.states = _new_models(self._rows, ends[0], timed=timed)
-        # The last one of each configuration: its `model` may have kept it.
+        # Of each configuration the model that was made last: the training may have kept this one
+        # in an attribute, which its other methods read.
         lasts: list[nn.Module] = [models[end - 1] for end in ends]
         self._model_of = {id(one): own for one, own in zip(trainings, lasts, strict=True)}
         self.model = lasts[0]
@@ -116,15 +109,12 @@ class Stack:
         self.losses = torch.empty(0)
         self._epochs = 0
         on_cpu = all(parameter.is_cpu for parameter in self.parameters.values())
-        self._mode = _StepMode.REPEATED if repeats and on_cpu else _StepMode.COMPUTED
-        # By the shapes of a batch: the recorded step, and what the loss draws.
-        self._programs: dict[tuple[Any, ...], Program] = {}
-        self._draws: dict[tuple[Any, ...], Draws] = {}
+        self._steps = _StackSteps(self._shared, repeats=repeats and on_cpu)
 
     @property
     def repeats(self) -> bool:
         """Whether steps are recorded and repeated; once False, it stays so."""
-        return self._mode is not _StepMode.COMPUTED
+        return self._steps.repeats
 
     def _take(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
         """Go on with these stacked tensors."""
@@ -147,7 +137,7 @@ class Stack:
             {name: one[index] for name, one in self.buffers.items()},
         )
         self._optimizer.keep(kept, self.parameters)
-        self._programs.clear()  # of steps with more rows
+        self._steps.forget()  # they have more rows
 
     # ---------------------------------------------------------------------------------------------
     # Epochs and steps.
@@ -163,12 +153,10 @@ class Stack:
         self._shared.refuse_outside(self._shared.changes())
         trainings = [training for training, _ in self._rows]
         batches = self.batches.of_epoch(self._epochs, trainings, self.states)
-        if not self.batches.at_once:
-            self._repeat_no_more()  # the user's code runs between steps
-        if self.repeats:
-            self._forget_if_changed()
-            checks = self._epochs in {*CHECKED_EPOCHS, self.lead.epochs}
-            self._mode = _StepMode.COMPARED if checks else _StepMode.REPEATED
+        self._steps.begin_epoch(
+            checks=self._epochs in {*CHECKED_EPOCHS, self.lead.epochs},
+            may_repeat=self.batches.at_once,  # else the user's code runs between steps
+        )
         for batch in batches:
             self._step(batch)
             yield self.losses.clone()  # the next step may overwrite them
@@ -179,48 +167,10 @@ class Stack:
 
     def _step(self, batch: StackedBatch) -> None:
         """Train on a batch."""
-        shapes = (batch.axes, *map(_signature, batch.values))
-        is_another = bool(self._draws) and shapes not in self._draws  # an epoch's last rows, say
-        if shapes not in self._draws:
-            self._draws[shapes] = self._noted_draws(batch)
-        draws = self._draws[shapes]
-        drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
-        inputs = [one for one in (*batch.values, *drawn) if isinstance(one, Tensor)]
-        if shapes in self._programs and self._mode is _StepMode.REPEATED:
-            self.losses, *gradients = self._programs[shapes](inputs)
-        elif self.repeats and not is_another and len({id(one) for one in inputs}) == len(inputs):
-            self._forget_if_changed()  # by the first call, say
-            with recorded(inputs) as recording:
-                self.losses, gradients = self._computed(batch, draws, drawn)
-            self._keep(shapes, recording.program([self.losses, *gradients]))
-        else:
-            self.losses, gradients = self._computed(batch, draws, drawn)
+        self.losses, gradients = self._steps.compute(
+            batch, self.states, self._noted_draws, self._computed
+        )
         self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
-
-    def _keep(self, shapes: tuple[Any, ...], program: Program | None) -> None:
-        """Keep a step that was recorded for steps of the same shapes.
-
-        Args:
-            shapes: of its batch.
-            program: what repeats it; None if nothing can.
-        """
-        before = self._programs.get(shapes)
-        if program is None or self._shared.has_changed():  # the next step may differ
-            self._repeat_no_more()
-        elif before is not None and not before.is_same(program):
-            raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
-        else:
-            self._mode = _StepMode.REPEATED
-            self._programs[shapes] = before or program  # the earlier one is compiled already
-
-    def _forget_if_changed(self) -> None:
-        """Forget all recorded steps if the loss may read something else than when they were."""
-        if self._shared.has_changed():
-            self._programs.clear()
-
-    def _repeat_no_more(self) -> None:
-        self._mode = _StepMode.COMPUTED
-        self._programs.clear()
 
     def _refuse_different_configs(self) -> None:
         """Refuse configurations that differ in what the loss has read since the trial.
@@ -236,9 +186,7 @@ class Stack:
     # ---------------------------------------------------------------------------------------------
     # Losses and gradients.
 
-    def _computed(
-        self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def _computed(self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]) -> Computed:
         """The losses of a step, shape (S,), and the gradient of each trained parameter.
 
         Args:
@@ -334,6 +282,111 @@ class Stack:
         return scores
 
 
+class _StackSteps:
+    """Computes each step of a stack: by the user's loss, or by repeating a recorded step.
+
+    A step is repeated if one with a batch of the same shapes was recorded, nothing that the user's
+    code reads has changed since, and it need not be checked: in a checked epoch the first step of
+    each shape is computed anew, recorded, and compared with the one that was recorded before.
+
+    Attributes:
+        repeats: whether steps are recorded and repeated; once False, it stays so.
+
+    Args:
+        shared: what the user's code reads beside its arguments.
+        repeats: record steps and repeat them.
+    """
+
+    def __init__(self, shared: SharedState, *, repeats: bool) -> None:
+        self._shared, self.repeats = shared, repeats
+        # By the shapes of a batch: the recorded step, and what the loss draws.
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        self._draws: dict[tuple[Any, ...], Draws] = {}
+        self._unchecked: set[tuple[Any, ...]] = set()  # shapes that this epoch has to check
+
+    def begin_epoch(self, *, checks: bool, may_repeat: bool) -> None:
+        """Begin an epoch.
+
+        Args:
+            checks: check a step of each shape.
+            may_repeat: False if no later step is one that was recorded before.
+        """
+        if not may_repeat:
+            self._repeat_no_more()
+        if self.repeats:
+            self._forget_if_changed()
+        self._unchecked = set(self._programs) if checks else set()
+
+    def forget(self) -> None:
+        """Forget all recorded steps: the next ones are recorded again."""
+        self._programs.clear()
+
+    def compute(
+        self,
+        batch: StackedBatch,
+        states: Tensor,
+        note: Callable[[StackedBatch], Draws],
+        by_loss: Callable[[StackedBatch, Draws, Sequence[Tensor]], Computed],
+    ) -> Computed:
+        """The losses and gradients of a step.
+
+        Args:
+            batch: of all seeds.
+            states: of the seeds' generators, uint8, shape (S, bytes); they are advanced.
+            note: finds out what the loss of a batch draws.
+            by_loss: computes the step of a batch from what its loss draws, and these draws.
+
+        Raises:
+            CannotStack: a step is not the one that was recorded.
+        """
+        shapes = (batch.axes, *map(_signature, batch.values))
+        is_another = bool(self._draws) and shapes not in self._draws  # an epoch's last rows, say
+        if shapes not in self._draws:
+            self._draws[shapes] = note(batch)
+        draws = self._draws[shapes]
+        drawn = tuple(wanted.make(states) for wanted in draws.wanted)
+        inputs = [one for one in (*batch.values, *drawn) if isinstance(one, Tensor)]
+        if shapes in self._programs and shapes not in self._unchecked:
+            losses, *gradients = self._programs[shapes](inputs)
+            return losses, gradients
+        # A recording knows its inputs by their ids. A tensor that is given twice would be one
+        # input in it, and two different tensors in a later step would be taken for one.
+        are_distinct = len({id(one) for one in inputs}) == len(inputs)
+        may_record = self.repeats and not is_another and are_distinct
+        if not may_record:
+            return by_loss(batch, draws, drawn)
+        self._forget_if_changed()  # by the first call, say
+        with recorded(inputs) as recording:
+            losses, gradients = by_loss(batch, draws, drawn)
+        self._keep(shapes, recording.program([losses, *gradients]))
+        return losses, gradients
+
+    def _keep(self, shapes: tuple[Any, ...], program: Program | None) -> None:
+        """Keep a step that was recorded for steps of the same shapes.
+
+        Args:
+            shapes: of its batch.
+            program: what repeats it; None if nothing can.
+        """
+        before = self._programs.get(shapes)
+        if program is None or self._shared.has_changed():  # the next step may differ
+            self._repeat_no_more()
+        elif before is not None and not before.is_same(program):
+            raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
+        else:
+            self._programs[shapes] = before or program  # the earlier one is compiled already
+            self._unchecked.discard(shapes)
+
+    def _forget_if_changed(self) -> None:
+        """Forget all recorded steps if the loss may read something else than when they were."""
+        if self._shared.has_changed():
+            self.forget()
+
+    def _repeat_no_more(self) -> None:
+        self.repeats = False
+        self.forget()
+
+
 class _Loss(nn.Module):
     """A user's loss as a module that contains the model, for `functional_call`."""
 
@@ -403,7 +456,7 @@ def _stacked(models: Sequence[nn.Module]) -> tuple[dict[str, Tensor], dict[str, 
 
 def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | None, ...]:
     """Each seed's gradient, of norm at most `most`: see `torch.nn.utils.clip_grad_norm_`."""
-    norms = [one.flatten(1).norm(dim=1) for one in gradients if one is not None]
+    norms = [one.reshape(len(one), -1).norm(dim=1) for one in gradients if one is not None]
     factor = (most / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
     return tuple(
         None if one is None else one * factor.view(-1, *(1 for _ in one.shape[1:]))
