@@ -290,9 +290,53 @@ class Scaling(Small):
         return super().batches()
 
 
+class Tilted(Small):
+    """Clipped gradients, one of them of a single number."""
+
+    clip_norm = 0.5
+
+    def model(self):
+        return Tilt(*super().model())
+
+
+class Tilt(nn.Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.scale = nn.Parameter(torch.rand(()))
+
+    def forward(self, x):
+        return super().forward(x) * self.scale
+
+
+class OneEpoch(Small):
+    """Two steps, fewer than are compared."""
+
+    epochs = 1
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(20):
+            yield X[rows], Y[rows]
+
+
+class TwoSteps(Small):
+    epochs = 2
+
+    def batches(self):
+        rows = torch.randperm(len(X))
+        yield X[rows], Y[rows]
+
+
+class NoisyScore(OneEpoch):
+    """Its score draws random numbers."""
+
+    def score(self, model):
+        return {**super().score(model), "noise": torch.rand(())}
+
+
 KINDS = [Small, Convolution, built("ChannelsLast", _channels_last), Attention, Embedded]
 KINDS += [Padded]
 KINDS += [Regression, Images, Residual, Halved, Draws, Together, Loader, Annealed, Growing, Scaling]
+KINDS += [Tilted, OneEpoch, TwoSteps, NoisyScore]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
@@ -322,6 +366,13 @@ def test_a_stack_is_the_loop(kind):
     assert stack.batches.at_once == (kind not in (Draws, Loader))
     _same(stack.scores(), [training.run(seed) for seed in SEEDS], CLOSE.get(kind, 1e-4))
     assert all(len(set(step.tolist())) == len(SEEDS) for step in losses)
+
+
+def test_a_training_of_no_epochs_is_the_loop():
+    kind = type("NoEpoch", (Small,), {"epochs": 0})
+    assert trial_of(kind({}), SEEDS).reason == ""
+    [found], _ = kind.run_all([(kind({}), SEEDS)])
+    _same(found, [kind({}).run(seed) for seed in SEEDS])
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -863,6 +914,26 @@ def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
         list(stack.epoch())
 
 
+@pytest.mark.parametrize("rows", [16, 8])
+def test_a_step_of_each_shape_is_checked(rows, monkeypatch):
+    """The batches of 16 rows, and the last one of 8."""
+
+    class UnseenInSome(Small):
+        epochs = 5
+
+        def loss(self, model, x, y):
+            changed = len(x) == rows and type(X).factor
+            return super().loss(model, x, y) * (5 if changed else 1)
+
+    monkeypatch.setattr(torch.Tensor, "factor", 0, raising=False)
+    stack = Stack([(UnseenInSome({}), SEEDS)])
+    for _ in range(3):
+        list(stack.epoch())
+    torch.Tensor.factor = 1
+    with pytest.raises(CannotStack, match="another one than the steps before"):
+        list(stack.epoch())
+
+
 class DrawsLater(Small):
     """From the second epoch on it draws for each batch, and in the third its loss is another."""
 
@@ -912,8 +983,8 @@ def test_repeated_operations_give_what_vmap_gives_to_the_bit(kind):
             assert torch.equal(losses, others)
     for name, buffer in stack.buffers.items():
         assert torch.equal(buffer, other.buffers[name]), name
-    assert len(stack._programs) == 2  # for batches of 16 and of 8
-    assert not other._programs
+    assert len(stack._steps._programs) == 2  # for batches of 16 and of 8
+    assert not other._steps._programs
 
 
 @pytest.mark.parametrize(
@@ -1121,13 +1192,48 @@ class Late(Small):
         return super().loss(model, x, y) * weight
 
 
-def test_what_is_read_after_the_trial_is_no_wrong_number():
+@pytest.fixture
+def stacks(monkeypatch):
+    """The seeds of each stack that is trained, by configuration; whether it pays or not."""
+    begun = []
+
+    def noted(groups, **options):
+        begun.append([list(seeds) for _, seeds in groups])
+        return trained_as_one(groups, **options)
+
+    monkeypatch.setattr("xortune.trainers.vectorized.trained_as_one", noted)
+    monkeypatch.setattr(Trial, "measure", lambda *_: None)
+    monkeypatch.setattr(Trial, "stacks", lambda trial, seeds: seeds if trial.reason else 1)
+    return begun
+
+
+def test_what_is_read_after_the_trial_is_no_wrong_number(stacks):
     groups = [(Late(TrackedConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
     assert trial_of(*groups[0]) is trial_of(*groups[1])
     found, _ = Late.run_all(groups)
     alone = [[training.run(seed) for seed in seeds] for training, seeds in groups]
     _same([*found[0], *found[1]], [*alone[0], *alone[1]])
     assert abs(alone[0][0]["loss"] - alone[1][0]["loss"]) > 0.01
+    assert stacks == [[[1, 2], [1, 2]], [[1, 2]], [[1, 2]]], "each configuration has its stack"
+
+
+class Uneven(DrawsLater):
+    """From the second epoch on a seed may have a batch more than another one."""
+
+    loss = Small.loss
+
+    def batches(self):
+        yield from Small.batches(self)
+        if self.epoch and torch.rand(()) < 0.5:
+            yield X, Y
+
+
+def test_a_stack_that_is_refused_late_is_not_trained_again_in_halves(stacks):
+    seeds = list(range(8))
+    [found], said = Uneven.run_all([(Uneven({}), seeds)])
+    _same(found, [Uneven({}).run(seed) for seed in seeds])
+    assert stacks == [[seeds]]
+    assert said == f"seeds have different numbers of batches: {LOOP}"
 
 
 @pytest.mark.parametrize("counts", [(3, 2), (1,)])

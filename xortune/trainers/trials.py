@@ -120,7 +120,8 @@ class Trial:
                 try:
                     stack = Stack(groups, at_once=self.at_once, timed=True)
                     steps = zip(range(1 + TIMED_STEPS), _losses_of_steps(stack), strict=False)
-                    step = _fastest([clock() for _ in steps]) + stack.batches.seconds
+                    ends = [clock(), *(clock() for _ in steps)]
+                    step = _fastest(ends) + stack.batches.seconds
                 except Shares as refused:
                     self.reason = str(refused)
                     raise
@@ -223,8 +224,9 @@ class _ObservedLoop:
     Attributes:
         losses: of the first `COMPARED_STEPS` steps.
         buffers: of the model after the first step.
-        generator: the state of torch's generator after these steps.
-        seconds: of the fastest step.
+        generator: the state of torch's generator after these steps; if there are fewer, before
+            `score` is called.
+        seconds: of the fastest step; infinity if there is none.
         made: the model, the optimizer and the scheduler.
 
     Args:
@@ -236,30 +238,30 @@ class _ObservedLoop:
         self._training = training
         self.losses: list[float] = []
         self.buffers: dict[str, Tensor] = {}
-        self._generators: list[Tensor] = []
-        self._ends: list[float] = []  # of steps, by the clock
+        self.generator = torch.empty(0)
+        self._began = math.inf  # the first step, by the clock
+        self._ends: list[float] = []  # of steps
         self._models: list[nn.Module] = []
         self._constants: dict[str, Tensor] = {}
         self._made: list[Any] = []  # the optimizer, the scheduler
         self._run(seed)
         self.losses = self.losses[:COMPARED_STEPS]
-        self.generator, self.seconds = self._generators[0], _fastest(self._ends)
+        self.seconds = _fastest([self._began, *self._ends])
         self.made = Made(self._models[-1], self._made[0], self._made[1], self._constants)
 
     def _run(self, seed: int) -> None:
         training = self._training
-        methods = training.model, training.optimizer, training.scheduler
-        self._model, self._optimizer, self._scheduler = methods
+        self._model, self._optimizer = training.model, training.optimizer
+        self._scheduler, self._score = training.scheduler, training.score
         training.model, training.optimizer = self._observed_model, self._observed_optimizer
-        training.scheduler = self._observed_scheduler
+        training.scheduler, training.score = self._observed_scheduler, self._observed_score
         try:
             with suppress(_Enough):
                 training.run(seed)
-                self._generators.append(torch.get_rng_state())
             if len(self._ends) == COMPARED_STEPS + TIMED_STEPS:
                 scored(training, self._models[-1])  # notes what it reads
         finally:
-            del training.model, training.optimizer, training.scheduler
+            del training.model, training.optimizer, training.scheduler, training.score
 
     def _observed_model(self) -> nn.Module:
         self._models.append(self._model())
@@ -270,7 +272,13 @@ class _ObservedLoop:
     def _observed_scheduler(self, optimizer: Any) -> Any:
         with untracked(self._training):
             self._made.append(self._scheduler(optimizer))
+        self._began = clock()
         return self._made[-1]
+
+    def _observed_score(self, model: Any) -> Any:
+        if len(self._ends) < COMPARED_STEPS:
+            self.generator = torch.get_rng_state()
+        return self._score(model)
 
     def _observed_optimizer(self, parameters: Any) -> Any:
         with untracked(self._training):
@@ -302,7 +310,7 @@ class _ObservedLoop:
         if len(self._ends) == COMPARED_STEPS + TIMED_STEPS:
             raise _Enough
         if len(self._ends) == COMPARED_STEPS:
-            self._generators.append(torch.get_rng_state())
+            self.generator = torch.get_rng_state()
         return result
 
 
@@ -323,13 +331,9 @@ CAUSES = (
 
 
 def _losses_of_steps(stack: Stack) -> Iterator[Tensor]:
-    """The losses of step after step, epoch after epoch; ends with an empty epoch."""
-    has_batches = True
-    while has_batches:
-        has_batches = False
-        for losses in stack.epoch():
-            has_batches = True
-            yield losses
+    """The losses of step after step, in all epochs of the training."""
+    for _ in range(stack.lead.epochs):
+        yield from stack.epoch()
 
 
 def _difference(

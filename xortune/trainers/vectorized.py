@@ -4,7 +4,8 @@
     scores, sentence = train_stacked(groups)       # scores[1][0]: of lr 0.1, seed 0
 
 A stack in which a seed's training raises is trained again in halves, and in the end the seed alone:
-so it fails alone. A stack whose seeds would share something is left for the loop.
+so it fails alone. A stack that is refused on its way (`CannotStack`) is trained again in one stack
+for each configuration, and in the loop if that is refused too, or if seeds would share something.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from xortune.core.forks import ending_forks
+from xortune.trainers.batching_rules import CannotStack
 from xortune.trainers.function import Ended, Hopeless, untracked
 from xortune.trainers.limits import keeping_freed_memory, time_is_over
 from xortune.trainers.stack import Group, Stack
@@ -127,9 +129,15 @@ class _StackedGroups:
             part = rows[len(rows) * number // stacks : len(rows) * (number + 1) // stacks]
             try:
                 self._train_part(part, trial)
-            except Shares as refused:
-                trial.reason = trial.reason or str(refused)
-                self.train_each(self._left(rows))
+            except CannotStack as refused:
+                left = self._left(rows)
+                indices = dict.fromkeys(index for index, _ in left)
+                if len(indices) > 1 and not isinstance(refused, Shares):
+                    for one in indices:  # configurations may differ in what is read late
+                        self.train([(index, seed) for index, seed in left if index == one], trial)
+                else:
+                    trial.reason = trial.reason or str(refused)
+                    self.train_each(left)
                 return
 
     def train_each(self, rows: Sequence[Row]) -> None:
@@ -143,7 +151,7 @@ class _StackedGroups:
         """Train rows as one model; in halves if that fails.
 
         Raises:
-            Shares: their seeds would share something.
+            CannotStack: a stack does not train them as the loop does.
         """
         if len(rows) == 1:
             self._train_alone(*rows[0])
@@ -176,7 +184,7 @@ class _StackedGroups:
         """Train rows as one model; return False if that fails.
 
         Raises:
-            Shares: their seeds would share something.
+            CannotStack: a stack does not train them as the loop does.
         """
         indices = list(dict.fromkeys(index for index, _ in rows))
         groups = [(self.groups[index][0], [s for i, s in rows if i == index]) for index in indices]
@@ -186,7 +194,7 @@ class _StackedGroups:
             try:
                 with ending_forks(), quiet(), keeping_freed_memory():
                     epoch, scores = steps.send(leaving or None)
-            except Shares:
+            except CannotStack:
                 raise
             except self.failures:  # of a seed, or because memory ran out
                 return False
