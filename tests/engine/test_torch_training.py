@@ -757,6 +757,29 @@ def test_run_seeds_gives_arrays_of_the_seeds():
     assert Embedded({}).run_seeds([3, 4]).shape == (2,)
 
 
+@pytest.mark.parametrize(("stacks", "parts"), [(1, [[0, 1, 2]]), (2, [[0], [1, 2]])])
+def test_run_seeds_reports_whose_scores_it_has(stacks, parts, monkeypatch):
+    monkeypatch.setattr(Trial, "measure", lambda *_: None)
+    monkeypatch.setattr(Trial, "stacks", lambda *_: stacks)
+    told = []
+    Stepwise({}).run_seeds(range(3), lambda seeds, scores: told.append((seeds, scores)))
+    assert [seeds for seeds, _ in told] == [part for part in parts for _ in range(2)]
+    ways = {seed: [] for seed in range(3)}
+    for seeds, scores in told:
+        assert scores["loss"].shape == (len(seeds),)
+        for seed, loss in zip(seeds, scores["loss"], strict=True):
+            ways[seed].append({"loss": float(loss)})
+    for seed, way in ways.items():
+        alone = []
+        Stepwise({}).run(seed, lambda score, alone=alone: alone.append({"loss": score["loss"]}))
+        _same(way, alone)
+
+
+def test_run_seeds_without_seeds_is_refused():
+    with pytest.raises(xt.InputError, match=r"seeds: there are none; allowed: one or more seeds"):
+        Small({}).run_seeds([])
+
+
 class Diverging(Small):
     """Seeds below 2 get a weight of infinity."""
 

@@ -106,8 +106,9 @@ class Recording:
     def _is_known_view(self, result: Any, tensors: Sequence[Tensor]) -> bool:
         """Whether an operation gives a view for which no step needs to run it.
 
-        It is the tensor itself, or the whole of which that is a view; then its node is known. Or
-        it shows constants alone, such as a transposed parameter: it is a constant then.
+        It shows the same numbers as the tensor that is given, or as the tensor of which the given
+        one is a view: then its node is known. Or all that is given are constants, and it is one
+        too, such as a transposed parameter.
         """
         shown = next((one for one in tensors if _share_memory(result, one)), None)
         if shown is None or any(result is one for one in tensors):

@@ -35,6 +35,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xortune.core.errors import InputError
 from xortune.core.trainer import Stacking
 from xortune.trainers.function import TrackedConfig, untracked
 from xortune.trainers.methods import (
@@ -133,31 +134,42 @@ class TorchTraining(ABC):
         return scored(self, model)
 
     stacked_run = run
-    """The `run` that stacks come to. A subclass that has another is trained by that alone."""
+    """The `run` whose results a stack gives. Seeds of a subclass with a `run` of its own are never
+    stacked: that `run` trains them, one at a time."""
 
     def run_seeds(
-        self, seeds: Sequence[int] | NDArray[np.int64], report: Callable[[Any], None] | None = None
+        self,
+        seeds: Sequence[int] | NDArray[np.int64],
+        report: Callable[[Sequence[int], Any], None] | None = None,
     ) -> Any:
         """Train many seeds: the same as `run` for each of them, up to rounding, and faster.
 
         The seeds' models are stacked and trained as one, where that gives the same and is faster.
 
         Args:
-            seeds: S of them.
-            report: called with the scores after every `report_every` epochs but the last.
+            seeds: S of them, at least one.
+            report: called after every `report_every` epochs but the last with the n seeds that are
+                trained together, which may be one or all, and arrays of their scores, of shape
+                (n,). Seeds that are trained again, because another one raised, report again.
 
         Returns:
             Arrays of shape (S,), as `score` returns numbers for one seed.
 
         Raises:
-            InputError: a method gives something else than it must, or the same model again.
+            InputError: there are no seeds; or a method gives something else than it must, or the
+                same model again.
             Exception: what the training of a seed raised.
         """
-        on_report = report or (lambda _: None)
+        on_report = report or (lambda *_: None)
         groups = [(self, [int(seed) for seed in seeds])]
+        if not groups[0][1]:
+            raise InputError(
+                "there are none", place="seeds", allowed="one or more seeds", fix="give range(8)"
+            )
 
-        def tell(_: int, _seeds: Sequence[int], scores: Any) -> Collection[int]:
-            on_report(scores)
+        def tell(_: int, of: Sequence[int], scores: Any) -> Collection[int]:
+            # As no seed leaves, a single one is always trained in the loop, with plain numbers.
+            on_report(of, arrays_of([scores]) if len(of) == 1 else scores)
             return ()
 
         [results], _ = train_stacked(groups, tell)
