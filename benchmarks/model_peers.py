@@ -47,7 +47,7 @@ def loop(kind: type[Mlp], seeds: int, epochs: int) -> tuple[float, list[float]]:
 
 
 def stacked(kind: type[Mlp], seeds: int, epochs: int) -> tuple[float, list[float]]:
-    """Seconds a seed of `run_seeds`, with its trial and its scores."""
+    """Seconds a seed of `run_seeds`, with its pilot and its scores."""
     training = kind({})
     training.epochs = epochs
     began = time.perf_counter()

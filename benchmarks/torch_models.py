@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
-from xortune.trainers import trials
+from xortune.trainers import pilot
 
 DRAW = torch.Generator().manual_seed(0)
 X, WEIGHTS = torch.randn(1797, 64, generator=DRAW), torch.randn(64, 10, generator=DRAW)
@@ -161,7 +161,7 @@ def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
         began = time.process_time()
         alone += (own := [training.run(seed) for seed in range(first, min(first + 6, 16))])
         loops.append((time.process_time() - began) / len(own))
-        trials._trials.clear()
+        pilot._pilots.clear()
         began = time.process_time()
         found = training.run_seeds(range(seeds))
         stacks.append((time.process_time() - began) / seeds)

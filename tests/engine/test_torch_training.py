@@ -33,11 +33,11 @@ from xortune.trainers.function import (
 )
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
+from xortune.trainers.pilot import Pilot, pilot_of
 from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import Stack
 from xortune.trainers.stack_optimizers import ELEMENTWISE
-from xortune.trainers.trials import Trial, trial_of
 from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 7, 2**32 - 1]
@@ -356,11 +356,11 @@ def _check(*groups, rtol=1e-4):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stack_is_the_loop(kind):
     training = kind({})
-    trial = trial_of(training, SEEDS)
-    if OLD_TORCH and "stacked train differently" in trial.reason:
+    pilot = pilot_of(training, SEEDS)
+    if OLD_TORCH and "stacked train differently" in pilot.reason:
         return  # dropout of attention, bfloat16: found in time, and trained by the loop
-    assert trial.reason == ""
-    stack = Stack([(training, SEEDS)], at_once=trial.at_once)
+    assert pilot.reason == ""
+    stack = Stack([(training, SEEDS)], at_once=pilot.at_once)
     for _ in range(training.epochs):
         losses = list(stack.epoch())
     assert stack.batches.at_once == (kind not in (Draws, Loader))
@@ -370,7 +370,7 @@ def test_a_stack_is_the_loop(kind):
 
 def test_a_training_of_no_epochs_is_the_loop():
     kind = type("NoEpoch", (Small,), {"epochs": 0})
-    assert trial_of(kind({}), SEEDS).reason == ""
+    assert pilot_of(kind({}), SEEDS).reason == ""
     [found], _ = kind.run_all([(kind({}), SEEDS)])
     _same(found, [kind({}).run(seed) for seed in SEEDS])
 
@@ -444,7 +444,7 @@ class Globally(Small):
 
 
 class Wrong(Small):
-    """The same where it is not seen: a wrong number, were it not for the trial."""
+    """The same where it is not seen: a wrong number, were it not for the pilot."""
 
     def loss(self, model, x, y):
         torch.Tensor.calls = getattr(torch.Tensor, "calls", 0) + 1
@@ -471,10 +471,10 @@ class Wrong(Small):
 )
 def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reason):
     training = kind({})
-    trial = trial_of(training, SEEDS)
-    assert reason in trial.reason
-    assert LOOP in trial.reason
-    assert trial.stacks(1000) == 1000
+    pilot = pilot_of(training, SEEDS)
+    assert reason in pilot.reason
+    assert LOOP in pilot.reason
+    assert pilot.stacks(1000) == 1000
 
 
 SETTINGS = ModuleType("settings")  # a user's other module, as of `import settings`
@@ -594,8 +594,8 @@ def test_what_a_training_changes_elsewhere_is_not_shared_by_its_seeds(kind, reas
     training = kind({})
     found = training.run_seeds(SEEDS)["loss"]
     assert found.tolist() == [training.run(seed)["loss"] for seed in SEEDS]
-    assert reason in trial_of(training, SEEDS).reason
-    assert LOOP in trial_of(training, SEEDS).reason
+    assert reason in pilot_of(training, SEEDS).reason
+    assert LOOP in pilot_of(training, SEEDS).reason
 
 
 class InList(Third):
@@ -720,8 +720,8 @@ class Everything(Small):
 )
 def test_what_seeds_would_share_late_is_no_wrong_number(kind, note, monkeypatch):
     """In one stack, whether it pays or not, until it is noticed."""
-    monkeypatch.setattr(Trial, "measure", lambda *_: None)
-    monkeypatch.setattr(Trial, "stacks", lambda trial, seeds: seeds if trial.reason else 1)
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda pilot, seeds: seeds if pilot.reason else 1)
     training = kind({})
     [found], said = kind.run_all([(training, SEEDS)])
     _same(found, [training.run(seed, lambda _: None) for seed in SEEDS])
@@ -759,8 +759,8 @@ def test_run_seeds_gives_arrays_of_the_seeds():
 
 @pytest.mark.parametrize(("stacks", "parts"), [(1, [[0, 1, 2]]), (2, [[0], [1, 2]])])
 def test_run_seeds_reports_whose_scores_it_has(stacks, parts, monkeypatch):
-    monkeypatch.setattr(Trial, "measure", lambda *_: None)
-    monkeypatch.setattr(Trial, "stacks", lambda *_: stacks)
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: stacks)
     told = []
     Stepwise({}).run_seeds(range(3), lambda seeds, scores: told.append((seeds, scores)))
     assert [seeds for seeds, _ in told] == [part for part in parts for _ in range(2)]
@@ -842,10 +842,10 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
     """Each is what it is alone; another width is another stack, and is found by what was read."""
     read = [TrackedConfig({"lr": lr, "optimizer": "Adam"}) for lr in (0.1, 1.0)]
     groups = [(Small(config), [3, 4 + i]) for i, config in enumerate(read)]
-    assert trial_of(*groups[0]) is trial_of(*groups[1])
+    assert pilot_of(*groups[0]) is pilot_of(*groups[1])
     _check(*groups)
     other = Small(TrackedConfig({"lr": 0.1, "optimizer": "SGD"}))
-    assert trial_of(other, SEEDS) is not trial_of(*groups[0])
+    assert pilot_of(other, SEEDS) is not pilot_of(*groups[0])
 
     class Wide(Small):
         def model(self):
@@ -855,20 +855,20 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
         def loss(self, model, x, y):
             return super().loss(model, x, y) * self.config["weight"]
 
-    def trial(kind=Wide, **config):
+    def pilot(kind=Wide, **config):
         config = {"lr": 0.1, "width": 4, "weight": 1.0, **config}
-        return trial_of(kind(TrackedConfig(config)), SEEDS)
+        return pilot_of(kind(TrackedConfig(config)), SEEDS)
 
-    assert trial() is trial(lr=0.2)
-    assert trial() is not trial(width=5)
-    assert trial() is not trial(weight=2.0), "what the loss reads is no number of the optimizer"
+    assert pilot() is pilot(lr=0.2)
+    assert pilot() is not pilot(width=5)
+    assert pilot() is not pilot(weight=2.0), "what the loss reads is no number of the optimizer"
 
     class Early(Wide):
         def __init__(self, config):
             super().__init__(config)
             self.lr = config["lr"]
 
-    assert trial(Early) is not trial(Early, lr=0.2), "what __init__ reads may be used anywhere"
+    assert pilot(Early) is not pilot(Early, lr=0.2), "what __init__ reads may be used anywhere"
     config = {"lr": 0.1, "width": 4, "weight": 1.0, "optimizer": "Adam"}
     assert Wide(TrackedConfig(config)).stacking().apart == {"width", "weight", "optimizer"}
 
@@ -887,7 +887,7 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
 
 
 def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians(monkeypatch):
-    monkeypatch.setattr(Trial, "stacks", lambda *_: 1)  # however long a step of each took
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)  # however long a step of each took
     trainer = _trainer(Stepwise)
     blocks = [Block(Point({"lr": lr}), 4, 3) for lr in (0.001, 0.01)]
     heard = []
@@ -904,6 +904,28 @@ def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians(mon
 
 
 @pytest.mark.parametrize(
+    ("seconds", "seeds", "timed"),
+    [
+        ({2: 5.0, 16: 1.0, 64: 0.5, 128: 0.4}, 128, [64, 128]),  # the wider one is faster
+        ({2: 5.0, 16: 3.0, 64: 0.5, 128: 0.6}, 128, [64, 128, 16]),
+        ({2: 5.0, 16: 0.4, 64: 0.5, 128: 0.6}, 128, [64, 128, 16, 2]),
+        ({128: 0.4, 256: 0.3}, 4096, [256, 128]),  # no stack is wide beside so many seeds
+    ],
+)
+def test_narrow_stacks_are_timed_where_no_wide_one_gains(seconds, seeds, timed, monkeypatch):
+    asked = []
+
+    def second_of_seed(pilot, _, width):
+        asked.append(width)
+        pilot.stacked[width] = seconds[width]
+        return seconds[width]
+
+    monkeypatch.setattr(Pilot, "_seconds_of_seed", second_of_seed)
+    Pilot(()).measure(None, seeds)
+    assert asked == timed
+
+
+@pytest.mark.parametrize(
     ("seconds", "seeds", "stacks"),
     [
         ({2: 5.0, 16: 1.0, 64: 0.5}, 64, 1),
@@ -916,7 +938,7 @@ def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians(mon
     ],
 )
 def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks):
-    assert Trial((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
+    assert Pilot((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
 
 
 def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
@@ -991,8 +1013,8 @@ class FailsLate(Counted):
 
 
 def test_the_only_seed_left_in_a_stack_may_fail(monkeypatch):
-    monkeypatch.setattr(Trial, "measure", lambda *_: None)
-    monkeypatch.setattr(Trial, "stacks", lambda *_: 1)
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
     groups = [(FailsLate({}), SEEDS)]
     [found], _ = FailsLate.run_all(groups, lambda _, seeds, __: set(seeds) - {7})
     assert [type(one) for one in found] == [Hopeless, Hopeless, ValueError, Hopeless]
@@ -1020,8 +1042,8 @@ def test_repeated_operations_give_what_vmap_gives_to_the_bit(kind):
     ],
 )
 def test_a_stack_is_cheap_as_long_as_it_takes_little_more_than_a_narrow_one(seconds, width):
-    assert Trial((), loop=10.0, stacked=seconds).cheap(Small({})) == width
-    assert Trial((), loop=10.0, stacked=seconds, reason="no rule").cheap(Small({})) == 1
+    assert Pilot((), loop=10.0, stacked=seconds).cheap(Small({})) == width
+    assert Pilot((), loop=10.0, stacked=seconds, reason="no rule").cheap(Small({})) == 1
 
 
 def test_no_stack_and_no_seed_begins_when_the_time_is_over():
@@ -1204,7 +1226,7 @@ def test_whatever_reads_all_of_a_configuration_is_noticed(read):
 
 
 class Late(Small):
-    """The last batch of an epoch, the seventh, reads what no step of the trial has read."""
+    """The last batch of an epoch, the seventh, reads what no step of the pilot has read."""
 
     def batches(self):
         for rows in torch.randperm(len(X)).split(6):
@@ -1225,14 +1247,14 @@ def stacks(monkeypatch):
         return trained_as_one(groups, **options)
 
     monkeypatch.setattr("xortune.trainers.vectorized.trained_as_one", noted)
-    monkeypatch.setattr(Trial, "measure", lambda *_: None)
-    monkeypatch.setattr(Trial, "stacks", lambda trial, seeds: seeds if trial.reason else 1)
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda pilot, seeds: seeds if pilot.reason else 1)
     return begun
 
 
-def test_what_is_read_after_the_trial_is_no_wrong_number(stacks):
+def test_what_is_read_after_the_pilot_is_no_wrong_number(stacks):
     groups = [(Late(TrackedConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
-    assert trial_of(*groups[0]) is trial_of(*groups[1])
+    assert pilot_of(*groups[0]) is pilot_of(*groups[1])
     found, _ = Late.run_all(groups)
     alone = [[training.run(seed) for seed in seeds] for training, seeds in groups]
     _same([*found[0], *found[1]], [*alone[0], *alone[1]])

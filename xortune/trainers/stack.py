@@ -173,7 +173,7 @@ class Stack:
         self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
 
     def _refuse_different_configs(self) -> None:
-        """Refuse configurations that differ in what the loss has read since the trial.
+        """Refuse configurations that differ in what the loss has read since the pilot.
 
         All seeds are trained with the loss of the first configuration.
         """

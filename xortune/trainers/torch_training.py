@@ -46,7 +46,7 @@ from xortune.trainers.methods import (
     optimizer_of,
     scored,
 )
-from xortune.trainers.trials import trial_of
+from xortune.trainers.pilot import pilot_of
 from xortune.trainers.vectorized import arrays_of, train_stacked
 
 
@@ -189,13 +189,13 @@ class TorchTraining(ABC):
 
     def stacking(self) -> Stacking:
         """How this configuration is stacked: see `core.trainer.Stacking`."""
-        trial = trial_of(self, [0, 1])
+        pilot = pilot_of(self, [0, 1])
         with untracked(self):  # a parameter that is no number may choose the optimizer
             values = self.config.items()
             other = {name for name, value in values if not isinstance(value, int | float)}
-        width = trial.cheap(self)
-        gain = trial.loop / trial.stacked[width] if width > 1 else 1.0
-        return Stacking(frozenset(other | set(trial.read)), width, gain)
+        width = pilot.cheap(self)
+        gain = pilot.loop / pilot.stacked[width] if width > 1 else 1.0
+        return Stacking(frozenset(other | set(pilot.read)), width, gain)
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch; the first one is 1."""

@@ -1,4 +1,4 @@
-"""Trains the seeds of a user's `TorchTraining` in stacks, or in a loop where `trials` says so.
+"""Trains the seeds of a user's `TorchTraining` in stacks, or in a loop where `pilot` says so.
 
     groups = [(Digits({"lr": 0.01}), range(128)), (Digits({"lr": 0.1}), range(64))]
     scores, sentence = train_stacked(groups)       # scores[1][0]: of lr 0.1, seed 0
@@ -23,9 +23,9 @@ from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import CannotStack
 from xortune.trainers.function import Ended, Hopeless, untracked
 from xortune.trainers.limits import keeping_freed_memory, time_is_over
+from xortune.trainers.pilot import Pilot, pilot_of, quiet
 from xortune.trainers.stack import Group, Stack
 from xortune.trainers.surroundings import Shares
-from xortune.trainers.trials import Trial, quiet, trial_of
 from xortune.trainers.verdicts import MethodError
 
 Report = Callable[[int, Sequence[int], Any], Collection[int]]
@@ -65,13 +65,13 @@ def train_stacked(
     """
     block = _StackedGroups(groups, report, failures, [{} for _ in groups])
     sentence = ""
-    for trial, indices in block.by_trial():
+    for pilot, indices in block.by_pilot():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
-        if trial is None:
+        if pilot is None:
             block.train_each(rows)
         else:
-            block.train(rows, trial)
-            sentence = trial.sentence
+            block.train(rows, pilot)
+            sentence = pilot.sentence
     # Seeds are trained in their order: the scores are those of the first seeds of each group.
     in_order = zip(groups, block.results, strict=True)
     return [[of[seed] for seed in seeds if seed in of] for (_, seeds), of in in_order], sentence
@@ -91,52 +91,52 @@ class _StackedGroups:
     failures: tuple[type[BaseException], ...]
     results: Sequence[dict[int, Any]]
 
-    def by_trial(self) -> list[tuple[Trial | None, list[int]]]:
-        """The indices of the groups by their trials: groups with one trial may be in one stack.
+    def by_pilot(self) -> list[tuple[Pilot | None, list[int]]]:
+        """The indices of the groups by their pilots: groups with one pilot may be in one stack.
 
-        The trial is None for a single group whose training failed in it.
+        The pilot is None for a single group whose training failed in it.
 
         Raises:
             MethodError: a method of a training gives something else than it must.
         """
-        found: list[tuple[Trial | None, list[int]]] = []
+        found: list[tuple[Pilot | None, list[int]]] = []
         for index, (training, seeds) in enumerate(self.groups):
-            trial = None
+            pilot = None
             try:
                 with ending_forks():
-                    trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
+                    pilot = pilot_of(training, [*seeds, seeds[0] + 1][:2])
             except MethodError:
                 raise
             except self.failures:  # the training of the seeds raises it again
                 pass
-            same = [indices for one, indices in found if one is not None and one is trial]
+            same = [indices for one, indices in found if one is not None and one is pilot]
             if same:
                 same[0].append(index)
             else:
-                found.append((trial, [index]))
+                found.append((pilot, [index]))
         return found
 
-    def train(self, rows: Sequence[Row], trial: Trial) -> None:
-        """Train rows of groups with one trial, in as many stacks as are fastest."""
+    def train(self, rows: Sequence[Row], pilot: Pilot) -> None:
+        """Train rows of groups with one pilot, in as many stacks as are fastest."""
         stacks = len(rows)
         if len(rows) > 1:
             with suppress(*self.failures), ending_forks():
-                trial.measure(self.groups[rows[0][0]][0], len(rows))
-            stacks = trial.stacks(len(rows))
+                pilot.measure(self.groups[rows[0][0]][0], len(rows))
+            stacks = pilot.stacks(len(rows))
         for number in range(stacks):
             if time_is_over():
                 return
             part = rows[len(rows) * number // stacks : len(rows) * (number + 1) // stacks]
             try:
-                self._train_part(part, trial)
+                self._train_part(part, pilot)
             except CannotStack as refused:
                 left = self._left(rows)
                 indices = dict.fromkeys(index for index, _ in left)
                 if len(indices) > 1 and not isinstance(refused, Shares):
                     for one in indices:  # configurations may differ in what is read late
-                        self.train([(index, seed) for index, seed in left if index == one], trial)
+                        self.train([(index, seed) for index, seed in left if index == one], pilot)
                 else:
-                    trial.reason = trial.reason or str(refused)
+                    pilot.reason = pilot.reason or str(refused)
                     self.train_each(left)
                 return
 
@@ -147,7 +147,7 @@ class _StackedGroups:
                 return
             self._train_alone(*row)
 
-    def _train_part(self, rows: Sequence[Row], trial: Trial) -> None:
+    def _train_part(self, rows: Sequence[Row], pilot: Pilot) -> None:
         """Train rows as one model; in halves if that fails.
 
         Raises:
@@ -155,11 +155,11 @@ class _StackedGroups:
         """
         if len(rows) == 1:
             self._train_alone(*rows[0])
-        elif rows and not self._train_together(rows, trial):
+        elif rows and not self._train_together(rows, pilot):
             left = self._left(rows)
             middle = len(left) // 2
-            self._train_part(left[:middle], trial)
-            self._train_part(left[middle:], trial)
+            self._train_part(left[:middle], pilot)
+            self._train_part(left[middle:], pilot)
 
     def _train_alone(self, index: int, seed: int) -> None:
         """Train a seed in the loop."""
@@ -180,7 +180,7 @@ class _StackedGroups:
         except self.failures as error:
             self.results[index][seed] = error
 
-    def _train_together(self, rows: Sequence[Row], trial: Trial) -> bool:
+    def _train_together(self, rows: Sequence[Row], pilot: Pilot) -> bool:
         """Train rows as one model; return False if that fails.
 
         Raises:
@@ -188,7 +188,7 @@ class _StackedGroups:
         """
         indices = list(dict.fromkeys(index for index, _ in rows))
         groups = [(self.groups[index][0], [s for i, s in rows if i == index]) for index in indices]
-        steps = trained_as_one(groups, at_once=trial.at_once)
+        steps = trained_as_one(groups, at_once=pilot.at_once)
         staying, leaving = list(rows), list[int]()
         while staying:
             try:

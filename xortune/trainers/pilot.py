@@ -1,11 +1,11 @@
 """Tries whether a stack trains a user's training as the loop does, and how much faster.
 
-    trial = trial_of(training, seeds)      # once in a process for each kind of training
-    trial.sentence                         # "the seeds of a block are trained as one", or why not
-    trial.measure(training, 100)           # times stacks of several widths
-    trial.stacks(100)                      # into how many stacks 100 seeds are best put
+    pilot = pilot_of(training, seeds)      # once in a process for each kind of training
+    pilot.sentence                         # "the seeds of a block are trained as one", or why not
+    pilot.measure(training, 100)           # times stacks of several widths
+    pilot.stacks(100)                      # into how many stacks 100 seeds are best put
 
-A trial trains the first steps of two seeds in the loop, which `_ObservedLoop` watches, and in a
+A pilot trains the first steps of two seeds in the loop, which `_ObservedLoop` watches, and in a
 stack. Where losses, buffers or generators differ, or `vmap` refuses, the loop trains the seeds.
 """
 
@@ -41,20 +41,21 @@ from xortune.trainers.surroundings import Shares
 from xortune.trainers.verdicts import MethodError
 
 WIDTHS = (2, 16, 64, 128, 256)
-"""Numbers of seeds in the stacks that a trial times."""
+"""Numbers of seeds in the stacks that a pilot times."""
 
 PAYS = 0.7
-"""A wider stack is cheap if a further seed takes at most this fraction of a seed's time in it."""
+"""A wider stack is cheap if each seed that it has more adds at most this fraction of the time of a
+step that each seed of the narrower stack takes."""
 
 CHEAP_STACK_BYTES = 2**28
 """Maximum size of a cheap stack's parameters and optimizer states, in bytes."""
 
 COMPARED_STEPS, TIMED_STEPS = 3, 3
-"""Number of steps that a trial compares, and that it times."""
+"""Number of steps that a pilot compares, and that it times."""
 
 
 @dataclass
-class Trial:
+class Pilot:
     """Whether a training gives the same in a stack as in the loop, and how long each takes.
 
     Attributes:
@@ -97,19 +98,34 @@ class Trial:
 
     def measure(self, training: Any, seeds: int) -> None:
         """Time stacks of up to `seeds` seeds: wide ones, and narrower ones as long as they gain."""
+        if self.reason:
+            return
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
         wide = [width for width in widths if 8 * width > seeds]
         narrow = [width for width in reversed(widths) if 8 * width <= seeds]
-        best = math.inf
-        for some in (wide, narrow) if not self.reason else ():
-            for width in some:
-                if self._seconds_of_seed(training, width) > best:
-                    break
-                best = self.stacked[width]
-            if self.stacked.get(wide[0] if wide else 0) != best:
+        best = self._time_until_slower(training, wide, math.inf)
+        if wide and best != self.stacked[wide[0]]:  # a wider stack gains: no narrower one does
+            return
+        self._time_until_slower(training, narrow, best)
+
+    def _time_until_slower(self, training: Any, widths: Sequence[int], best: float) -> float:
+        """Time stacks of these widths in order, until one is slower than the best one so far.
+
+        Args:
+            training: a user's.
+            widths: of the stacks.
+            best: seconds of a step of one seed in the best stack so far.
+
+        Returns:
+            These seconds in the best stack then.
+        """
+        for width in widths:
+            if self._seconds_of_seed(training, width) > best:
                 break
+            best = self.stacked[width]
+        return best
 
     def _seconds_of_seed(self, training: Any, width: int) -> float:
         """Seconds of a step of one seed in a stack: of the fastest of `TIMED_STEPS` steps."""
@@ -149,34 +165,35 @@ class Trial:
         return cheapest
 
 
-_trials: list[Trial] = []
-"""All trials of this process."""
+_pilots: list[Pilot] = []
+"""All pilots of this process."""
 
 _NOTHING = "no such parameter"
 
 
-def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
-    """The trial of a user's training; a new one trains some steps of the first two seeds.
+def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
+    """The pilot of a user's training; a new one trains some steps of the first two seeds.
 
     Raises:
-        MethodError: a method gives something else than it must, for both seeds.
+        MethodError: a method gives something else than it must for each of the two seeds. If it
+            does so for one of them alone, the pilot says that the loop trains the seeds.
         BaseException: what the training of a seed raised.
     """
     config, kind = training.config, _kind(training)
     with untracked(training):
-        for known in _trials:
+        for known in _pilots:
             read = {name: config.get(name, _NOTHING) for name in known.read}
             if known.kind == kind and read == known.read:
                 return known
-    trial = Trial(kind)
+    pilot = Pilot(kind)
     if type(training).run is type(training).stacked_run:
-        _try(trial, training, seeds[:2])
+        _try(pilot, training, seeds[:2])
     else:
-        trial.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
+        pilot.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
         refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
-    trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
-    _trials.append(trial)
-    return trial
+    pilot.read = {name: config.get(name, _NOTHING) for name in config.names_read}
+    _pilots.append(pilot)
+    return pilot
 
 
 def _kind(training: Any) -> tuple[Any, ...]:
@@ -188,8 +205,8 @@ def _kind(training: Any) -> tuple[Any, ...]:
     return (type(training), type(optimizer), repr(model), *settings)
 
 
-def _try(trial: Trial, training: Any, seeds: Sequence[int]) -> None:
-    """Note in a trial whether a stack of two seeds trains like the loop, and the loop's time."""
+def _try(pilot: Pilot, training: Any, seeds: Sequence[int]) -> None:
+    """Note in a pilot whether a stack of two seeds trains like the loop, and the loop's time."""
     observed, wrong = [], []
     for seed in seeds:
         try:
@@ -199,14 +216,14 @@ def _try(trial: Trial, training: Any, seeds: Sequence[int]) -> None:
     if len(wrong) == len(seeds):
         raise wrong[0]
     if wrong:
-        trial.reason = f"of a seed {wrong[0].place} {wrong[0].problem}: {LOOP}"
+        pilot.reason = f"of a seed {wrong[0].place} {wrong[0].problem}: {LOOP}"
         return
     refuse_reused(training, observed[0].made, observed[1].made)
-    trial.loop = min(one.seconds for one in observed)
+    pilot.loop = min(one.seconds for one in observed)
     for at_once in (True, False):
-        trial.at_once = at_once
-        trial.reason = _difference(training, seeds, observed, at_once=at_once)
-        if not trial.reason:
+        pilot.at_once = at_once
+        pilot.reason = _difference(training, seeds, observed, at_once=at_once)
+        if not pilot.reason:
             break
 
 
@@ -215,7 +232,7 @@ def _try(trial: Trial, training: Any, seeds: Sequence[int]) -> None:
 
 
 class _Enough(Exception):
-    """Ends a `run` after the steps that a trial needs."""
+    """Ends a `run` after the steps that a pilot needs."""
 
 
 class _ObservedLoop:
