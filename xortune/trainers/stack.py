@@ -347,8 +347,8 @@ class _StackSteps:
         drawn = tuple(wanted.make(states) for wanted in draws.wanted)
         inputs = [one for one in (*batch.values, *drawn) if isinstance(one, Tensor)]
         if shapes in self._programs and shapes not in self._unchecked:
-            losses, *gradients = self._programs[shapes](inputs)
-            return losses, gradients
+            losses, *repeated = self._programs[shapes](inputs)
+            return losses, repeated
         # A recording knows its inputs by their ids. A tensor that is given twice would be one
         # input in it, and two different tensors in a later step would be taken for one.
         are_distinct = len({id(one) for one in inputs}) == len(inputs)
