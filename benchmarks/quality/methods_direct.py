@@ -88,7 +88,7 @@ def _search(tracer: Tracer, sampler: str) -> None:
     batches = Batches(decisions, trainer, Record(journal), most=1)
     packs: deque[list[Job]] = deque()
     size = blocks_in_batch(most, slots=SLOTS)
-    while not tracer.over and not batches.finished:
+    while not tracer.over and not batches.decide_and_ask_finished():
         while len(packs) < SLOTS and (pack := _taken(batches.next, size)):
             packs.append(pack)
         for job in packs.popleft():

@@ -148,17 +148,17 @@ class Queue:
 
     @property
     def finished(self):
-        if self.batches.finished:
+        if self.batches.decide_and_ask_finished():
             self.lines.sync()
             self.announce()
-        return self.batches.finished
+        return self.batches.decide_and_ask_finished()
 
     def announce(self):
         self.record.announce(self.decisions.news, self.tell)
 
     @property
     def left_undone(self):
-        return self.batches.over and self.decisions.use_all_and_ask_unfinished()
+        return self.batches.stop_if_over() and self.decisions.use_all_and_ask_unfinished()
 
     def next_job(self):
         jobs = self.batches.next()

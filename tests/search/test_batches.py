@@ -55,7 +55,7 @@ def under_way(batches, workers):
         while len(found) < workers and (jobs := batches.next()):
             found.append(jobs)
         if not found:
-            assert batches.finished
+            assert batches.decide_and_ask_finished()
             return
         yield found.pop(0)
 
@@ -320,7 +320,7 @@ def test_a_long_promotion_is_shared_out_over_the_slots():
         sizes.append([job.block.count for jobs in found for job in jobs])
         for jobs in reversed(found):
             received(batches, jobs, seconds=float(jobs[0].block.count))
-    assert batches.finished
+    assert batches.decide_and_ask_finished()
     assert sizes == [[1] * 4, [1] * 96], "the last rung does not wait for the one before"
     assert sorted(seed for line in lines for seed in line.block.seeds) == list(range(100))
 
@@ -341,7 +341,7 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold():
             break
         now, _, jobs, seconds = heapq.heappop(running)
         received(batches, jobs, seconds=seconds)
-    assert batches.finished
+    assert batches.decide_and_ask_finished()
     assert work > 0.97 * slots * now
 
 
@@ -406,7 +406,7 @@ class Search:
         batches = Batches(decisions, PLAIN, record, slots=2, max_in_flight=7, ahead=self.ahead)
         with suppress(KeyboardInterrupt):
             run(batches, workers, record)
-            assert batches.finished
+            assert batches.decide_and_ask_finished()
         self.lines, self.workers = [*known, *journal], workers
 
     @property

@@ -368,10 +368,10 @@ def test_what_ended_a_search_keeps_its_cause(tmp_path):
             return {"trainer": "named"}
 
     class Ends(LocalExecutor):
-        def take(self, batches):
+        def take(self, _):
             raise Halted("the process that hands out batches ended") from OSError("it is gone")
 
+    as_new = {"resume": False, "check": False, "command": None}
     with pytest.raises(Halted, match="hands out batches") as caught:
-        as_new = {"resume": False, "check": False, "command": None}
         search_with(Ends(Named()), Named(), space_of(), tmp_path / "run", **as_new)
     assert isinstance(caught.value.__cause__, OSError)

@@ -106,8 +106,8 @@ MEASURED_CONFIGS = 4096
 """Maximum number of configurations whose seconds are remembered, the last ones."""
 
 BEFORE_AGAIN = 4
-"""Batches of each slot after which a seed trains a second time, with another one before it,
-though none of these had another seed of its config."""
+"""Batches of each slot that are waited for, so that one with another seed of the same config comes;
+if none of them is such, another seed is trained for this, and then the seed a second time."""
 
 MAX_MACHINE_LOSSES = 3
 """Node failures after which a block is retried as it is; more count as failed attempts."""
@@ -400,9 +400,8 @@ class Batches:
         waits = self._ahead is not None and self._ahead.waited_for
         return self._decided_under_way or int(waits)
 
-    @property
-    def over(self) -> bool:
-        """Whether the time is over, so that nothing more begins."""
+    def stop_if_over(self) -> bool:
+        """Stop if the time is over, so that nothing more begins; return whether it is."""
         if self._deadline is None or time.monotonic() < self._deadline:
             return False
         self.stop(now=True)
@@ -413,10 +412,10 @@ class Batches:
         """`time.time` from which on no training begins; None: never."""
         return None if self._deadline is None else time.time() + self._deadline - time.monotonic()
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is under way and nothing is left to begin."""
-        if not self.under_way and not self.over and not self._waiting and (jobs := self._fill()):
+    def decide_and_ask_finished(self) -> bool:
+        """Decide what is next if nothing waits; return whether nothing is under way or left."""
+        may_fill = not (self.under_way or self.stop_if_over() or self._waiting)
+        if may_fill and (jobs := self._fill()):
             self._waiting.append(jobs)
         return not self.under_way and not self._waiting
 
@@ -430,7 +429,7 @@ class Batches:
 
     def next(self) -> tuple[Job, ...]:
         """The next batch; empty if there is none now."""
-        if self.over:
+        if self.stop_if_over():
             return ()
         while self._waiting and (reason := self._bisector.error_if_given_up(self._waiting[0][0])):
             self._give_up(self._waiting.popleft()[0], reason)
@@ -471,6 +470,10 @@ class Batches:
         if done.again is not None and self._again is not None:
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
+        # All jobs of a batch with some that are ahead come back at once, whatever became of them.
+        # So a `Done` that ends a batch and has no decided job ends one that had none, unless it has
+        # no jobs at all: then the decided ones came back before, in parts.
+        assert done.ends or len(decided) == len(done.jobs), "a part of a batch with jobs ahead"
         self._all_under_way -= done.ends
         self._decided_under_way -= done.ends and (bool(decided) or not done.jobs)
         failure = done.results if isinstance(done.results, WorkerFailure) else None

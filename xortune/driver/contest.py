@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterator, Mapping
+from typing import Protocol
 
 from xortune.driver.configs import ConfigState
 from xortune.driver.in_flight import InFlight
@@ -33,24 +34,25 @@ def left_out_ahead(states: Collection[ConfigState], top: int) -> Iterator[frozen
         yield frozenset(full | deeper)
 
 
-class NoContest:
-    """All configurations get the same seeds: nobody is promoted or given up, nothing is proven."""
+class Contest(Protocol):
+    """Whom a search gives more seeds, and whom it gives up."""
 
-    race: SeedRace | None = None
-    is_repeated = False
+    is_repeated: bool
     """Whether a resumed search makes the decisions again that the journal names."""
-    weighs = False
+    weighs: bool
     """Whether the race compares a promotion with a new trial; else a share says which is first."""
+
+    @property
+    def race(self) -> SeedRace | None:
+        """The rules, and what they have been shown; None if all get the same seeds."""
 
     @property
     def room(self) -> int:
         """How many more seeds the configurations may get at most, as far as is known."""
-        return 0
 
     @property
     def has_proven(self) -> bool:
         """Whether the rate is proven that ends the search."""
-        return False
 
     def enter(self, key: str) -> None:
         """Enter a configuration, before its results are known."""
@@ -59,40 +61,83 @@ class NoContest:
         """Note that a configuration has been given seeds."""
 
     def show(self, state: ConfigState, *, version_changed: bool) -> None:
-        """Show the race a configuration's results, which decisions use from now on."""
+        """Show the race a configuration's results, which decisions use from now on.
+
+        With `version_changed`, results that it saw before count no more.
+        """
 
     def end_trials(self, granted: int) -> None:
         """Note that no new configurations come, after so many seeds have been granted."""
 
-    def continues(self, seen: SeedSummary) -> bool:  # noqa: ARG002
+    def continues(self, seen: SeedSummary) -> bool:
         """Whether a new trial gets more seeds at once, before it is compared with others."""
-        return False
 
-    def promoted(self, granted: int) -> str | None:  # noqa: ARG002
+    def promoted(self, granted: int) -> str | None:
         """The configuration that gets seeds next, after `granted` in all; None: nobody."""
-        return None
 
-    def promoted_ahead(self, granted: int) -> str | None:  # noqa: ARG002
+    def promoted_ahead(self, granted: int) -> str | None:
         """One that gets the seeds after those that it trains now; None: nobody."""
-        return None
 
-    def gives_up(self, key: str) -> bool:  # noqa: ARG002
+    def gives_up(self, key: str) -> bool:
         """Whether a configuration was proven worse while its promotion was under way."""
-        return False
 
     def open(self) -> Iterator[ConfigState]:
         """Configurations that are not given up."""
-        return iter(())
 
-    def proven_worse(self, known: Collection[str]) -> Iterator[ConfigState]:  # noqa: ARG002
+    def proven_worse(self, known: Collection[str]) -> Iterator[ConfigState]:
         """Configurations that get no more seeds, because they are proven worse than another.
 
         Those are left out of which it is `known`, by their keys.
         """
+
+
+class NoContest:
+    """All configurations get the same seeds: nobody is promoted or given up, nothing is proven."""
+
+    race: SeedRace | None = None
+    is_repeated = False
+    weighs = False
+    room = 0
+    has_proven = False
+
+    def enter(self, key: str) -> None:
+        """Do nothing."""
+
+    def note(self, state: ConfigState) -> None:
+        """Do nothing."""
+
+    def show(self, state: ConfigState, *, version_changed: bool) -> None:
+        """Do nothing."""
+
+    def end_trials(self, granted: int) -> None:
+        """Do nothing."""
+
+    def continues(self, seen: SeedSummary) -> bool:  # noqa: ARG002
+        """No new trial does."""
+        return False
+
+    def promoted(self, granted: int) -> None:  # noqa: ARG002
+        """Nobody."""
+        return
+
+    def promoted_ahead(self, granted: int) -> None:  # noqa: ARG002
+        """Nobody."""
+        return
+
+    def gives_up(self, key: str) -> bool:  # noqa: ARG002
+        """Nobody is given up."""
+        return False
+
+    def open(self) -> Iterator[ConfigState]:
+        """None: nobody gets more seeds."""
+        return iter(())
+
+    def proven_worse(self, known: Collection[str]) -> Iterator[ConfigState]:  # noqa: ARG002
+        """Nobody is."""
         return iter(())
 
 
-class Contest(NoContest):
+class RaceContest:
     """A race.
 
     Args:
@@ -104,7 +149,6 @@ class Contest(NoContest):
         ends: whether a promotion under way is ended when its configuration is proven worse.
     """
 
-    race: SeedRace
     is_repeated = True
 
     def __init__(
@@ -127,31 +171,31 @@ class Contest(NoContest):
 
     @property
     def room(self) -> int:
-        """As `NoContest.room`."""
+        """Up to the top of the ladder, of each configuration that may still climb."""
         return self._rooms.total
 
     @property
     def has_proven(self) -> bool:
-        """As `NoContest.has_proven`."""
+        """Whether the race has proven the rate of the space's `stop`."""
         return self._wanted is not None and self.race.proven >= self._wanted
 
     def enter(self, key: str) -> None:
-        """As `NoContest.enter`."""
+        """Enter a configuration in the race."""
         self.race.enter(key)
 
     def note(self, state: ConfigState) -> None:
-        """As `NoContest.note`."""
+        """Note how many more seeds a configuration may get."""
         counting = state.granted - state.seen.superseded
         self._rooms.set(state.point.key, max(0, self._top - counting))
 
     def end_trials(self, granted: int) -> None:
-        """As `NoContest.end_trials`: the race's seeds are limited now."""
+        """Limit the race's seeds from now on, where finalists are."""
         self._last = True
         if self._finalists is not None:
             self._most_seeds = granted + self._finalists * self._top
 
     def show(self, state: ConfigState, *, version_changed: bool) -> None:
-        """As `NoContest.show`; with a change of the version it saw results that count no more."""
+        """Show the race a configuration's results, unless it is given up."""
         key, seen = state.point.key, state.seen.counted
         if version_changed:
             self.race.forget(key)
@@ -171,15 +215,15 @@ class Contest(NoContest):
         return state.in_flight > 0 or self.race.may_climb(key, state.seen.counted.k)
 
     def continues(self, seen: SeedSummary) -> bool:
-        """As `NoContest.continues`."""
+        """Whether the race says so of these results."""
         return self.race.continues(seen.k, seen.n)
 
     def promoted(self, granted: int) -> str | None:
-        """As `NoContest.promoted`: one without seeds in training, unless the race weighs these."""
+        """One without seeds in training, unless the race weighs these."""
         return self._named(self._flight.by_config, granted)
 
     def promoted_ahead(self, granted: int) -> str | None:
-        """As `NoContest.promoted_ahead`.
+        """One with seeds in training, where workers would be idle.
 
         A race has few candidates near its end, fewer than workers. Rather than that some are idle,
         those in training get the seeds that they would get next, the one with the fewest decisions
@@ -198,15 +242,15 @@ class Contest(NoContest):
         return None if key is None else str(key)
 
     def gives_up(self, key: str) -> bool:
-        """As `NoContest.gives_up`."""
+        """Whether it is among those proven worse; that lasts until its version changes."""
         return key in self._given_up
 
     def open(self) -> Iterator[ConfigState]:
-        """As `NoContest.open`."""
+        """All that are not given up, in the order in which they came."""
         return (one for key, one in self._configs.items() if key not in self._given_up)
 
     def proven_worse(self, known: Collection[str]) -> Iterator[ConfigState]:
-        """As `NoContest.proven_worse`."""
+        """Those that the race has stopped, and that would get more seeds otherwise."""
         for key, state in self._configs.items():
             count = state.seen.counted
             if count.n >= self._top or not (count.k or self._measured.judges_numbers):
@@ -222,8 +266,8 @@ def contest_of(
     flight: InFlight,
     *,
     ends: bool,
-) -> NoContest:
-    """The race of a space, or what stands for none; see `Contest`."""
+) -> Contest:
+    """The race of a space, or what stands for none; see `RaceContest`."""
     if (race := race_of(space)) is None:
         return NoContest()
-    return Contest(race, space, measured, configs, flight, ends=ends)
+    return RaceContest(race, space, measured, configs, flight, ends=ends)

@@ -3,7 +3,7 @@
 A decision is a new trial, or more seeds for a configuration that has some.
 
 - Which step is next: `next_decision`, a function of a `Situation`.
-- What a new trial is, `trials.Trials` says; whom a promotion names, the race (`contest.Contest`).
+- What a new trial is, `trials.Trials` says; whom a promotion names, `contest.RaceContest`.
 - What is granted: the journal has some of it (`_recall`), the rest is handed out (`_hand_out`).
 - What was told: `tell` takes a line of the journal. Its results are shown to the user at once
   (`tally.Tally`), and used by decisions in their turn (`in_flight.InFlight`, `_learn`).
@@ -311,7 +311,7 @@ class SearchDecisions:
         """Take the next step; False if there is none."""
         if self._halt is not None:
             return False
-        for step in next_decision(self._situation):
+        for step in next_decision(self._situation):  # noqa: SIM110 - a step is taken, not asked
             if self._take(step):
                 return True
         return False

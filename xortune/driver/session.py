@@ -397,7 +397,7 @@ class _Work:
             self.is_searched = True
             self._tell_end()
             self._train_later()
-            is_over = self._batches.over or bool(self._batches.too_long)
+            is_over = self._batches.stop_if_over() or bool(self._batches.too_long)
             timed_out = is_over and self.decisions.use_all_and_ask_unfinished()
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
@@ -408,7 +408,7 @@ class _Work:
         """Train the check's seed again, if the search was too short for it."""
         if self._check is None or self._again is None or self._again.was_sent:
             return
-        if self._record.ends or self._batches.over:
+        if self._record.ends or self._batches.stop_if_over():
             return
         outcome = train_later(self.session.trainer, self._check)
         if outcome is not None:
