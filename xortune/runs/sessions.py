@@ -250,7 +250,8 @@ def _race(space: SearchSpace) -> RaceSettings:
 
 
 def _hopeless(space: SearchSpace) -> dict[str, object] | None:
-    return space.seeds.stop_hopeless and asdict(space.seeds.stop_hopeless)
+    settings = space.seeds.stop_hopeless
+    return None if settings is None else asdict(settings)
 
 
 def _shown(value: object) -> str:
