@@ -322,6 +322,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
         "scores": [*table.scores],
         "repeated": table.repeated,
+        "ruled": table.ruled,
         "noted": table.noted,
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(given)] for name, given in table.fixed],

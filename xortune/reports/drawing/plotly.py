@@ -42,16 +42,17 @@ SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 # Characters of a line of hover text, of an axis title, of a legend entry, of a label below a panel;
 # and of a line of a panel's title by the number of columns.
 HOVER, AXIS, LEGEND, UNDER = 60, 48, 44, 10
-TITLES = {1: 44, 2: 40, 3: 32}
+TITLES = {1: 92, 2: 40, 3: 32}
+NARROW_TITLE = 32  # the same on a telephone
 
 # Pixels: minimum width of a panel, distance of two parallel axes; height of a panel with numbers up
 # its side, of a line of one of its labels, of what is around these lines, of what is below a panel.
 ACROSS, BETWEEN, PANEL, LINE, AROUND, FOOT = 300, 90, 250, 15, 9, 64
 GAP = 0.08  # between two panels, as a share of the width
 
-# On a telephone labels stand above their rows: pixels that a row then needs beside their lines; the
-# share of a row that its bar leaves free; how far a label is above the middle, as a share of a row.
-BELOW, NARROW_GAP, RAISED = 34, 0.6, 0.2
+# On a telephone labels stand above their rows: pixels of a line of one, and around the lines; the
+# share of a row that its bar leaves free; how far marks reach up and down, as a share of a row.
+NARROW_LINE, BELOW, NARROW_GAP, RAISED = 14, 12, 0.6, 0.22
 NARROW_LABEL = 48  # characters of a line of such a label
 CELLS = 190  # pixels: the least height of a matrix, beside which its scale has a title
 RULE = 16  # pixels: the height of the label of an upright line, above its panel
@@ -70,13 +71,16 @@ def plotly_json(plot: Plot) -> Json:
     """
     data: list[Json] = []
     shapes = []
+    layers = [layer for panel in plot.panels for layer in panel.layers]
+    # One size of marks in a figure, whatever the series.
+    many = any(isinstance(one, Series) and len(one.marks) > MANY_MARKS for one in layers)
     for index, panel in enumerate(plot.panels):
         x, y = _axes_of(index)
         for layer in panel.layers:
             if isinstance(layer, Rule):
                 shapes.append(_rule(layer, x, y))
             else:
-                data += [trace | {"xaxis": x, "yaxis": y} for trace in _traces(layer)]
+                data += [trace | {"xaxis": x, "yaxis": y} for trace in _traces(layer, many=many)]
     seen: set[str] = set()
     for entry in (*data, *shapes):  # one entry of the legend switches its name in all panels
         if label := entry.get("name"):
@@ -163,7 +167,7 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
                 ]
         axes |= {f"{x[0]}axis{x[1:]}": x_axis, f"{y[0]}axis{y[1:]}": y_axis}
         if panel.title:
-            lines = wrapped(panel.title, TITLES[columns])
+            lines = wrapped(panel.title, NARROW_TITLE if narrow else TITLES[columns])
             text = "<br>".join(f"<b>{escaped(line)}</b>" for line in lines)
             place = {"xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1}
             anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
@@ -249,10 +253,10 @@ def escaped(text: str) -> str:
 # Layers as traces and shapes.
 
 
-def _traces(layer: Series | Lines | Cells) -> list[Json]:
+def _traces(layer: Series | Lines | Cells, *, many: bool) -> list[Json]:
     match layer:
         case Series(kind="points"):
-            return [_points(layer)]
+            return [_points(layer, many=many)]
         case Series(kind="bars"):
             return [_bars(layer)]
         case Series():
@@ -263,9 +267,8 @@ def _traces(layer: Series | Lines | Cells) -> list[Json]:
             return [_cells(layer)]
 
 
-def _points(series: Series) -> Json:
+def _points(series: Series, *, many: bool) -> Json:
     colour, ring = COLOURS[series.role], series.marker == "ring"
-    many = len(series.marks) > MANY_MARKS
     trace = _scatter(series) | {
         "mode": "markers",
         "cliponaxis": False,
@@ -479,7 +482,8 @@ def _places(
     """The height in pixels, the share of it below the last row, and the domains of each panel."""
     starts = range(0, len(plot.panels), columns)
     rows = [plot.panels[start : start + columns] for start in starts]
-    titles = [max(len(wrapped(p.title, TITLES[columns])) for p in row) for row in rows]
+    title = NARROW_TITLE if narrow else TITLES[columns]
+    titles = [max(len(wrapped(p.title, title)) for p in row) for row in rows]
     ruled = [any(map(_rule_labels, row)) for row in rows]
     heads = [18 * lines + 8 + RULE * named for lines, named in zip(titles, ruled, strict=True)]
     bodies = [max(_height(panel, narrow=narrow) for panel in row) for row in rows]
@@ -515,7 +519,9 @@ def _row(panel: Panel, *, narrow: bool) -> float:
     """The height of a row with a label."""
     width = NARROW_LABEL if narrow else LABEL
     lines = max(len(label_lines(label, width)) for label in panel.y.categories)
-    return LINE * lines + (BELOW if narrow else AROUND)
+    if narrow:  # the label has what the marks of this row and of the one above leave free
+        return (NARROW_LINE * lines + BELOW) / (1 - 2 * RAISED)
+    return LINE * lines + AROUND
 
 
 def _foot(panel: Panel) -> float:

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from xortune.core.formats import config_text, count, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.document import blocks_of
-from xortune.reports.drawing.model import LABEL, Ends, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.parameters import differing, varying
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
-LONGEST_LABEL, LONGEST_NAME, LONGEST_PART = 2 * LABEL - 8, 40, 16
-"""Most characters of a category's label, of one or two names in it, and of one value in it."""
+LONGEST_LABEL, LONGEST_NAME, LONGEST_PART = 84, 40, 16
+"""Most characters of a category's label, two lines also on a telephone; of one or two names in it;
+and of one value in it."""
 
 ENOUGH_SEEDS, FEW_SEEDS = 8, 8
 """A config has enough seeds to be drawn by itself with these, and one in so many of the most."""

@@ -16,15 +16,19 @@
   const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];
   const scored = data.scores.map((name, i) => ({ name, text: (row) => row.scores[i][0], value: (row) => row.scores[i][1] }));
   const repeated = data.repeated ? [{ name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true }] : [];
+  const counted = [
+    { name: "k", text: (row) => `${row.k}/${row.n}`, value: (row) => row.k, down: true },
+    { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
+    { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
+  ];
   // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
   const columns = [
     { name: "place", text: (row) => row.place, value: (row) => row.place },
     { name: "key", text: (row) => row.key, value: (row) => row.key },
-    { name: "k", text: (row) => `${row.k}/${row.n}`, value: (row) => row.k, down: true },
-    { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
-    { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
+    ...(data.ruled ? counted : []),
     ...measured,
     ...scored,
+    ...(data.ruled ? [] : counted.slice(0, 1)), // without a rule for success seeds only finish
     ...data.parameters.map((name, i) => ({
       name,
       text: (row) => (row.values[i] ? row.values[i][0] : ""),
@@ -59,14 +63,15 @@
 
   // Filtering: each word must be there; NAME<0.1 and its like compare.
   const search = holder.querySelector("input"), chosen = new Map();
-  const named = new Map(columns.map((column) => [column.name.toLowerCase(), column]));
+  const named = new Map([...counted, ...columns].map((column) => [column.name.toLowerCase(), column]));
+  const described = columns.slice(2).filter((column) => !counted.includes(column));
   named.set("n", { value: (row) => row.n });
   const wanted = (word) => {
     const [, name, sign, rest] = /^(.+?)(<=|>=|<|>|=)(.+)$/.exec(word) || [];
     const column = named.get(name);
     if (!column) {
       return (row) => {
-        row.words ??= [row.key, ...columns.slice(5).map((one) => one.text(row))].join("\n").toLowerCase();
+        row.words ??= [row.key, ...described.map((one) => one.text(row))].join("\n").toLowerCase();
         return row.words.includes(word);
       };
     }
@@ -95,9 +100,9 @@
       (cell.querySelector("[data-text]") || cell).textContent = column.text(row);
     });
     const [start, length, rate] = row.bar, bar = line.querySelector(".bar");
-    bar.querySelector(".range").setAttribute("x", start);
-    bar.querySelector(".range").setAttribute("width", length);
-    bar.querySelector(".rate").setAttribute("d", `M${rate} 0V10`);
+    bar?.querySelector(".range").setAttribute("x", start);
+    bar?.querySelector(".range").setAttribute("width", length);
+    bar?.querySelector(".rate").setAttribute("d", `M${rate} 0V10`);
     line.querySelector(".key").href = `#${row.key}`;
     line.classList.toggle("at", row === state.at);
     line.tabIndex = -1;
@@ -137,7 +142,7 @@
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   sizes.addEventListener("change", () => { state.size = Number(sizes.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  const ahead = 5 + measured.length + scored.length;
+  const ahead = (data.ruled ? 5 : 3) + measured.length + scored.length;
   columns.slice(ahead, ahead + data.parameters.length).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
     if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(JSON.parse(text)))) return;
