@@ -4,6 +4,7 @@ And the page that follows a run, which changes while the run grows.
 """
 
 import threading
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -49,6 +50,24 @@ def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     assert sixty.plots[0].alt in text
     assert "The first 10 of 60 configurations" in text
     assert shown.get_by_role("button").count() == 0
+
+
+def test_without_a_rule_for_success_the_table_says_who_finished_and_no_rate(show, sixty):
+    shown = show(replace(sixty, configs=replace(sixty.configs, ruled=False)))
+    heads = [text.strip() for text in shown.locator(".configs thead th").all_inner_texts()]
+    assert heads[:4] == ["#", "key", "epochs to solve", "finished"]
+    assert "rate" not in heads
+    shown.get_by_role("button", name="finished").click()  # each head sorts its own column
+    most = max(sixty.configs.rows, key=lambda row: row.k)
+    assert column(shown, 3)[0].split("/")[0] == str(most.k)
+
+
+def test_on_a_telephone_a_caption_takes_one_line(show, sixty):
+    shown = show(sixty, width=390)
+    heights = "(all) => all.filter((one) => one.checkVisibility()).map((one) => one.clientHeight)"
+    lines = shown.locator(".data > summary").evaluate_all(heights)
+    assert lines
+    assert max(lines) < 40, lines
 
 
 def test_a_report_is_so_short_that_people_finish_it(show, sixty):
