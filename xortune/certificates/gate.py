@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -131,7 +132,7 @@ def _refuse_few(max_seeds: int, least: int, *, unproven: str, lower: str) -> Non
         )
 
 
-class Answered:
+class Answered(ABC):
     """What each answer of a gate says of itself."""
 
     answer: Answer
@@ -144,9 +145,9 @@ class Answered:
         return self.line
 
     @property
+    @abstractmethod
     def line(self) -> str:
         """The answer and its seeds, in one line."""
-        raise NotImplementedError
 
     @property
     def deterministic(self) -> bool | None:

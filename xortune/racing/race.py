@@ -36,6 +36,7 @@ where the bounds use all seeds of the leader. benchmarks/README.md has figures.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -222,7 +223,7 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-class ProvenRates:
+class ProvenRates(ABC):
     """Base class of a search's races: a `Race` says what is proven of success rates."""
 
     weighs = False
@@ -247,9 +248,9 @@ class ProvenRates:
         """As `Race.enter`."""
         return self._race.enter(name)
 
+    @abstractmethod
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
-        raise NotImplementedError
 
     def continues(self, successes: int, n: int) -> bool:
         """Whether a new configuration gets its next seeds at once, before it is compared."""
