@@ -297,6 +297,23 @@ def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths):
     assert fates(lines) == (set(range(count)), count)
 
 
+def test_a_block_is_not_lost_beside_one_whose_config_is_given_up():
+    deadly, other = at(0.1, 0.2)
+    parts = (range(10), range(100, 104)), (range(10), range(100, 103))
+    tasks = [SeedsToTrain(p, seeds) for p, seeds in zip((deadly, other), parts, strict=True)]
+    expected, lines = MeasuredSeconds(OWN, 0.05), Lines()
+    batches = Batches(FreshSeeds(tasks), OWN, Record(lines), expected=expected)
+    first, second, both = batches.next(), batches.next(), batches.next()
+    assert [job.block.point for job in both] == [deadly, other]
+    received(batches, second, seconds=0.5)
+    failed(batches, first)
+    while sum(line.final and line.outcome is None for line in lines) < CRASHES_TO_GIVE_UP:
+        failed(batches, batches.next())
+    failed(batches, both, kind="stopped")
+    train_all(batches, range(10))
+    assert fates(lines) == ({*range(10), *range(100, 104)}, 27)
+
+
 @pytest.mark.parametrize(("ladder", "in_flight"), [((8,), None), ((8, 100), 6)])
 def test_seeds_that_are_in_time_one_by_one_are_no_failures(ladder, in_flight):
     """A block of them would be late."""

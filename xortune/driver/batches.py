@@ -432,7 +432,10 @@ class Batches:
         if self.stop_if_over():
             return ()
         while self._waiting and (reason := self._bisector.error_if_given_up(self._waiting[0][0])):
-            self._give_up(self._waiting.popleft()[0], reason)
+            job, *others = self._waiting.popleft()
+            self._give_up(job, reason)
+            if others:
+                self._waiting.appendleft(tuple(others))
         jobs = self._waiting.popleft() if self._waiting else self._fill()
         self._decided_under_way += bool(jobs)
         if self._ahead is not None:
