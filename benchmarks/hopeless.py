@@ -35,11 +35,12 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.batches import Batches
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done
 from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import proposer_for
+from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds
 from xortune.spaces.model import StopHopeless
 from xortune.spaces.space import parse_space

@@ -41,8 +41,9 @@ from xortune.core.outcome import Details, Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, most_in_flight
+from xortune.driver.batches import Batches
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.in_flight import most_in_flight
 from xortune.driver.jobs import Done
 from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import proposer_for

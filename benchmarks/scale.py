@@ -27,12 +27,13 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver import batches as of_batches
-from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.batches import Batches
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.in_flight import least_in_flight, most_in_flight
 from xortune.driver.jobs import Done, Job, WorkerFailure
 from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import LEARNING, proposer_for
+from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode, encode_outcome
 from xortune.spaces.grid import budget
@@ -198,8 +199,8 @@ def simulate(search: str, slots: int, seconds: float, *, loses: bool, limit: flo
     first, most, least = space.seeds.ladder[0], None, None
     if raced(space) or space.search.sampler in LEARNING:
         block, proposals = first * GUESS, budget(space)
-        most = first * of_batches.most_in_flight(block, slots=slots, proposals=proposals)
-        least = of_batches.least_in_flight(slots) if raced(space) else None
+        most = first * most_in_flight(block, slots=slots, proposals=proposals)
+        least = least_in_flight(slots) if raced(space) else None
     proposer, record = proposer_for(space), Record(InMemory())
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most, min_in_flight=least)
     known = MeasuredSeconds(trainer, seconds)

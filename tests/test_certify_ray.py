@@ -9,8 +9,8 @@ import pytest
 from certified import Chancy, certify, searched_run
 from listening import counts
 
-from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster
+from xortune.driver.retries import ATTEMPTS
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
 

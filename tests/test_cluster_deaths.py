@@ -20,10 +20,10 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.driver import ray_executor
 from xortune.driver import ray_worker as versions_module
-from xortune.driver.batches import ATTEMPTS
 from xortune.driver.cluster import Cluster, slots
 from xortune.driver.ray_executor import Watchdog, classify_failure
 from xortune.driver.ray_worker import captured_messages
+from xortune.driver.retries import ATTEMPTS
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space

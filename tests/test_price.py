@@ -11,8 +11,9 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.batches import Batches
 from xortune.driver.jobs import Job
+from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
 from xortune.racing.race import RaceRule

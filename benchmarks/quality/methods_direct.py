@@ -19,8 +19,9 @@ import optuna
 from quality.methods_ray import PROPOSALS, REPEAT, Counted, OneSeed
 from quality.spaces import SpaceTrainer
 from quality.trace import Standing, Tracer
-from xortune.driver.batches import Batches, blocks_in_batch, least_in_flight, most_in_flight
+from xortune.driver.batches import Batches, blocks_in_batch
 from xortune.driver.decisions import SearchDecisions
+from xortune.driver.in_flight import least_in_flight, most_in_flight
 from xortune.driver.jobs import Done, Job
 from xortune.driver.loop import Record
 from xortune.driver.propose import proposer_for
@@ -88,9 +89,11 @@ def _search(tracer: Tracer, sampler: str) -> None:
     batches = Batches(decisions, trainer, Record(journal), most=1)
     packs: deque[list[Job]] = deque()
     size = blocks_in_batch(most, slots=SLOTS)
-    while not tracer.over and not batches.decide_and_ask_finished():
+    while not tracer.over:
         while len(packs) < SLOTS and (pack := _taken(batches.next, size)):
             packs.append(pack)
+        if not packs:
+            break
         for job in packs.popleft():
             outcome = trainer.train([job.block])[0]
             batches.receive(Done((job,), [outcome], 0.001, "direct"))

@@ -13,10 +13,11 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.batches import Batches
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record
+from xortune.driver.timing import MeasuredSeconds
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read
 from xortune.runs.store import JOURNAL
@@ -136,6 +137,7 @@ class Queue:
         self.lines = Lines() if journal is None else journal
         self.decisions = SearchDecisions(space, trainer, proposer, max_in_flight=window, **more)
         self.record, self.tell = Record(self.lines), tell
+        self._next = ()  # a batch that `finished` has asked for
         budget = space.search.time_budget
         known_pace = MeasuredSeconds(trainer)  # so that each block is whole from the start
         known_pace.note(Block(Point({}), 0, 1), 1e-9)
@@ -148,10 +150,13 @@ class Queue:
 
     @property
     def finished(self):
-        if self.batches.decide_and_ask_finished():
-            self.lines.sync()
-            self.announce()
-        return self.batches.decide_and_ask_finished()
+        if not self.batches.under_way:
+            self._next = self.batches.next()
+        if self.batches.under_way:
+            return False
+        self.lines.sync()
+        self.announce()
+        return True
 
     def announce(self):
         self.record.announce(self.decisions.news, self.tell)
@@ -161,7 +166,7 @@ class Queue:
         return self.batches.stop_if_over() and self.decisions.use_all_and_ask_unfinished()
 
     def next_job(self):
-        jobs = self.batches.next()
+        jobs, self._next = self._next or self.batches.next(), ()
         self.announce()
         return jobs[0] if jobs else None
 

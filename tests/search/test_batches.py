@@ -16,19 +16,10 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking
 from xortune.driver.ahead import Ahead
-from xortune.driver.batches import (
-    ATTEMPTS,
-    BATCH_SECONDS,
-    CRASHES_TO_GIVE_UP,
-    LEAST_AT_ONCE,
-    MAX_MACHINE_LOSSES,
-    MAX_PARTS,
-    Batches,
-    MeasuredSeconds,
-    most_in_flight,
-)
+from xortune.driver.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.in_flight import most_in_flight
 from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record, run
 from xortune.driver.optuna_study import STARTUP
@@ -38,6 +29,13 @@ from xortune.driver.propose import (
     RANDOM_EVERY_OF_COUNTS,
     proposer_for,
 )
+from xortune.driver.retries import (
+    ATTEMPTS,
+    CRASHES_TO_GIVE_UP,
+    MAX_MACHINE_LOSSES,
+    MAX_PARTS,
+)
+from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
@@ -55,14 +53,14 @@ def under_way(batches, workers):
         while len(found) < workers and (jobs := batches.next()):
             found.append(jobs)
         if not found:
-            assert batches.decide_and_ask_finished()
+            assert not batches.under_way
             return
         yield found.pop(0)
 
 
 def test_how_long_workers_were_there_and_how_long_they_trained(monkeypatch):
     seconds = [0.0]
-    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("xortune.driver.timing.time.monotonic", lambda: seconds[0])
     batches, _ = batches_of(Priced(1.0), points(9), ladder=(1,), slots=2)
     one, two = batches.next(), batches.next()
     assert (batches.pace.rate, batches.pace.busy) == (None, None)
@@ -297,6 +295,28 @@ def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths):
     assert fates(lines) == (set(range(count)), count)
 
 
+def test_what_the_system_kills_trains_once_more_while_nothing_else_trains():
+    batches, lines = batches_of(SECOND, points(4), ladder=(1,), slots=3)
+    one, two, three = batches.next(), batches.next(), batches.next()
+    failed(batches, two, kind="killed")
+    for jobs in (one, three):
+        assert batches.next() == ()
+        received(batches, jobs, seconds=1.0)
+    assert (batches.next(), batches.next()) == (two, ())
+    failed(batches, two, kind="killed")
+    assert [numbers(jobs) for jobs in iter(batches.next, ())] == [[1], [3]]
+    assert [line.proposal for line in lines] == [0, 2, 1], "the second time is an attempt"
+
+
+def test_a_search_that_takes_nothing_more_ends_though_something_would_train_alone():
+    batches, _ = batches_of(SECOND, points(2), ladder=(1,))
+    one, two = batches.next(), batches.next()
+    failed(batches, two, kind="killed")
+    assert batches.under_way
+    received(batches, one, seconds=1.0)
+    assert not batches.under_way
+
+
 def test_a_block_is_not_lost_beside_one_whose_config_is_given_up():
     deadly, other = at(0.1, 0.2)
     parts = (range(10), range(100, 104)), (range(10), range(100, 103))
@@ -337,7 +357,7 @@ def test_a_long_promotion_is_shared_out_over_the_slots():
         sizes.append([job.block.count for jobs in found for job in jobs])
         for jobs in reversed(found):
             received(batches, jobs, seconds=float(jobs[0].block.count))
-    assert batches.decide_and_ask_finished()
+    assert not batches.under_way
     assert sizes == [[1] * 4, [1] * 96], "the last rung does not wait for the one before"
     assert sorted(seed for line in lines for seed in line.block.seeds) == list(range(100))
 
@@ -358,7 +378,7 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold():
             break
         now, _, jobs, seconds = heapq.heappop(running)
         received(batches, jobs, seconds=seconds)
-    assert batches.decide_and_ask_finished()
+    assert not batches.under_way
     assert work > 0.97 * slots * now
 
 
@@ -423,7 +443,7 @@ class Search:
         batches = Batches(decisions, PLAIN, record, slots=2, max_in_flight=7, ahead=self.ahead)
         with suppress(KeyboardInterrupt):
             run(batches, workers, record)
-            assert batches.decide_and_ask_finished()
+            assert not batches.under_way
         self.lines, self.workers = [*known, *journal], workers
 
     @property

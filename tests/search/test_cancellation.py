@@ -309,7 +309,7 @@ def test_what_was_begun_is_tried_once_more_after_a_stop(thirty):
 def clock(monkeypatch):
     """Its seconds."""
     seconds = [0.0]
-    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("xortune.driver.timing.time.monotonic", lambda: seconds[0])
     return seconds
 
 

@@ -140,7 +140,7 @@ class Trainer(Protocol):
     It may have attributes that say how to train with it. One that is absent is false; see `has`.
 
     Attributes:
-        users_code: any seed may hang or kill its process; see `driver.batches`.
+        users_code: any seed may hang or kill its process; see `driver.retries`.
         own_process: for that reason not even its check trains in the process of the driver; see
             `driver.processes`.
         takes_many_seeds: all seeds of a block train in one call.

@@ -24,7 +24,7 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.trainer import Trainer
-from xortune.driver.batches import Batches, MeasuredSeconds
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
 from xortune.driver.fresh_seeds import FreshSeeds
@@ -32,6 +32,7 @@ from xortune.driver.loop import Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import ending_processes, in_this_process
+from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.racing.race import FINALISTS

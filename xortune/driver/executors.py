@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
@@ -148,8 +148,7 @@ class Pool:
     """Trains in processes of this machine, one batch in each; see `driver.processes`.
 
     A worker that ends costs the seed that it trained. Seeds with results are done, seeds that had
-    not begun go to another worker. The seed of a worker that the system killed, as it does where
-    memory is short, trains once more while no other seed trains.
+    not begun go to another worker.
 
     Args:
         trainer: sent to each worker once.
@@ -168,21 +167,12 @@ class Pool:
         self._busy: list[_Busy] = []
         self._cancelled: set[tuple[str, int]] = set()
         self._failed_starts = 0
-        self._killed: deque[tuple[Job, ...]] = deque()  # by the system; each trains once more
-        self._once_more: set[tuple[str, int]] = set()
-        self._is_alone = False  # whether one of them trains now
         self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
         """Send the next batches to workers that have nothing to do."""
         if self._busy:
             self._cancel_unwanted(batches)
-        if self._killed or (self._is_alone and self._busy):
-            if not self._busy:
-                self._is_alone = True
-                self._send(self._killed.popleft(), batches.until)
-            return
-        self._is_alone = False
         while len(self._busy) < self.slots and (jobs := batches.next()):
             if not self._processes.is_usable:
                 self._processes = processes_for(self._trainer)
@@ -191,17 +181,11 @@ class Pool:
             if (worker := self._processes.take_early(blocks)) is not None:
                 self._busy.append(_Busy(worker, BatchProgress(jobs), again=again))
                 continue
-            self._send(jobs, batches.until, again)
-
-    def _send(
-        self, jobs: tuple[Job, ...], until: float | None, again: tuple[Block, ...] = ()
-    ) -> None:
-        if not self._processes.is_usable:
-            self._processes = processes_for(self._trainer)
-        worker, blocks = self._processes.take(), [job.block for job in jobs]
-        worker.is_idle = False
-        self._busy.append(_Busy(worker, BatchProgress(jobs)))
-        worker.train(self._trainer, blocks, until, encodes=self._encodes, again=again)
+            worker = self._processes.take()
+            worker.is_idle = False
+            self._busy.append(_Busy(worker, BatchProgress(jobs)))
+            until = batches.until
+            worker.train(self._trainer, blocks, until, encodes=self._encodes, again=again)
 
     def _cancel_unwanted(self, batches: Batches) -> None:
         jobs = [job for busy in self._busy for job in busy.progress.jobs]
@@ -312,24 +296,16 @@ class Pool:
                     fix="run it in this process, with workers=0, to see what ends it",
                 )
             return
-        by_system = worker.code == -signal.SIGKILL and busy.exceeded is None
-        if by_system and self._processes.is_usable and self._may_train_again(fault):
-            self._killed.append(fault)
-        elif busy.exceeded is None:
-            self._give(busy, Done(fault, WorkerFailure("batch", worker.reason)))
+        if busy.exceeded is None:
+            by_system = worker.code == -signal.SIGKILL and self._processes.is_usable
+            kind: Literal["killed", "batch"] = "killed" if by_system else "batch"
+            self._give(busy, Done(fault, WorkerFailure(kind, worker.reason)))
         elif self._seed_limit is not None and len(fault) == 1:
             outcome = timed_out(fault[0].block, self._seed_limit)
             self._give(busy, Done(fault, [outcome], busy.seconds))
         else:
             reason = f"took longer than {self._limit:g} s"
             self._give(busy, Done(fault, WorkerFailure("late", reason), busy.seconds))
-
-    def _may_train_again(self, jobs: tuple[Job, ...]) -> bool:
-        """Whether none of these jobs has trained once more; note that they do."""
-        ids = {block_id(job.block) for job in jobs}
-        may = not ids & self._once_more
-        self._once_more |= ids
-        return may
 
     def stop(self) -> None:
         """Kill the workers that train; what has finished is in `done`."""

@@ -14,14 +14,43 @@ early, the results that a wide limit leaves unused are most of what there is to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
+from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.configs import ConfigState, ResultsByVersion
 from xortune.racing.hopeless import Curve
 
 WIDENS = 16
 """Decisions after which a race's limit grows by one; see benchmarks/README.md."""
+
+
+def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
+    """How many blocks of a search that learns or races may be in flight beside the oldest one.
+
+    Where a block takes less time than a batch should, a batch holds several decisions. But at most
+    an eighth of the proposals are in flight: the search would learn nothing. The limit depends on
+    the space and the number of slots alone, so that a search can be repeated.
+
+    Args:
+        seconds: of a first block, as the trainer estimates it.
+        slots: trials that run at once.
+        proposals: of the whole search.
+    """
+    batch = int(BATCH_SECONDS / seconds) + 1
+    return max(least_in_flight(slots), min(slots * (2 * batch + 1), proposals // 8))
+
+
+def least_in_flight(slots: int) -> int:
+    """For each slot: a seed that runs, one that waits, and those that finished before their turn.
+
+    That is one up to 16 slots. It is more the more slots there are, because the slowest of many
+    seeds takes longer: see benchmarks/README.md.
+
+    One slot has no others that could run meanwhile: it knows each result before the next decision.
+    """
+    return slots * max(3, math.ceil(math.log2(slots) / 2) + 1) if slots > 1 else 0
 
 
 def in_flight_at(decision: int, most: int, least: int | None) -> int:

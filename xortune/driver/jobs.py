@@ -51,14 +51,15 @@ class WorkerFailure:
     """Why a worker returned no results.
 
     Attributes:
-        kind: `batch`: something in the batch killed the worker or raised; `late`: it exceeded its
-            time limit; `node`: its machine has left or cannot be reached; `setup`: it failed before
-            it began the batch; `stopped`: it was stopped before it began the batch.
+        kind: `batch`: something in the batch killed the worker or raised; `killed`: the system
+            killed it, as it does where memory is short; `late`: it exceeded its time limit; `node`:
+            its machine has left or cannot be reached; `setup`: it failed before it began the batch;
+            `stopped`: it was stopped before it began the batch.
         reason: for the journal, or for the user.
         cause: what the trainer itself raised, if it was on this machine.
     """
 
-    kind: Literal["batch", "late", "node", "setup", "stopped"]
+    kind: Literal["batch", "killed", "late", "node", "setup", "stopped"]
     reason: str
     cause: Exception | None = None
 

@@ -91,7 +91,7 @@ def classify_failure(text: str | None) -> WorkerFailure:
     if detail := _DETAIL.search(text):  # leaves out Ray's half page of possible causes
         cause = f"{detail[1]}, {' '.join(detail[2].split())}"
         last = f"the worker died: {GONE if 'End of file' in cause else cause}"
-    return WorkerFailure("batch", last)
+    return WorkerFailure("killed" if OUT_OF_MEMORY in last else "batch", last)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -166,8 +166,8 @@ class _LiveWorker:
 class RayExecutor:
     """Trains batches on the connected Ray; see `driver.loop.Executor`.
 
-    What Ray killed for the memory of its node trains once more while nothing else does. Other
-    deaths of a worker are told to `batches`: Ray does not say whether the system killed it.
+    What Ray kills for the memory of its node counts as killed by the system; see `WorkerFailure`.
+    Of other deaths Ray does not say whether the system killed the worker.
 
     Args:
         trainer: sent to the workers once.
@@ -197,9 +197,6 @@ class RayExecutor:
         self._sent: dict[int, tuple[Job, ...]] = {}  # batches that no worker has, by number
         self._count = 0  # of batches
         self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
-        self._killed: deque[tuple[Job, ...]] = deque()  # by the system; each trains once more
-        self._once_more: set[tuple[str, int]] = set()
-        self._is_alone = False  # whether one of them trains now
         self._trials: dict[str, _LiveWorker] = {}
         self._watchdog = Watchdog(cluster.trial_timeout)
         self._failed_starts = 0
@@ -244,13 +241,6 @@ class RayExecutor:
         """
         if self._cancels:
             self._cancel_unwanted(batches)
-        if self._killed or (self._is_alone and self._under_way):
-            if not self._under_way:
-                self._is_alone = True
-                self._put(self._killed.popleft(), batches)
-            self._tune.ask(self._under_way)
-            return
-        self._is_alone = False
         while self._under_way < 2 * self.slots and (jobs := batches.next()):
             self._put(jobs, batches)
 
@@ -408,21 +398,12 @@ class RayExecutor:
             if fault and trial.expired is not None:
                 reason = f"took longer than {self.cluster.trial_timeout:g} s"
                 failure = WorkerFailure("late", reason)
-            if fault and OUT_OF_MEMORY in failure.reason and self._may_train_again(fault):
-                self._killed.append(fault)
-            elif fault:
+            if fault:
                 seconds = trial.expired or 0.0
                 self.done.append(Done(fault, failure, seconds, trial.name))
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node, or send the search by `xortune submit`"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
-
-    def _may_train_again(self, jobs: tuple[Job, ...]) -> bool:
-        """Whether none of these jobs has trained once more; note that they do."""
-        ids = {block_id(job.block) for job in jobs}
-        may = not ids & self._once_more
-        self._once_more |= ids
-        return may
 
 
 class _TuneThread(threading.Thread):

@@ -18,7 +18,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.ahead import Ahead
-from xortune.driver.batches import Again, Batches, MeasuredSeconds, least_in_flight, most_in_flight
+from xortune.driver.batches import Again, Batches
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
@@ -27,11 +27,13 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.executors import executor_for
+from xortune.driver.in_flight import least_in_flight, most_in_flight
 from xortune.driver.knowledge import TakenOver
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.shared_study import SharedStudy, join_study
+from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import Check, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
 from xortune.driver.void import MAX_VOID

@@ -655,7 +655,7 @@ class CustomTrainer(UsersTraining):
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
         on: the reported number by which a search ends hopeless seeds; None: it ends none.
-        users_code: a seed may hang, or kill its process; see `driver.batches`.
+        users_code: a seed may hang, or kill its process; see `driver.retries`.
     """
 
     source: AnySource

@@ -1,0 +1,124 @@
+"""What is trained instead of a batch without results, and when a configuration is given up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from xortune.core.errors import TrainingError
+from xortune.driver.jobs import Job, WorkerFailure
+from xortune.driver.worker import block_id
+
+ATTEMPTS = 3
+"""Maximum number of attempts for a block that produces no outcome."""
+
+MAX_PARTS = 16
+"""Maximum number of parts that a block is split into. With at most so many seeds each part is one
+seed, and only the seeds at fault cost a worker. Ray Tune keeps each part as a trial."""
+
+CRASHES_TO_GIVE_UP = 8
+"""Give up a configuration after this many crashed parts, if none has succeeded."""
+
+MAX_MACHINE_LOSSES = 3
+"""Node failures after which a block is retried as it is; more count as failed attempts."""
+
+
+class Retries:
+    """Decides what is trained instead of a batch without results.
+
+    - A batch that no worker has begun is sent again as it is. So is one that has lost its machine,
+      unless one of its blocks has lost so many machines that it may be what brings them down.
+    - A batch of several blocks is halved, until the block at fault is alone.
+    - A block alone has failed an attempt. The next attempt trains it as it is, because its worker
+      may have died for another reason.
+    - The last attempt at a block of a user's code is in parts. A part that fails is split again,
+      until the seeds at fault are alone. Each costs a worker, so a configuration that kills one
+      with every seed is given up early.
+
+    Only of a user's code one seed may be at fault. With other trainers all seeds are alike: what
+    kills is a block's size or its configuration.
+
+    Args:
+        users_code: whether the trainer runs a user's code.
+        attempts: at a block that produces no outcome. With one, a block that kills its worker is
+            split at once, no configuration is given up, and what a trainer raises is raised.
+    """
+
+    def __init__(self, *, users_code: bool, attempts: int) -> None:
+        self._users_code, self._attempts = users_code, attempts
+        # By the key of a config.
+        self._crashes: defaultdict[str, list[TrainingError]] = defaultdict(list)
+        self._succeeded: set[str] = set()
+        # By `block_id`.
+        self._machine_losses: Counter[tuple[str, int]] = Counter()
+        self._had_second_chance: set[tuple[str, int]] = set()
+
+    def may_train_alone(self, jobs: Iterable[Job]) -> bool:
+        """Whether a batch that the system killed trains once more; True once for each block."""
+        ids = {block_id(job.block) for job in jobs}
+        is_first = not ids & self._had_second_chance
+        self._had_second_chance |= ids
+        return is_first
+
+    def after(self, jobs: tuple[Job, ...], failure: WorkerFailure) -> list[tuple[Job, ...]] | Job:
+        """The batches to train instead of one that failed, or the job that has failed an attempt.
+
+        Raises:
+            Exception: what the trainer itself raised, if there is one attempt.
+        """
+        if self._is_faultless(jobs, failure):
+            return [jobs]
+        if failure.cause is not None and self._attempts == 1:
+            raise failure.cause
+        if len(jobs) > 1:
+            middle = len(jobs) // 2
+            return [jobs[:middle], jobs[middle:]]
+        [job] = jobs
+        if not self._users_code:
+            return job
+        if failure.kind == "late":
+            job = self.at_last_attempt(job)  # another attempt would take as long
+        if job.attempt < self._attempts:
+            return job
+        self._crashes[job.block.point.key].append(TrainingError(failure.reason))
+        parts = self._parts(job)
+        return [(part,) for part in parts] if len(parts) > 1 else job
+
+    def next_attempt(self, job: Job) -> list[tuple[Job, ...]]:
+        """The batches of the next attempt at a job; none after the last one."""
+        if job.attempt >= self._attempts:
+            return []
+        return [(part,) for part in self._parts(replace(job, attempt=job.attempt + 1))]
+
+    def at_last_attempt(self, job: Job) -> Job:
+        """The job as if all other attempts had failed."""
+        return replace(job, attempt=self._attempts)
+
+    def error_if_given_up(self, job: Job) -> TrainingError | None:
+        """The error of a job whose configuration is given up; None if it is not."""
+        key = job.block.point.key
+        if self._attempts == 1 or key in self._succeeded:
+            return None
+        crashes = self._crashes.get(key, [])
+        return crashes[-1] if len(crashes) >= CRASHES_TO_GIVE_UP else None
+
+    def succeeded(self, job: Job) -> None:
+        """Note that a job has results."""
+        if self._crashes:
+            self._succeeded.add(job.block.point.key)
+
+    def _parts(self, job: Job) -> list[Job]:
+        """The parts of a job at the last attempt at a user's code; else the job itself."""
+        is_last = self._users_code and job.attempt >= self._attempts
+        if not is_last or job.block.count == 1 or self.error_if_given_up(job):
+            return [job]
+        return job.split(min(MAX_PARTS, job.block.count))
+
+    def _is_faultless(self, jobs: tuple[Job, ...], failure: WorkerFailure) -> bool:
+        """Whether nothing in a batch is at fault; count its machine if that was lost."""
+        if failure.kind != "node":
+            return failure.kind in ("setup", "stopped")
+        ids = [block_id(job.block) for job in jobs]
+        self._machine_losses.update(ids)
+        return all(self._machine_losses[one] <= MAX_MACHINE_LOSSES for one in ids)
