@@ -49,7 +49,7 @@ class Decider(Protocol):
         """
 
     def put_back(self, job: Job) -> None:
-        """Take back a block that does not train now, or the seeds of a block that do not."""
+        """Take back a block, or the rest of one, that does not train yet."""
 
     def wants(self, job: Job) -> bool:
         """Whether a block's results are still of interest."""
@@ -72,7 +72,8 @@ BATCH_SECONDS = 0.5
 behind it, and it is in the journal when it has ended."""
 
 AWAITED_SECONDS = 1e-9
-"""The same of an async function: its seeds are not sent anywhere, so each is a batch."""
+"""Seconds of work in a batch of an async function. Its seeds are not sent anywhere, so each is a
+batch of its own."""
 
 LIMIT_SHARE = 4
 """A batch should take at most its time limit divided by this, so that it is not stopped."""
@@ -80,10 +81,6 @@ LIMIT_SHARE = 4
 LEAST_AT_ONCE = 16
 """Minimum number of seeds of a call that trains many seeds at once, if there are so many. It hardly
 takes longer than a call with one."""
-
-MAX_WAITING_AHEAD = 1
-"""Batches trained ahead that may wait for a slot. Tune ends a worker for which none waits, and
-takes seconds to start another one."""
 
 
 def batch_seconds(trainer: Trainer, limit: float | None) -> float:
@@ -98,7 +95,12 @@ def batch_seconds(trainer: Trainer, limit: float | None) -> float:
 
 
 def blocks_in_batch(in_flight: int, *, slots: int) -> int:
-    """How many decisions make a batch, so that a slot has one batch running and one waiting."""
+    """How many blocks make a batch, so that each slot has one batch running and one waiting.
+
+    Args:
+        in_flight: how many blocks may be in flight.
+        slots: batches that train at once.
+    """
     return max(1, (in_flight // slots - 1) // 2)
 
 
@@ -118,15 +120,12 @@ def seeds_at_once(
     if expected is None:
         return 1 if is_users else LEAST_AT_ONCE
     least = 1 if is_users and not has(trainer, "takes_many_seeds") else LEAST_AT_ONCE
-    return max(least, int(most_seconds * block.count / max(expected, 1e-9)))
+    expected = max(expected, 1e-9)  # by a coarse clock it may be 0
+    return max(least, int(most_seconds * block.count / expected))
 
 
 # -------------------------------------------------------------------------------------------------
 # Which batch is next.
-
-BEFORE_AGAIN = 4
-"""Batches of each slot that are waited for, so that one with another seed of the same config comes;
-if none of them is such, another seed is trained for this, and then the seed a second time."""
 
 
 class BatchQueue:
@@ -136,8 +135,8 @@ class BatchQueue:
 
     1. A batch that the system killed. It trains alone: nothing begins before all other batches have
        ended, and nothing else begins before it has ended.
-    2. A batch that no worker has begun, and the parts of one that failed. The batch that failed
-       last comes first.
+    2. What a worker did not begin or did not finish, and the parts of a batch that failed. The
+       batch that came back last is first.
     3. Another attempt at a block, in the order in which the attempts failed.
     4. If nothing waits here, what the decider decides.
     """
@@ -160,14 +159,14 @@ class BatchQueue:
         self._others.extend(batches)
 
     @property
-    def is_for_one(self) -> bool:
-        """Whether a batch trains alone or waits for that: no other may begin."""
+    def is_reserved(self) -> bool:
+        """Whether a batch trains alone, or waits until it can: no other batch may begin."""
         return self._one_trains_alone or bool(self._alone)
 
     def pop_alone(self) -> tuple[Job, ...]:
         """Remove the next batch that trains alone; empty if there is none.
 
-        While `is_for_one`, call it only if no batch is under way.
+        While the queue `is_reserved`, call it only if no batch is under way.
         """
         self._one_trains_alone = bool(self._alone)
         return self._alone.popleft() if self._alone else ()
@@ -177,17 +176,24 @@ class BatchQueue:
         return self._others.popleft() if self._others else ()
 
     def clear(self) -> None:
-        """Drop all batches."""
+        """Drop all batches that wait."""
         self._alone.clear()
         self._others.clear()
+
+
+# -------------------------------------------------------------------------------------------------
+# The seed of the check, which trains again.
+
+BEFORE_AGAIN = 4
+"""Batches of each slot for which `Again` waits, until one has another seed of its config."""
 
 
 @dataclass
 class Again:
     """A seed that trains a second time, while the search goes on.
 
-    What a training leaves behind shows after another seed of the same config. If none goes out
-    soon, one trains for this.
+    It trains in a worker that has trained another seed of the same config just before: what that
+    one has left behind may change its outcome. If no batch has such a seed, one trains for this.
 
     Attributes:
         block: the seed.
@@ -222,7 +228,11 @@ class Again:
 
 
 # -------------------------------------------------------------------------------------------------
-# Batches.
+# From decided jobs to lines of the journal.
+
+MAX_WAITING_AHEAD = 1
+"""Batches trained ahead that may wait for a slot. Tune ends a worker for which none waits, and
+takes seconds to start another one."""
 
 
 class Batches:
@@ -304,8 +314,11 @@ class Batches:
 
     @property
     def under_way(self) -> int:
-        """How many batches of an executor are waited for."""
-        waits = self._queue.is_for_one or (self._ahead is not None and self._ahead.waited_for)
+        """How many batches of an executor are waited for.
+
+        One that was only trained ahead is not, unless a decided job needs its results.
+        """
+        waits = self._queue.is_reserved or (self._ahead is not None and self._ahead.waited_for)
         return self._decided_under_way or int(waits and self._all_under_way > 0)
 
     @property
@@ -329,7 +342,7 @@ class Batches:
 
     def next(self) -> tuple[Job, ...]:
         """The next batch, by the rule of `BatchQueue`; empty if there is none now."""
-        if self.stop_if_over() or (self._queue.is_for_one and self._all_under_way):
+        if self.stop_if_over() or (self._queue.is_reserved and self._all_under_way):
             return ()
         jobs = self._queue.pop_alone()
         if not jobs:
@@ -452,15 +465,16 @@ class Batches:
         if done.again is not None and self._again is not None:
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
-        # All jobs of a batch with some that are ahead come back at once, whatever became of them.
-        # So a `Done` that ends a batch and has no decided job ends one that had none, unless it has
-        # no jobs at all: then the decided ones came back before, in parts.
+        # A batch with jobs ahead comes back at once, another one may come back in parts. So what
+        # ends a batch and has no decided job ends one that had none; without any job it ends one
+        # whose decided jobs came back before.
         assert done.ends or len(decided) == len(done.jobs), "a part of a batch with jobs ahead"
-        self._all_under_way -= done.ends
-        self._decided_under_way -= done.ends and (bool(decided) or not done.jobs)
+        if done.ends:
+            self._all_under_way -= 1
+            self._decided_under_way -= bool(decided) or not done.jobs
         if not isinstance(done.results, WorkerFailure):
             self._trained(done)
-        elif done.results.kind == "killed" and self._retries.may_train_alone(done.jobs):
+        elif done.results.kind == "killed" and self._retries.gives_second_chance(done.jobs):
             self._queue.put_alone(done.jobs)
             return
         else:

@@ -250,7 +250,7 @@ class SearchDecisions:
         return self._ready.popleft()
 
     def put_back(self, job: Job) -> None:
-        """Take back the rest of a block: it is the next."""
+        """Take back a block, or the rest of one: it is the next."""
         self._ready.appendleft(job)
 
     def wants(self, job: Job) -> bool:

@@ -29,13 +29,13 @@ WIDENS = 16
 def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
     """How many blocks of a search that learns or races may be in flight beside the oldest one.
 
-    Where a block takes less time than a batch should, a batch holds several decisions. But at most
-    an eighth of the proposals are in flight: the search would learn nothing. The limit depends on
-    the space and the number of slots alone, so that a search can be repeated.
+    Where a block takes less time than a batch should, a batch holds several blocks. But at most an
+    eighth of the proposals are in flight: with more, the search would learn too late. The limit
+    depends on the space and the number of slots alone, so that a search can be repeated.
 
     Args:
         seconds: of a first block, as the trainer estimates it.
-        slots: trials that run at once.
+        slots: batches that train at once.
         proposals: of the whole search.
     """
     batch = int(BATCH_SECONDS / seconds) + 1
@@ -43,12 +43,13 @@ def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
 
 
 def least_in_flight(slots: int) -> int:
-    """For each slot: a seed that runs, one that waits, and those that finished before their turn.
+    """How many blocks in flight keep all slots busy.
 
-    That is one up to 16 slots. It is more the more slots there are, because the slowest of many
-    seeds takes longer: see benchmarks/README.md.
+    Each slot has one that trains, one that waits, and some that have finished and wait for results
+    of earlier decisions. Up to 16 slots that is one. With more slots it is more, because the
+    slowest of many seeds takes longer: see benchmarks/README.md.
 
-    One slot has no others that could run meanwhile: it knows each result before the next decision.
+    One slot knows each result before the next decision.
     """
     return slots * max(3, math.ceil(math.log2(slots) / 2) + 1) if slots > 1 else 0
 

@@ -29,9 +29,11 @@ class Retries:
 
     - A batch that no worker has begun is sent again as it is. So is one that has lost its machine,
       unless one of its blocks has lost so many machines that it may be what brings them down.
-    - A batch of several blocks is halved, until the block at fault is alone.
-    - A block alone has failed an attempt. The next attempt trains it as it is, because its worker
-      may have died for another reason.
+    - A batch that the system killed, as it does where memory is short, trains once more alone. If
+      it is killed again, it is at fault.
+    - A batch at fault that has several blocks is halved, until the block at fault is alone.
+    - One block at fault has failed an attempt. The next attempt trains it as it is, because its
+      worker may have died for another reason.
     - The last attempt at a block of a user's code is in parts. A part that fails is split again,
       until the seeds at fault are alone. Each costs a worker, so a configuration that kills one
       with every seed is given up early.
@@ -54,8 +56,8 @@ class Retries:
         self._machine_losses: Counter[tuple[str, int]] = Counter()
         self._had_second_chance: set[tuple[str, int]] = set()
 
-    def may_train_alone(self, jobs: Iterable[Job]) -> bool:
-        """Whether a batch that the system killed trains once more; True once for each block."""
+    def gives_second_chance(self, jobs: Iterable[Job]) -> bool:
+        """Whether a batch that the system killed trains once more: True once for each block."""
         ids = {block_id(job.block) for job in jobs}
         is_first = not ids & self._had_second_chance
         self._had_second_chance |= ids

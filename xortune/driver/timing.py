@@ -12,6 +12,10 @@ from xortune.runs.status import Pace
 RECENT = 32
 """How many of the last measurements say what an unmeasured configuration may take."""
 
+KEPT_WEIGHT = 0.7
+"""Share of its weight that a measurement keeps with each later one, where one pace holds for all
+configurations: the pace follows a machine that gets slower or faster."""
+
 MEASURED_CONFIGS = 4096
 """Maximum number of configurations whose seconds are remembered, the last ones."""
 
@@ -21,7 +25,8 @@ class MeasuredSeconds:
 
     A user's code tells nothing of the cost of a configuration. So one that was never trained is
     expected to take as long as the slowest of the last ones: a seed of unknown length should not
-    keep others waiting. The built-in network's estimates are right up to a factor.
+    keep others waiting. The built-in network's estimates are right up to a factor, which is
+    measured.
 
     Args:
         trainer: estimates the cost of a block.
@@ -39,8 +44,8 @@ class MeasuredSeconds:
     def note(self, block: Block, seconds: float) -> None:
         """Note what a block took."""
         if not self._is_users:
-            self._weighted = 0.7 * self._weighted + seconds
-            self._costs = 0.7 * self._costs + self._trainer.cost(block)
+            self._weighted = KEPT_WEIGHT * self._weighted + seconds
+            self._costs = KEPT_WEIGHT * self._costs + self._trainer.cost(block)
             return
         each = seconds / block.count
         self._recent.append(each)

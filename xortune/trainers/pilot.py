@@ -43,12 +43,21 @@ from xortune.trainers.verdicts import MethodError
 WIDTHS = (2, 16, 64, 128, 256)
 """Numbers of seeds in the stacks that a pilot times."""
 
+WIDE_SHARE = 1 / 8
+"""A stack of more than this fraction of the seeds is wide. Wide ones are timed first."""
+
+GAP = 1.5
+"""A stack of all seeds is timed too if they are more than this multiple of the widest one."""
+
 PAYS = 0.7
-"""A wider stack is cheap if each seed that it has more adds at most this fraction of the time of a
-step that each seed of the narrower stack takes."""
+"""Maximum seconds that each further seed of a cheap stack adds to a step, as a fraction of what
+each seed of the next narrower stack takes."""
 
 CHEAP_STACK_BYTES = 2**28
-"""Maximum size of a cheap stack's parameters and optimizer states, in bytes."""
+"""Maximum size of a cheap stack's tensors, in bytes."""
+
+TENSORS_OF_PARAMETER = 4
+"""Tensors of a parameter's size in a stack: itself, its gradient and, of Adam, two states."""
 
 COMPARED_STEPS, TIMED_STEPS = 3, 3
 """Number of steps that a pilot compares, and that it times."""
@@ -101,10 +110,10 @@ class Pilot:
         if self.reason:
             return
         widths = [width for width in WIDTHS if width <= seeds]
-        if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
+        if GAP * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
-        wide = [width for width in widths if 8 * width > seeds]
-        narrow = [width for width in reversed(widths) if 8 * width <= seeds]
+        wide = [width for width in widths if width > WIDE_SHARE * seeds]
+        narrow = [width for width in reversed(widths) if width <= WIDE_SHARE * seeds]
         best = self._time_until_slower(training, wide, math.inf)
         if wide and best != self.stacked[wide[0]]:  # a wider stack gains: no narrower one does
             return
@@ -136,7 +145,7 @@ class Pilot:
                 try:
                     stack = Stack(groups, at_once=self.at_once, timed=True)
                     steps = zip(range(1 + TIMED_STEPS), _losses_of_steps(stack), strict=False)
-                    ends = [clock(), *(clock() for _ in steps)]
+                    ends = [clock(), *(clock() for _ in steps)]  # each step trains, then its time
                     step = _fastest(ends) + stack.batches.seconds
                 except Shares as refused:
                     self.reason = str(refused)
@@ -148,7 +157,8 @@ class Pilot:
     def cheap(self, training: Any) -> int:
         """The largest width that trains in hardly more time than a few seeds; 1 if none does."""
         torch.manual_seed(0)
-        size = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
+        parameters = training.model().parameters()
+        size = TENSORS_OF_PARAMETER * sum(parameter.nbytes for parameter in parameters)
         widths = [
             width for width in WIDTHS if width * size <= CHEAP_STACK_BYTES and not self.reason
         ]
@@ -169,6 +179,7 @@ _pilots: list[Pilot] = []
 """All pilots of this process."""
 
 _NOTHING = "no such parameter"
+"""The value of a parameter that a configuration lacks."""
 
 
 def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
@@ -187,7 +198,7 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
                 return known
     pilot = Pilot(kind)
     if type(training).run is type(training).stacked_run:
-        _try(pilot, training, seeds[:2])
+        _compare(pilot, training, seeds[:2])
     else:
         pilot.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
         refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
@@ -205,7 +216,7 @@ def _kind(training: Any) -> tuple[Any, ...]:
     return (type(training), type(optimizer), repr(model), *settings)
 
 
-def _try(pilot: Pilot, training: Any, seeds: Sequence[int]) -> None:
+def _compare(pilot: Pilot, training: Any, seeds: Sequence[int]) -> None:
     """Note in a pilot whether a stack of two seeds trains like the loop, and the loop's time."""
     observed, wrong = [], []
     for seed in seeds:
@@ -238,6 +249,10 @@ class _Enough(Exception):
 class _ObservedLoop:
     """The first steps of a user's `run`, observed through the methods of the training.
 
+    Args:
+        training: a user's. `COMPARED_STEPS` and then `TIMED_STEPS` of its steps are trained.
+        seed: that it trains.
+
     Attributes:
         losses: of the first `COMPARED_STEPS` steps.
         buffers: of the model after the first step.
@@ -245,10 +260,6 @@ class _ObservedLoop:
             `score` is called.
         seconds: of the fastest step; infinity if there is none.
         made: the model, the optimizer and the scheduler.
-
-    Args:
-        training: a user's; it runs until `TIMED_STEPS` more steps are done.
-        seed: that it trains.
     """
 
     def __init__(self, training: Any, seed: int) -> None:
@@ -372,20 +383,41 @@ def _difference(
         except Exception as error:
             return _refusal(error, entered)
     for row, alone in enumerate(observed):
-        for number, (loop, step) in enumerate(zip(alone.losses, losses, strict=False)):
-            stacked = float(step[row])
-            if not math.isclose(loop, stacked, rel_tol=1e-3, abs_tol=1e-6) and not (
-                math.isnan(loop) and math.isnan(stacked)
-            ):
-                shown = f"loss {stacked:.6g} against {loop:.6g} in step {number + 1}"
-                return f"seeds that are stacked train differently ({shown}); {CAUSES}: {LOOP}"
-        for name, buffer in alone.buffers.items():
-            if not torch.allclose(
-                buffer.double(), buffers[name][row].double(), 1e-3, 1e-5, equal_nan=True
-            ):
-                return f"the buffer {name} differs in seeds that are stacked; {CAUSES}: {LOOP}"
-        if not torch.equal(alone.generator, stack.states[row]):
-            return f"seeds that are stacked draw other random numbers: {LOOP}"
+        found = _difference_of_seed(
+            alone,
+            [float(step[row]) for step in losses],
+            {name: one[row] for name, one in buffers.items()},
+            stack.states[row],
+        )
+        if found:
+            return found
+    return ""
+
+
+def _difference_of_seed(
+    alone: _ObservedLoop,
+    losses: Sequence[float],
+    buffers: Mapping[str, Tensor],
+    generator: Tensor,
+) -> str:
+    """Why a seed trains differently in a stack, in a sentence; empty if it does not.
+
+    Args:
+        alone: the seed in the loop.
+        losses: in the stack, of the first steps.
+        buffers: in the stack, after the first step.
+        generator: the state of its generator in the stack, after these steps.
+    """
+    for number, (loop, stacked) in enumerate(zip(alone.losses, losses, strict=False), start=1):
+        are_nan = math.isnan(loop) and math.isnan(stacked)
+        if not are_nan and not math.isclose(loop, stacked, rel_tol=1e-3, abs_tol=1e-6):
+            shown = f"loss {stacked:.6g} against {loop:.6g} in step {number}"
+            return f"seeds that are stacked train differently ({shown}); {CAUSES}: {LOOP}"
+    for name, buffer in alone.buffers.items():
+        if not torch.allclose(buffer.double(), buffers[name].double(), 1e-3, 1e-5, equal_nan=True):
+            return f"the buffer {name} differs in seeds that are stacked; {CAUSES}: {LOOP}"
+    if not torch.equal(alone.generator, generator):
+        return f"seeds that are stacked draw other random numbers: {LOOP}"
     return ""
 
 

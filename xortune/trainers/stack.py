@@ -42,7 +42,7 @@ from xortune.trainers.surroundings import SharedState
 Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
 
-Computed = tuple[Tensor, Sequence[Tensor | None]]
+LossesAndGradients = tuple[Tensor, Sequence[Tensor | None]]
 """The losses of a step, shape (S,), and the gradient of each trained parameter."""
 
 
@@ -51,19 +51,20 @@ class Stack:
 
     The configurations differ in parameters of their optimizers only.
 
-    Attributes:
-        lead: the first training; its `batches` and `loss` serve all seeds.
-        model: of one seed; its layers compute those of all.
-        parameters: by name, shape (S, ...); `buffers` too.
-        states: of the seeds' generators, uint8, shape (S, bytes).
-        batches: makes the batches of each epoch.
-        losses: of the last step, shape (S,).
-
     Args:
         groups: each configuration with its seeds.
         at_once: try to make the batches of an epoch by one call for all seeds.
         repeats: on a CPU, record steps and repeat their operations.
         timed: initialise all seeds as the first one: only their time counts.
+
+    Attributes:
+        lead: the first training; its `batches` and `loss` serve all seeds.
+        model: of one seed; its layers compute those of all.
+        parameters: by name, shape (S, ...).
+        buffers: by name, shape (S, ...).
+        states: of the seeds' generators, uint8, shape (S, bytes).
+        batches: makes the batches of each epoch.
+        losses: of the last step, shape (S,).
 
     Raises:
         CannotStack: an optimizer is not elementwise.
@@ -82,14 +83,14 @@ class Stack:
         ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
         self.lead = trainings[0]
         models, self.states = _new_models(self._rows, ends[0], timed=timed)
-        # Of each configuration the model that was made last: the training may have kept this one
-        # in an attribute, which its other methods read.
+        # The model of each configuration's last seed. A training may keep the model that it makes
+        # in an attribute, which its other methods read: this model is there now.
         lasts: list[nn.Module] = [models[end - 1] for end in ends]
         self._model_of = {id(one): own for one, own in zip(trainings, lasts, strict=True)}
         self.model = lasts[0]
         self.model.train()
         self._objective = _Loss(self.lead, self.model)
-        self._take(*_stacked(models))
+        self._set_tensors(*_stacked(models))
 
         optimizers = [
             _untracked(training, training.optimizer, model.parameters())
@@ -103,7 +104,7 @@ class Stack:
         ]
 
         self._shared = SharedState(
-            self.lead, self.model, *models[-1:], *optimizers, *self._schedulers
+            self.lead, self.model, models[-1], *optimizers, *self._schedulers
         )
         self.batches = EpochBatches(self.lead, self._shared, at_once=at_once)
         self.losses = torch.empty(0)
@@ -116,8 +117,8 @@ class Stack:
         """Whether steps are recorded and repeated; once False, it stays so."""
         return self._steps.repeats
 
-    def _take(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
-        """Go on with these stacked tensors."""
+    def _set_tensors(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
+        """Go on with these stacked parameters and buffers."""
         self.parameters, self.buffers = parameters, buffers
         self._trained = {n: p for n, p in parameters.items() if p.requires_grad}
         self._frozen = {n: p for n, p in parameters.items() if not p.requires_grad}
@@ -129,7 +130,7 @@ class Stack:
         index = torch.tensor(kept, device=next(iter(self.parameters.values())).device)
         self._rows = [self._rows[row] for row in kept]
         self.states = self.states[index.cpu()]
-        self._take(
+        self._set_tensors(
             {
                 name: one.detach()[index].requires_grad_(one.requires_grad)
                 for name, one in self.parameters.items()
@@ -137,7 +138,7 @@ class Stack:
             {name: one[index] for name, one in self.buffers.items()},
         )
         self._optimizer.keep(kept, self.parameters)
-        self._steps.forget()  # they have more rows
+        self._steps.forget()  # the recorded steps have more rows
 
     # ---------------------------------------------------------------------------------------------
     # Epochs and steps.
@@ -155,7 +156,7 @@ class Stack:
         batches = self.batches.of_epoch(self._epochs, trainings, self.states)
         self._steps.begin_epoch(
             checks=self._epochs in {*CHECKED_EPOCHS, self.lead.epochs},
-            may_repeat=self.batches.at_once,  # else the user's code runs between steps
+            may_repeat=self.batches.at_once,  # else the user's code runs between the steps
         )
         for batch in batches:
             self._step(batch)
@@ -168,7 +169,7 @@ class Stack:
     def _step(self, batch: StackedBatch) -> None:
         """Train on a batch."""
         self.losses, gradients = self._steps.compute(
-            batch, self.states, self._noted_draws, self._computed
+            batch, self.states, self._noted_draws, self._losses_and_gradients
         )
         self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
 
@@ -186,7 +187,9 @@ class Stack:
     # ---------------------------------------------------------------------------------------------
     # Losses and gradients.
 
-    def _computed(self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]) -> Computed:
+    def _losses_and_gradients(
+        self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]
+    ) -> LossesAndGradients:
         """The losses of a step, shape (S,), and the gradient of each trained parameter.
 
         Args:
@@ -206,6 +209,8 @@ class Stack:
         return losses.detach(), [None if one is None else one.contiguous() for one in gradients]
 
     def _losses(self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]) -> Tensor:
+        """The losses of a step, shape (S,): the user's loss, mapped over the seeds."""
+
         def loss(
             trained: dict[str, Tensor],
             other: dict[str, Tensor],
@@ -289,12 +294,12 @@ class _StackSteps:
     code reads has changed since, and it need not be checked: in a checked epoch the first step of
     each shape is computed anew, recorded, and compared with the one that was recorded before.
 
-    Attributes:
-        repeats: whether steps are recorded and repeated; once False, it stays so.
-
     Args:
         shared: what the user's code reads beside its arguments.
         repeats: record steps and repeat them.
+
+    Attributes:
+        repeats: whether steps are recorded and repeated; once False, it stays so.
     """
 
     def __init__(self, shared: SharedState, *, repeats: bool) -> None:
@@ -309,7 +314,8 @@ class _StackSteps:
 
         Args:
             checks: check a step of each shape.
-            may_repeat: False if no later step is one that was recorded before.
+            may_repeat: False if the user's code runs between the steps of the epoch: what it
+                changes there would be missing in a repeated step.
         """
         if not may_repeat:
             self._repeat_no_more()
@@ -326,8 +332,8 @@ class _StackSteps:
         batch: StackedBatch,
         states: Tensor,
         note: Callable[[StackedBatch], Draws],
-        by_loss: Callable[[StackedBatch, Draws, Sequence[Tensor]], Computed],
-    ) -> Computed:
+        by_loss: Callable[[StackedBatch, Draws, Sequence[Tensor]], LossesAndGradients],
+    ) -> LossesAndGradients:
         """The losses and gradients of a step.
 
         Args:
@@ -340,7 +346,8 @@ class _StackSteps:
             CannotStack: a step is not the one that was recorded.
         """
         shapes = (batch.axes, *map(_signature, batch.values))
-        is_another = bool(self._draws) and shapes not in self._draws  # an epoch's last rows, say
+        # New shapes after others are an epoch's last rows, say: they are not recorded at once.
+        is_another = bool(self._draws) and shapes not in self._draws
         if shapes not in self._draws:
             self._draws[shapes] = note(batch)
         draws = self._draws[shapes]
@@ -378,7 +385,7 @@ class _StackSteps:
             self._unchecked.discard(shapes)
 
     def _forget_if_changed(self) -> None:
-        """Forget all recorded steps if the loss may read something else than when they were."""
+        """Forget all recorded steps if what the loss reads has changed since."""
         if self._shared.has_changed():
             self.forget()
 
@@ -432,7 +439,7 @@ def _new_models(
 
 
 def _seed(seed: int) -> None:
-    """As `torch.manual_seed`, which without a GPU takes a millisecond for it."""
+    """Seed torch's generators as `torch.manual_seed`, which takes a millisecond without a GPU."""
     if torch.cuda.is_available():
         torch.manual_seed(seed)
     else:
@@ -455,7 +462,10 @@ def _stacked(models: Sequence[nn.Module]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | None, ...]:
-    """Each seed's gradient, of norm at most `most`: see `torch.nn.utils.clip_grad_norm_`."""
+    """Each seed's gradient, scaled to a norm of at most `most`.
+
+    The same as `torch.nn.utils.clip_grad_norm_`, which adds 1e-6 too.
+    """
     norms = [one.reshape(len(one), -1).norm(dim=1) for one in gradients if one is not None]
     factor = (most / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
     return tuple(
