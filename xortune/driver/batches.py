@@ -238,9 +238,9 @@ takes seconds to start another one."""
 class Batches:
     """Makes batches of decided jobs, and turns their results into lines of the journal.
 
-    Batches are for trainings that are shorter than their sending. A block that takes longer is
-    handed out in parts, and what was never measured as one seed: so no slot is idle while an
-    allowed seed waits. `BatchQueue` has the rule of what comes next.
+    A batch holds several trainings, where each takes less time than sending it. A block that takes
+    longer is handed out in parts, one that was never measured as one seed first: so no slot is idle
+    while an allowed seed waits. `BatchQueue` has the rule of what comes next.
 
     Args:
         decider: says which block is next.
