@@ -176,7 +176,7 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
         (
             "its worker process has died. Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail:"
             " Task was killed due to the node running low on memory. 31 of 32 GB were used. Some",
-            "batch",
+            "killed",
             "the worker died: NODE_OUT_OF_MEMORY, Task was killed due to the node",
         ),
     ],
