@@ -30,6 +30,8 @@ HEAVY = (
     *("xortune.driver.search", "xortune.driver.ray_executor", "xortune.cli.shared"),
 )
 SUBREAPER = 36  # of linux/prctl.h: orphans of a process below become its children
+COLLAPSE = 25  # of linux/mman.h, madvise(2): small pages become huge ones, now
+HUGE = 1 << 21  # bytes of a huge page
 ONE_BY_ONE = threading.Lock()
 
 
@@ -187,6 +189,21 @@ def freeze() -> None:
     gc.get_freeze_count = lambda: 1
 
 
+def collapse() -> None:
+    """Few huge pages in place of 100,000 small ones: a fork copies the table of pages.
+
+    It takes a third of the time then. A kernel that cannot do it says so, and nothing changes.
+    """
+    madvise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, may, _, _, inode, *name = line.split(maxsplit=5)
+        if may == "rw-p" and inode == "0" and name in ([], ["[heap]"]):
+            begin, end = (int(address, 16) for address in where.split("-"))
+            begin, end = -(-begin // HUGE) * HUGE, end // HUGE * HUGE
+            if begin < end:
+                madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), COLLAPSE)
+
+
 def sketch() -> None:
     """Reports have no pictures and their templates are there: both take longer than a search."""
     document = importlib.import_module("xortune.reports.document")
@@ -211,6 +228,8 @@ def main() -> None:
     complete()
     sketch()
     freeze()
+    if sys.platform == "linux":
+        collapse()
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     code = exit_code_of(asked) if asked else 0
     try:
