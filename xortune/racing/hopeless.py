@@ -37,6 +37,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -188,6 +189,12 @@ def _beyond(below: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     return np.exp(-np.nan_to_num(steps, nan=np.inf, posinf=np.inf))
 
 
+@lru_cache(maxsize=MAX_CURVES)  # each look and each band asks for the same counts
+def _most_wrong(failed: float, share: float) -> float:
+    """Of condition 2: how many seeds that succeed may leave beside so many that fail."""
+    return float(btdtria(CONFIDENCE, failed, share))
+
+
 def _threshold(
     depths: NDArray[np.float64],
     solved: NDArray[np.bool_],
@@ -212,7 +219,8 @@ def _threshold(
     ends = np.flatnonzero(np.diff(depths, append=np.inf) > 0)
     ends = ends[np.isfinite(depths[ends])]
     failed = np.maximum(leaving[ends] - wrong[ends], 1e-9)
-    most = np.minimum(share * (1 + wrong[-1]), btdtria(CONFIDENCE, failed, share))
+    bounds = np.array([_most_wrong(one, share) for one in failed.tolist()])
+    most = np.minimum(share * (1 + wrong[-1]), bounds)
     left = most - wrong[ends]  # for the next seed that succeeds
     highest = np.append(depths, 1.0)[ends + 1].clip(max=1.0)
     # Below the rank of 1 the next one counts as its rank there.
