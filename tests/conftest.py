@@ -11,30 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import forked
 import pytest
-import typer.testing
-from hand_made import CONFIG
-from hypothesis import settings
-from rich.console import Console
 
-from xortune.core.config import Config
-from xortune.driver import processes
-from xortune.driver.worker import PROGRAM
-from xortune.reports.document import environment
-from xortune.reports.drawing.matplotlib import svg
-from xortune.reports.page import page
-
-# Timings depend on the machine; the examples must not.
-settings.register_profile(
-    "xortune", deadline=None, derandomize=True, print_blob=True, max_examples=30
-)
-settings.load_profile("xortune")
-
-# Making the commands out of their functions takes longer than what most tests run.
-typer.testing._get_command = functools.cache(typer.testing._get_command)
+if TYPE_CHECKING:
+    from xortune.core.config import Config
 
 FILES = "xortune.reports.files"  # where reports look it up
 version = functools.cache(importlib.metadata.version)
@@ -46,6 +29,12 @@ def _sketches() -> Iterator[None]:
 
     These take most of the time of a small search, and then what asks for versions of packages.
     """
+    import typer.testing
+
+    from xortune.reports.document import environment
+
+    # Making the commands out of their functions takes longer than what most tests run.
+    typer.testing._get_command = functools.cache(typer.testing._get_command)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
@@ -59,6 +48,9 @@ def _sketches() -> Iterator[None]:
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures and page as files: they are drawn."""
+    from xortune.reports.drawing.matplotlib import svg
+    from xortune.reports.page import page
+
     monkeypatch.setattr(f"{FILES}.svg", svg)
     monkeypatch.setattr(f"{FILES}.page", page)
 
@@ -66,6 +58,9 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
     """The processes that users' functions train in have imported Ray and torch when they begin."""
+    from xortune.driver import processes
+    from xortune.driver.worker import PROGRAM
+
     if len(request.session.items) > 1000:
         forked.template(os.getpid())  # what it imports is there when it is needed
 
@@ -105,8 +100,19 @@ SHARING: set[Path] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Files are handed out in the order of below, not those of the most tests first."""
+    """Files are handed out in the order of below, not those of the most tests first.
+
+    A process that only hands them out imports nothing for tests: the others wait for its start.
+    """
     gc.disable()  # until all tests are there: they stay
+    if config.getoption("dist", "no") == "no":
+        from hypothesis import settings
+
+        # Timings depend on the machine; the examples must not.
+        settings.register_profile(
+            "xortune", deadline=None, derandomize=True, print_blob=True, max_examples=30
+        )
+        settings.load_profile("xortune")
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist
         config.option.loadscopereorder = False
 
@@ -221,6 +227,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is drawn on a terminal of 80 columns."""
+    from rich.console import Console
+
     drawn = io.StringIO()
     of = {"file": drawn, "force_terminal": True, "width": 80, "color_system": None}
     monkeypatch.setattr("xortune.reports.progress.Console", lambda **_: Console(**of))
@@ -228,6 +236,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 
 @pytest.fixture
-def make_config() -> Callable[..., Config]:
+def make_config() -> Callable[..., "Config"]:
     """The README's config with any field replaced."""
+    from hand_made import CONFIG
+
+    from xortune.core.config import Config
+
     return lambda **changes: Config(**(CONFIG | changes))

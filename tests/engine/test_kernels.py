@@ -227,9 +227,13 @@ def test_a_loss_and_its_derivative(name):
         if name == "PoissonNLLLoss":  # e**p - 1, in torch too
             size = np.maximum(size, q)
         assert np.max(np.abs(found - exact) / size) < 1e-6
-        value = functools.partial(formulas.loss_value, number)
-        values = [value(np.float32(x), np.float32(target)) for x in p]
-        np.testing.assert_allclose(values, each.detach().numpy(), rtol=3e-7, atol=2e-7)
+        value = functools.partial(formulas.loss_value, number)  # one by one: some of them do
+        some = np.append(p[::20], p[-24:])
+        values = [value(np.float32(x), np.float32(target)) for x in some]
+        theirs = each.detach().numpy()[0]
+        np.testing.assert_allclose(
+            values, np.append(theirs[::20], theirs[-24:]), rtol=3e-7, atol=2e-7
+        )
         assert math.isnan(value(np.float32(math.nan), np.float32(target)))
 
 
