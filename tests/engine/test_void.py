@@ -323,3 +323,44 @@ def test_a_comparison_leaves_out_for_all_what_is_void_for_one(tmp_path, sequenti
         assert [(one.outcome.successes, one.outcome.n) for one in found.contestants] == [
             (count, 58) for count in counts
         ]
+
+
+def test_a_sequential_comparison_with_void_seeds_ends_once_all_seeds_were_tried(tmp_path):
+    def training(config, seed):
+        if config["rate"] == 0.5 and seed % 50 == 7:
+            raise RateLimitError("429")
+        return seed % 2 == 0
+
+    found = xt.compare(
+        [{"rate": 0.5}, {"rate": 0.9}],
+        train=training,
+        retry=RateLimitError,
+        output=tmp_path / "seeds",
+        sequential=True,
+        max_seeds=100,
+        workers=0,
+        verbose=0,
+        max_void=0.2,
+    )
+    assert (found.best, found.n) == (None, 98)
+    assert "indistinguishable" in str(found)
+
+
+@pytest.mark.parametrize("given", [{"seeds": 4}, {"sequential": True, "max_seeds": 12}])
+def test_a_comparison_of_which_no_seed_could_be_tried_says_why(tmp_path, given):
+    def never(config, seed):
+        if config["rate"] == 0.5:
+            raise RateLimitError("429")
+        return True
+
+    def in_turn(config, seed):
+        if (config["rate"] == 0.5) == (seed % 2 == 0):
+            raise RateLimitError("429")
+        return True
+
+    both = [{"rate": 0.5}, {"rate": 0.9}]
+    more = {"retry": RateLimitError, "max_void": 1.0, "workers": 0, "verbose": 0, **given}
+    with pytest.raises(xt.TrainingError, match=r"no seed of config .* could be tried: .*429"):
+        xt.compare(both, train=never, output=tmp_path / "never", **more)
+    with pytest.raises(xt.TrainingError, match="each seed is void for one of the config"):
+        xt.compare(both, train=in_turn, output=tmp_path / "in turn", **more)

@@ -447,7 +447,7 @@ def _sequential(
     seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = _slots(pool)
     n, is_over, is_announced = 0, False, False
-    while not is_over:
+    while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
@@ -765,7 +765,7 @@ def train_shared(
 
     Raises:
         InputError: the seeds of a network need more memory than there is.
-        TrainingError: more seeds are void than `max_void` allows.
+        TrainingError: more seeds are void than `max_void` allows, or all of a config.
     """
     for config in wanted:
         if isinstance(config.trainer, NetworkTrainer):
@@ -781,6 +781,7 @@ def train_shared(
             on_estimate(sentence)
         total = len(configs) * n
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
+        why: dict[str, str] = {}  # by the key of a config, why a seed of it could not be tried
         for fingerprint, tasks in lacking.items():
             trainer, place = trainers[fingerprint], journals[fingerprint]
             executor = pool_or_here(trainer, pool)
@@ -795,6 +796,7 @@ def train_shared(
                 run(batches, executor, record, on_news)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
+            why |= {key: reason for (key, _), reason in record.void.items()}
             if void is not None:
                 void.update(record.void)
             if record.void and on_message is not None:
@@ -806,6 +808,9 @@ def train_shared(
             for fingerprint, path in journals.items()
             for result in ConfigResults(read(path))
         }
+    for fingerprint, key in configs:
+        if (fingerprint, key) not in outcomes:
+            raise TrainingError(f"no seed of config {key} could be tried: {why[key]}")
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
 
 
@@ -852,6 +857,9 @@ def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes without the seeds that are void for one of them: pairs need both.
 
     Each has the seeds from the first of comparisons on, in their order, up to its last one.
+
+    Raises:
+        TrainingError: none is left.
     """
     void = set[int]()
     for outcome in outcomes:
@@ -859,6 +867,8 @@ def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
         void |= set(range(COMPARE.start, max(seeds, default=0) + 1)) - set(seeds)
     if not void:
         return list(outcomes)
+    if any(void.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
+        raise TrainingError("each seed is void for one of the configurations: no two can be paired")
     return [_restricted(outcome, COMPARE, void) for outcome in outcomes]
 
 
