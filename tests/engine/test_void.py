@@ -364,3 +364,55 @@ def test_a_comparison_of_which_no_seed_could_be_tried_says_why(tmp_path, given):
         xt.compare(both, train=never, output=tmp_path / "never", **more)
     with pytest.raises(xt.TrainingError, match="each seed is void for one of the config"):
         xt.compare(both, train=in_turn, output=tmp_path / "in turn", **more)
+
+
+SOLVING = {
+    "name": "certified",
+    "parameters": {"rate": {"choice": [0.98, 1.0]}},
+    "seeds": {"ladder": [4]},
+    "search": {"sampler": "grid"},
+}
+
+
+@pytest.mark.parametrize("asked", [{"seeds": 60}, {"seeds": 400, "min_rate": 0.9, "top": 2}])
+def test_a_certificate_with_void_seeds_ends_says_so_and_goes_on_with_the_same_call(tmp_path, asked):
+    down = [True]
+
+    def training(config, seed):
+        if down[0] and seed > 2**30 and seed % 40 == 7:
+            raise xt.Unavailable("no mount")
+        return solves(config, seed)
+
+    options = {"train": training, "workers": 0, "verbose": 0}
+    xt.search(SOLVING, output=tmp_path / "run", **options)
+    said = []
+    certificate = xt.certify(tmp_path / "run", listener=said.append, **options, **asked)
+    assert certificate.latest is None
+    told = [str(one) for one in said if isinstance(one, xt.Message)]
+    assert any("could not be tried: Unavailable: no mount" in one for one in told)
+    down[0] = False
+    certificate = xt.certify(tmp_path / "run", **options, **asked)
+    assert [attempt.complete for attempt in certificate.attempts] == [True]
+
+
+def test_too_many_void_seeds_end_a_certificate(tmp_path):
+    def training(config, seed):
+        if seed > 2**30:
+            raise xt.Unavailable("no mount")
+        return solves(config, seed)
+
+    options = {"train": training, "workers": 0, "verbose": 0}
+    xt.search(SOLVING, output=tmp_path / "run", **options)
+    with pytest.raises(xt.TrainingError, match="seeds could not be tried, which is more"):
+        xt.certify(tmp_path / "run", seeds=60, **options)
+
+
+def test_a_search_whose_certificate_lacks_void_seeds_does_not_blame_the_time(tmp_path):
+    def training(config, seed):
+        if seed > 2**30 and seed % 40 == 7:
+            raise xt.Unavailable("no mount")
+        return solves(config, seed)
+
+    space = {**SOLVING, "seeds": {"ladder": [4], "certify": 60}}
+    run = xt.search(space, train=training, output=tmp_path / "run", workers=0, verbose=0)
+    assert "could not be tried: Unavailable: no mount" in run.manifest["not_certified"]["why"]

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
-from xortune.core.trainer import Trainer, missing_seeds
+from xortune.core.trainer import Trainer, is_void, missing_seeds
 from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
     LEDGER,
@@ -434,10 +435,20 @@ def _next_of_sequence(
 def next_of_sequence(
     run: Run, request: CertifyRequest, lines: Sequence[Evaluation]
 ) -> list[SeedsToTrain]:
-    """Return what the sequence of a request needs next, after these further lines."""
+    """Return what the sequence of a request needs next, after these further lines.
+
+    Seeds that are void in these lines are not tried again.
+    """
     number, begun = _last([*run.checks, *lines])
     purposes = _purposes(run, request, number, purpose_of(begun[-1]).first)
-    return _next_of_sequence(run, _continued(purposes, begun), begun)
+    void = [line.block for line in lines if is_void(line.error)]
+
+    def tried(task: SeedsToTrain) -> SeedsToTrain:
+        own = [block for block in void if block.point.key == task.point.key]
+        parts = chain.from_iterable(missing_seeds(part, own) for part in task.seeds)
+        return replace(task, seeds=tuple(parts))
+
+    return [tried(task) for task in _next_of_sequence(run, _continued(purposes, begun), begun)]
 
 
 def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:

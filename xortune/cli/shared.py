@@ -282,7 +282,8 @@ def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]
     if isinstance(error, InputError):
         return f"error: {error}", BAD_INPUT
     if isinstance(error, TrainingError):
-        return f"stopped: {error}; finished work is kept, --resume continues", NO_OUTCOME
+        kept = "finished work is kept; the same command continues, a search with --resume"
+        return f"stopped: {error}; {kept}", NO_OUTCOME
     if isinstance(error, OSError):  # that no verb has turned into an InputError
         place = "" if error.filename is None else f"{error.filename}: "
         fix = FREE_SPACE if is_full(error) else memory_fix(error)

@@ -7,7 +7,7 @@ a search they train on its workers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,9 @@ from xortune.certificates.fresh import (
     save_certificate,
     tasks_of,
 )
-from xortune.core.errors import command_line, refuse_given, worded
+from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
-from xortune.core.trainer import Trainer
+from xortune.core.trainer import VOID, Trainer
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
@@ -152,6 +152,7 @@ def certify(
         InputError: an argument is not usable, there is nothing to certify, the attempt cannot be
             extended or began with other versions, a cluster cannot be reached, or the task is no
             longer the run's.
+        TrainingError: too many seeds could not be tried.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:
@@ -254,8 +255,19 @@ def certify_run(
             certificate = save_certificate(
                 run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
             )
+    if record.ends is not None:
+        raise TrainingError(record.ends.reason)
+    if void := count_of_void(record.void.values()):
+        voice.warn(f"{void}; the attempt is not complete, and the same call tries them again")
     assert certificate is not None
     return certificate
+
+
+def count_of_void(reasons: Collection[str]) -> str:
+    """How many seeds could not be tried, and why the first could not; empty if there are none."""
+    if not reasons:
+        return ""
+    return f"{count(len(reasons), 'seed')} could not be tried: {next(iter(reasons))}"
 
 
 def _fresh_seeds(
@@ -322,8 +334,8 @@ def fresh_seeds_after(
 def with_certificate(run: Run) -> Run:
     """Write a finished search's certificate.json, if there are fresh seeds, and return the run.
 
-    If the search had no time left for the certificate that its space asks for, the manifest's entry
-    `not_certified` gets the command that makes it.
+    If the search had no time left for the certificate that its space asks for, or not all seeds of
+    it could be tried, the manifest's entry `not_certified` gets the command that makes it.
 
     Raises:
         InputError: the directory cannot be written.
@@ -333,7 +345,8 @@ def with_certificate(run: Run) -> Run:
     if call is None:
         return _without_note(run)
     left_out = {
-        "why": "the time budget had run out",
+        "why": count_of_void([str(line.error).removeprefix(VOID) for line in run.checks.void])
+        or "the time budget had run out",
         "command": certify_command(run, call.seeds, str(run.path)),
         "seconds": _seconds(run, call),
     }

@@ -54,6 +54,7 @@ from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has, missing_seeds
 from xortune.driver.batches import Batches
 from xortune.driver.certify import (
+    count_of_void,
     estimate,
     estimate_of_seeds,
     seconds_of_seed,
@@ -800,8 +801,7 @@ def train_shared(
             if void is not None:
                 void.update(record.void)
             if record.void and on_message is not None:
-                many = count(len(record.void), "seed")
-                on_message(f"{many} could not be tried: {next(iter(record.void.values()))}")
+                on_message(count_of_void(record.void.values()))
             done += sum(task.count for task in tasks)
         outcomes = {
             (fingerprint, result.key): result.outcome
