@@ -15,6 +15,7 @@ from xortune.core.outcome import Curves, Status
 from xortune.core.point import Point
 from xortune.core.success import FINITE, parse_success
 from xortune.core.trainer import Block
+from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.figures import figures_of
 from xortune.reports.figures.comparisons import numbers_profile
 from xortune.reports.figures.distributions import learning_curves, scores
@@ -189,6 +190,14 @@ def test_the_table_has_what_is_shown():
     assert table["accuracy_iqm_b"].tolist() == [accuracy.of[i].middle for i in (1, 2, 2)]
     assert table["accuracy_wins"].tolist() == [win.probability for win in accuracy.wins]
     assert table["sooner"].isna().all(), "nobody counted epochs"
+
+
+def test_the_page_of_a_run_for_a_number_shows_which_seeds_failed(tmp_path):
+    crashed = [[0, 0, 0, Status.CRASHED], [0, 0, Status.CRASHED, Status.CRASHED]]
+    found = [scored([0.1, 0.2, 0.3, np.nan], statuses=one) for one in crashed]
+    run = run_of(tmp_path / "r", *found, success=f"{FINITE} score", objectives=[MEAN])
+    drawn = {plot.name: plotly_json(plot) for plot in figures_of(run)}
+    assert {one["name"] for one in drawn["same-seeds"]["data"]} == {"finished", "failed"}
 
 
 def test_a_run_for_a_number_is_followed_and_explained_by_it(tmp_path):

@@ -94,6 +94,7 @@ def _without_rule(thing: Any) -> Any:
         parts = map(_without_rule, thing)
         return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
     if is_dataclass(thing) and not isinstance(thing, type):
-        names = [field.name for field in fields(thing) if field.init]
+        # A role is no text: it decides the colour.
+        names = [one.name for one in fields(thing) if one.init and one.name != "role"]
         return replace(thing, **{name: _without_rule(getattr(thing, name)) for name in names})
     return thing
