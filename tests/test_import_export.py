@@ -505,6 +505,28 @@ def test_a_value_that_is_no_share_of_n_is_refused(values, n, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("parameter", "asked", "attributes"),
+    [
+        ("value", {"success": "value >= 0.5"}, {"seed": 3}),
+        ("x", {"success": "value >= 0.5"}, {"seed": 3, "value": 4.0}),
+        ("success", {"n": 2}, {}),
+        ("seed", {"n": 2}, {}),
+        ("seed", {"n": 1, "success": "value >= 0.5"}, {}),
+    ],
+)
+def test_no_parameter_of_a_study_is_replaced(tmp_path, parameter, asked, attributes):
+    def objective(trial):
+        trial.suggest_categorical(parameter, [7])
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        return 0.5
+
+    name = parameter if "value" not in attributes else "value"
+    with pytest.raises(xt.InputError, match=f"trial 0: '{name}' is a parameter"):
+        xt.from_optuna(studied(objective, 1), output=tmp_path / "run", **asked)
+
+
 # Exports.
 
 SPACE = """

@@ -31,6 +31,7 @@ from xortune.driver.search import new_directory
 from xortune.driver.voice import QUIET, Listen, Voice
 from xortune.integrations.importing import (
     REASON,
+    SUCCESS,
     ImportRequest,
     results_in,
     space_text,
@@ -164,6 +165,8 @@ def from_optuna(
         if share_of is not None:
             records += _seeds(trial, share_of)
         elif n is not None:
+            if seed in trial.params:
+                raise _is_no_parameter(seed, trial)
             records.append(_record(trial, values) | {seed: trial.number})
         else:
             records.append(_seeded(_record(trial, values), seed, trial.number))
@@ -237,10 +240,27 @@ def _record(trial: FrozenTrial, values: Sequence[str]) -> dict[str, Any]:
             )
         record[name] = _simple(value)
     if trial.state == TrialState.COMPLETE:
-        record |= dict(zip(values, trial.values or (), strict=True))
+        told = dict(zip(values, trial.values or (), strict=True))
+        _refuse_taken(record, told, "what a value of the trial is called", place)
+        record |= told
     else:
         record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
     return record
+
+
+def _refuse_taken(
+    record: Mapping[str, Any], added: Mapping[str, object], meaning: str, place: str
+) -> None:
+    """Raise an InputError if a trial's own parameter or user attribute would be replaced."""
+    for name in added.keys() & record.keys():
+        if record[name] != added[name]:
+            raise InputError(
+                f"{name!r} is a parameter or a user attribute ({record[name]!r}), and {meaning} "
+                f"({added[name]!r})",
+                place=place,
+                allowed="one meaning for each name",
+                fix="rename the parameter or the user attribute",
+            )
 
 
 def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
@@ -255,8 +275,20 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
             allowed=f"one value, k / {n}: how many of the seeds succeeded",
             fix="give n as the number of seeds of each trial, each of which succeeds or not",
         )
+    for name in ("seed", SUCCESS):
+        if name in trial.params:
+            raise _is_no_parameter(name, trial)
     first = trial.number * n
-    return [{**trial.params, "seed": first + i, "success": i < solved} for i in range(n)]
+    return [{**trial.params, "seed": first + i, SUCCESS: i < solved} for i in range(n)]
+
+
+def _is_no_parameter(name: str, trial: FrozenTrial) -> InputError:
+    return InputError(
+        f"{name!r} is a parameter, and with n= a column of the seeds that this makes",
+        place=f"trial {trial.number}",
+        allowed="one meaning for each name",
+        fix="rename the parameter",
+    )
 
 
 MAX_EXPORTED_SEEDS = 10_000
