@@ -78,6 +78,13 @@ def test_no_seeds_and_the_same_number_again():
     assert mean_evidence_above([1.0, 1.0], 1.0).tolist() == [0, 0]
 
 
+def test_numbers_that_change_with_their_order_have_bounds_in_their_order():
+    numbers = np.repeat([0.1, 0.9], 100)
+    low, high = mean_bounds(numbers, alpha=0.025)
+    assert low < 0.5 < high
+    assert (low, high) == mean_bounds(numbers, alpha=0.025, ordered=False)
+
+
 def test_bounds_that_numbers_exceed_are_refused():
     for wrong in (1.5, -0.1, math.nan):
         with pytest.raises(xt.InputError, match="bounds: a seed has the number") as caught:

@@ -149,6 +149,35 @@ def test_several_are_compared_as_one_family_and_drawn(tmp_path):
         xt.plot_improvement(PPO)
 
 
+def changing(before, then, at, seeds):
+    """An outcome whose number changes at a seed."""
+
+    def training(config, seed):
+        return {"score": before if seed < at else then}
+
+    return xt.evaluate({}, seeds, train=training, workers=0, verbose=0)
+
+
+@pytest.mark.parametrize("bounds", [None, [0, 1]])
+def test_of_seeds_that_overlap_in_part_all_shown_is_of_those_compared(bounds):
+    pair = changing(0.1, 0.9, 50, range(100)), changing(0.8, 0.3, 100, range(50, 150))
+    found = xt.compare(pair, by="score_mean", labels=["a", "b"], bounds=bounds)
+    [row] = found.table.itertuples()
+    assert (row.n_a, row.value_a, row.value_b) == (50, pytest.approx(0.9), pytest.approx(0.8))
+    assert row.low_a <= row.value_a <= row.high_a
+    assert row.low_b <= row.value_b <= row.high_b
+    shown = [str(estimate) for estimate in found.estimates(found.pairs[0])]
+    assert f"a has a better score_mean than b: {shown[0]} against {shown[1]}, diff" in str(found)
+
+
+def test_who_is_better_is_said_by_the_seeds_that_are_tested():
+    pair = changing(0.5, 0.5, 0, range(40)), changing(1.0, 0.0, 190, range(150, 1150))
+    found = xt.compare(pair, by="score_mean", labels=["a", "b"], bounds=[0, 1])
+    [tested] = found.pairs
+    assert (tested.n_a, tested.n_b, tested.difference) == (40, 40, pytest.approx(-0.5))
+    assert (found.best, tested.value_b) == (1, 1.0)
+
+
 def test_not_worse_by_more_than_a_margin():
     found = xt.compare(SAC, PPO, by="return_mean", margin=60, labels=["SAC", "PPO"])
     assert found.not_worse(found.pairs[0])

@@ -206,14 +206,20 @@ class NumberComparison:
         return self.measure.of(self.contestants[place].outcome)
 
     def estimate(self, place: int) -> Estimate:
-        """The statistic of a contestant, with its 95 % interval."""
+        """The statistic of a contestant, with its 95 % interval, by all its seeds."""
         return self.measure.estimate(self.values(place))
+
+    def estimates(self, pair: NumberPair) -> tuple[Estimate, Estimate]:
+        """The statistics of A and B, with their 95 % intervals, by the seeds that are compared."""
+        mine, theirs, _ = compared_seeds(self.contestants[pair.a], self.contestants[pair.b])
+        first, second = self.values(pair.a)[mine], self.values(pair.b)[theirs]
+        return self.measure.estimate(first[: pair.n_a]), self.measure.estimate(second[: pair.n_b])
 
     def ahead(self, pair: NumberPair) -> int | None:
         """The place of the better one of a pair; None if they are indistinguishable."""
         if not pair.differs:
             return None
-        larger = pair.value_a > pair.value_b
+        larger = pair.difference > 0
         return pair.a if larger == (self.measure.better == "larger") else pair.b
 
     def beaten_by(self, place: int) -> tuple[int, ...]:
@@ -272,11 +278,12 @@ class NumberComparison:
         what, first, second = self.measure.text, pair.a, pair.b
         low, high, apart = pair.low, pair.high, pair.difference
         chance = pair.probability
+        values = [str(estimate) for estimate in self.estimates(pair)]
         if self.ahead(pair) == pair.b:
             first, second, low, high, apart = second, first, -high, -low, -apart
             chance = Improvement(1 - chance.probability, 1 - chance.high, 1 - chance.low)
+            values.reverse()
         names = [plain(self.contestants[place].label) for place in (first, second)]
-        values = [str(self.estimate(place)) for place in (first, second)]
         between = f"{values[0]} against {values[1]}"
         if math.isfinite(apart):
             between += f", difference {estimated(apart, *_ends(low, high))} [{span(low, high)}]"
@@ -320,7 +327,7 @@ class NumberComparison:
         """One row for each pair, with labels in place of places."""
         rows = []
         for pair in self.pairs:
-            ends = [self.estimate(place) for place in (pair.a, pair.b)]
+            ends = self.estimates(pair)
             row = asdict(pair) | {
                 "a": self.contestants[pair.a].label,
                 "b": self.contestants[pair.b].label,
@@ -391,6 +398,9 @@ def _tested(
 ) -> NumberPair:
     mine, theirs, shared = compared_seeds(*both)
     first, second = measure.of(both[0].outcome)[mine], measure.of(both[1].outcome)[theirs]
+    if measure.is_bounded:  # one bets on differences, so on equally many seeds
+        fewer = min(first.size, second.size)
+        first, second = first[:fewer], second[:fewer]
     sign = 1.0 if measure.better == "larger" else -1.0
     found = difference_of(first, second, measure, shared=shared, alpha=alpha)
     p_margin = None
@@ -418,9 +428,7 @@ def difference_of(
     """The statistic of A minus that of B: by bets if the mean has limits, else `difference`."""
     if not measure.is_bounded:
         return difference(first, second, measure.statistic, shared=shared, alpha=alpha)
-    limits = paired_limits(measure.limits or UNIT)
-    fewer = min(first.size, second.size)
-    apart = first[:fewer] - second[:fewer]
+    limits, apart = paired_limits(measure.limits or UNIT), first - second
     low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits)
     sides = mean_evidence_above, mean_evidence_below
     most = max(side(apart, 0.0, limits=limits).max() for side in sides)
@@ -433,8 +441,7 @@ def _margin_p(
     """Of "A is worse by more than the margin", where larger is better; twice the one-sided p."""
     if measure.is_bounded:
         limits = paired_limits(measure.limits or UNIT)
-        fewer = min(first.size, second.size)
-        most = mean_evidence_above(first[:fewer] - second[:fewer], -margin, limits=limits).max()
+        most = mean_evidence_above(first - second, -margin, limits=limits).max()
         return min(1.0, 2 * math.exp(-most))
     found = difference(first + margin, second, measure.statistic, shared=shared, alpha=0.05)
     if quantile_share(measure.statistic) is not None:

@@ -135,7 +135,8 @@ def mean_bounds(
     """(low, high): bounds of the mean of bounded numbers that hold at every n simultaneously.
 
     Each is wrong at any number of seeds, from 1 to infinity, with probability at most alpha. They
-    are the best of those after each of the seeds.
+    are the best of those after each of the seeds; where these contradict each other, as of numbers
+    that change with their order, those after the last seed.
 
     Args:
         numbers: shape (S,), in the order of the seeds; may be empty.
@@ -152,6 +153,8 @@ def mean_bounds(
     target = -math.log(alpha)
     low = _lower(unit, target, ordered=ordered)
     high = 1 - _lower(1 - unit, target, ordered=ordered)
+    if low > high:
+        return mean_bounds(numbers, alpha=alpha, limits=limits, ordered=False)
     return start + (end - start) * low, start + (end - start) * high
 
 
