@@ -155,6 +155,9 @@ def test_one_solves_all_that_the_other_does_up_to_rounding():
         (lambda: shared_seeds(-0.1, 0.9), "between"),
         (lambda: shared_seeds(0.8, 0.9, power=1), "power"),
         (lambda: shared_seeds(0.8, 0.9, alpha=0), "alpha"),
+        (lambda: seeds_for_lower_bound(0.9, failures=10**30), "failures"),
+        (lambda: xt.plan(between=[0.8, 0.9], confidence="0.9"), "confidence"),
+        (lambda: xt.plan(between=[0.8, 0.9], confidence=1.0), "confidence"),
     ],
 )
 def test_bad_arguments_are_refused(call, field):

@@ -34,6 +34,7 @@ from xortune.stats.anytime import (
     anytime_upper,
 )
 from xortune.stats.betting import (
+    NEAREST,
     checked_numbers,
     mean_bounds,
     mean_evidence_above,
@@ -346,7 +347,9 @@ class MeanTest:
     def __post_init__(self) -> None:
         low, high = self.limits
         allowed = f"above {low:g} and below {high:g}, the bounds"
-        check_number("min_mean", self.min_mean, lambda mean: low < mean < high, allowed)
+        margin = NEAREST * (high - low)
+        within = low + margin, high - margin
+        check_number("min_mean", self.min_mean, lambda m: within[0] < m < within[1], allowed)
         _check_seeds(self.max_seeds, self.first_seed, self.confidence)
         least = seeds_for_mean(self.min_mean, 1 - self.confidence, limits=self.limits)
         unproven = f"a mean of {self.min_mean:g}, even if all have {high:g}"

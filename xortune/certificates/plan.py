@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_type, refuse_given
+from xortune.core.errors import InputError, check_share, check_type, refuse_given
 from xortune.core.formats import as_html, count
 from xortune.core.seeds import HAND
 from xortune.core.task import Task, TaskSpec
@@ -180,6 +180,7 @@ def plan(
         )
     if config is not None:
         check_type("config", config, Config, "a xortune.Config")
+    check_share("confidence", confidence)
     learned = Task.named(task)
     planned: RatePlan | ComparisonPlan
     if between is None:

@@ -63,6 +63,10 @@ PARTS = np.concatenate(
 """Shape (F,): of the stake, for each bet; their sum is 1."""
 
 
+NEAREST = 1e-12
+"""The least distance of a mean from a limit, as a share of the width, that floats tell apart."""
+
+
 def mean_evidence_above(
     numbers: ArrayLike, mean: float, *, limits: tuple[float, float] = UNIT
 ) -> Floats:
@@ -174,7 +178,7 @@ def checked_limits(given: object, field: str = "bounds") -> tuple[float, float]:
         low, high = (float(one) for one in given)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (math.isfinite(low) and math.isfinite(high - low) and low < high):
         raise InputError(
             f"{given!r}",
             field=field,
@@ -246,7 +250,7 @@ def _lower(unit: Floats, target: float, *, ordered: bool) -> float:
     from scipy.optimize import brentq  # a quarter of a second to import
 
     # No stake grows beyond (1/m)^S, so this mean is refuted unless all numbers are tiny.
-    low, high = 1e-12, 1 - 1e-12
+    low, high = NEAREST, 1 - NEAREST
     if excess(low) <= 0:
         return 0.0
     if excess(high) >= 0:

@@ -38,7 +38,7 @@ def seeds_for_lower_bound(rate: float, *, confidence: float = 0.95, failures: in
     """
     check_share("rate", rate)
     check_share("confidence", confidence)
-    check_count("failures", failures, 0)
+    check_count("failures", failures, 0, MAX_PLANNED_SEEDS)
 
     def enough(n: int) -> bool:
         return bool(bdtr(failures, n, 1 - rate) <= (1 - confidence) * TIE)
