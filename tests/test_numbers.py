@@ -149,6 +149,17 @@ def test_several_are_compared_as_one_family_and_drawn(tmp_path):
         xt.plot_improvement(PPO)
 
 
+@pytest.mark.parametrize("by", ["return_mean", "return_iqm", "return_median"])
+def test_where_every_seed_of_one_crashed_the_comparison_is_written(by, tmp_path):
+    def crashes(config, seed):
+        raise ValueError("diverged")
+
+    dead = xt.evaluate({}, range(10), train=crashes, workers=0, verbose=0)
+    found = xt.compare(PPO, dead, by=by, labels=["PPO", "dead"])
+    page = xt.write_comparison(found, tmp_path, formats=["md"])[0].read_text()
+    assert "| dead | 10 | 10 | failed |" in page
+
+
 def changing(before, then, at, seeds):
     """An outcome whose number changes at a seed."""
 

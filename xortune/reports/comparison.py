@@ -248,7 +248,8 @@ def number_contestants_table(comparison: NumberComparison) -> Table:
     rows = []
     for place, one in enumerate(comparison.contestants):
         estimate = comparison.estimate(place)
-        failed = int((~np.isfinite(one.outcome.numbers(comparison.measure.name))).sum())
+        found = one.outcome.details.values.get(comparison.measure.name, np.empty(0))
+        failed = one.outcome.n - int(np.isfinite(found).sum())
         value = estimated(*estimate) if math.isfinite(estimate.value) else "failed"
         rows.append((one.label, f"{one.outcome.n:,}", f"{failed:,}", value, span(*estimate[1:])))
     heads = numbers("seeds", "failed", comparison.measure.text, "95 % interval")
