@@ -395,6 +395,29 @@ def studied(objective, n, **kinds):
     return study
 
 
+def test_a_study_of_a_search_for_seconds_has_them(tmp_path):
+    space = {
+        "name": "quick",
+        "trainer": "f.py:f",
+        "parameters": {"lr": {"choice": [1.0, 2.0]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [16]},
+        "require": {"rate": 0.5},
+        "objectives": [{"minimize": "seconds"}],
+    }
+    lines = [
+        replace(done(i, {"lr": float(i)}, solved(0, 16, 16, epochs=0)), seconds=16.0 * i)
+        for i in (1, 2)
+    ]
+    required = {"rate": 0.5, "alpha": 0.05}
+    objectives = [{"name": "seconds", "direction": "minimize", "required": required}]
+    run = write_run(
+        tmp_path / "run", lines, space_text=json.dumps(space), objectives=objectives, trainer="f"
+    )
+    told = {trial.params["lr"]: trial.value for trial in xt.to_optuna(run).trials}
+    assert told == {1.0: pytest.approx(1 / 2), 2.0: pytest.approx(2 / 3)}
+
+
 def test_repeated_trials_are_the_seeds_of_a_config(tmp_path):
     def objective(trial):
         lr = trial.suggest_categorical("lr", [0.1, 0.2])

@@ -47,7 +47,7 @@ from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, create, load_run
 from xortune.runs.sessions import now, session_entry
 from xortune.runs.store import JOURNAL
-from xortune.spaces.model import Choice, Range
+from xortune.spaces.model import SECONDS, Choice, Range
 from xortune.spaces.space import parse_space
 from xortune.trainers.source import named_source
 
@@ -409,13 +409,13 @@ def to_optuna(
         raise InputError(f"{values!r}", field="values", allowed="told, rate")
     run = run if isinstance(run, Run) else load_run(run)
     assert run.best is not None  # refuses a run in which nothing has finished
-    rate, objectives = values == "rate", run.objectives
+    is_rate, objectives = values == "rate", run.objectives
     first: dict[str, int] = {}
     for evaluation in run.evaluations:
         key = evaluation.block.point.key
         first[key] = min(first.get(key, evaluation.proposal), evaluation.proposal)
     results = sorted(run.results, key=lambda result: (first[result.key], result.key))
-    maximize = [True] if rate else [objective.maximize for objective in objectives]
+    maximize = [True] if is_rate else [objective.maximize for objective in objectives]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -425,26 +425,38 @@ def to_optuna(
         )
         with warnings.catch_warnings():  # `set_metric_names` is experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["success rate"] if rate else sampler_value_names(objectives))
+            study.set_metric_names(["success rate"] if is_rate else sampler_value_names(objectives))
     finally:
         optuna.logging.set_verbosity(verbosity)
     study.set_user_attr("xortune_run", str(run.path))
     distributions = _distributions(run, results)
-    study.add_trials([_trial(run, result, distributions, rate=rate) for result in results])
+    # What seeds took is in the run's lines, and no part of an outcome.
+    timed = [one for one in objectives if one.name == SECONDS]
+    seconds = (
+        dict(zip(run.results.keys, run.results.measured(timed[0]).tolist(), strict=True))
+        if timed
+        else {}
+    )
+    for result in results:
+        seen = summary_of(result.outcome, objectives)
+        if timed:
+            seen = replace(seen, timed_blocks=((seconds[result.key], result.outcome.n),))
+        told = sampler_values(objectives, result.point, seen)
+        shown = [result.outcome.rate] if is_rate else list(told)
+        study.add_trial(_trial(result, distributions, shown))
     return study
 
 
 def _trial(
-    run: Run, result: ConfigResult, distributions: Mapping[str, BaseDistribution], *, rate: bool
+    result: ConfigResult, distributions: Mapping[str, BaseDistribution], values: list[float]
 ) -> FrozenTrial:
     outcome = result.outcome
     low, high = outcome.interval()
-    seen = summary_of(outcome, run.objectives)
     params = {name: result.point[name] for name in distributions if name in result.point}
     return create_trial(
         params=params,
         distributions={name: distributions[name] for name in params},
-        values=[outcome.rate] if rate else list(sampler_values(run.objectives, result.point, seen)),
+        values=values,
         user_attrs={
             "key": result.key,
             "k": outcome.successes,
