@@ -178,6 +178,23 @@ def test_a_second_look_at_more_seeds_is_said():
     assert not other.notes
 
 
+def test_a_look_that_a_kill_cut_off_hides_no_later_one():
+    pair, more = [{"x": 1}, {"x": 2}], {"train": lucky, "output": "out", "workers": 0}
+    xt.compare(pair, seeds=20, **more)
+    looks = Path("out/looks.jsonl")
+    looks.write_bytes(looks.read_bytes()[:-9])
+    xt.compare(pair, seeds=25, **more)
+    [note] = xt.compare(pair, seeds=30, **more).contestants[0].notes
+    assert "compared before, with 25 seeds: " in note
+
+
+def test_a_run_whose_name_has_no_room_for_a_key_is_compared():
+    name = "x" * 240
+    certified_run(Path(name), [90, 95])
+    key = load_run(name).results[1].key
+    assert xt.compare(name, f"{name}#{key}").contestants[1].key == key
+
+
 def uneven(config, seed):
     return seed % 2 == 0 if config["x"] == 1 else seed % 3 > 0
 

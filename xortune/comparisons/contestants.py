@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -409,7 +408,9 @@ def _located(
     else:
         text = os.fspath(item)
         directory, sign, named = text.rpartition("#")
-        if sign and directory and (url_of(text) is not None or not Path(text).exists()):
+        # `Path.exists` raises where the name, with the key, is too long for a file.
+        is_there = os.path.exists(text)  # noqa: PTH110
+        if sign and directory and (url_of(text) is not None or not is_there):
             run, key = load_run(directory), named
         else:
             run = load_run(item)

@@ -45,6 +45,7 @@ from xortune.core.errors import (
     check_type,
     refuse_given,
 )
+from xortune.core.files import writing
 from xortune.core.formats import count
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
@@ -688,14 +689,17 @@ def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) ->
     """Note this look in the directory, and return a note on other looks at two of these configs."""
     path, configs = directory / LOOKS, {f"{one.fingerprint} {one.point.key}" for one in wanted}
     earlier: set[Look] = set()
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or edited
             entry = json.loads(line)
             if len(configs & set(entry["configs"])) > 1:
                 earlier.add(Look(int(entry["seeds"]), bool(entry["sequential"])))
     if look not in earlier:
-        with path.open("a") as file:
-            file.write(json.dumps({"configs": sorted(configs), **asdict(look)}) + "\n")
+        with writing(path), path.open("a+b") as file:
+            if file.tell():  # a kill may have cut the last line off
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read() == b"\n" else b"\n")
+            file.write(json.dumps({"configs": sorted(configs), **asdict(look)}).encode() + b"\n")
     others = sorted(earlier - {look}, key=attrgetter("seeds"))
     if not others:
         return ()
