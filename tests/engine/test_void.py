@@ -5,6 +5,7 @@ import math
 import random
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 import xortune as xt
 from xortune.core import trainer as core_trainer
+from xortune.core.trainer import Stacking
 from xortune.driver import executors, worker
 from xortune.stats.betting import mean_evidence_above
 
@@ -143,6 +145,35 @@ def test_a_seed_of_a_torch_training_may_be_void_too():
     assert outcome.solved.all()
     assert outcome.details.void == dict.fromkeys((2, 5), "Unavailable: the mount is gone")
     assert Mounted.tries[5] >= 8
+
+
+class Flaky(Mounted):
+    """A stack in which seed 2 of each configuration is not there at first."""
+
+    def run(self, seed, *_):
+        flag = Path(f"{self.config['lr']}-{seed}")
+        if seed == 2 and not flag.exists():
+            flag.touch()
+            raise xt.Unavailable("the mount is gone")
+        return seed % 3 > 0
+
+    def stacking(self):
+        return Stacking(frozenset(), 64)
+
+
+def test_a_stack_with_a_void_seed_in_a_worker_loses_no_result(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = {
+        "name": "flaky",
+        "parameters": {"lr": {"choice": [0.1, 0.2, 0.3]}},
+        "seeds": {"ladder": [4, 8, 16]},
+        "search": {"sampler": "grid"},
+    }
+    options = {"output": tmp_path / "run", "workers": 1, "check": False, "verbose": 0}
+    run = xt.search(space, train=Flaky, **options)
+    solved = sum(seed % 3 > 0 for seed in range(16))
+    assert [(one.outcome.n, one.outcome.successes) for one in run.results] == [(16, solved)] * 3
+    assert len(list(tmp_path.glob("0.*-2"))) == 3
 
 
 def returns(config, seed):

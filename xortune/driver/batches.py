@@ -465,10 +465,8 @@ class Batches:
         if done.again is not None and self._again is not None:
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
-        # A batch with jobs ahead comes back at once, another one may come back in parts. So what
-        # ends a batch and has no decided job ends one that had none; without any job it ends one
-        # whose decided jobs came back before.
-        assert done.ends or len(decided) == len(done.jobs), "a part of a batch with jobs ahead"
+        # A batch may come back in parts. What ends one and has no decided job ends one that had
+        # none; without any job it ends one whose decided jobs came before: `BatchProgress.told`.
         if done.ends:
             self._all_under_way -= 1
             self._decided_under_way -= bool(decided) or not done.jobs

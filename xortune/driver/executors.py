@@ -140,7 +140,7 @@ class _Busy:
     progress: BatchProgress
     exceeded: str | None = None
     seconds: float = 0.0
-    whole: Done | None = None  # the results of a batch that trained as one
+    last: Done | None = None  # the last piece of a batch that trained as one
     again: tuple[Block, ...] = ()  # it trains them after its batch, but has not got them yet
 
 
@@ -245,9 +245,10 @@ class Pool:
             elif what == TRAINED:
                 parts, results, seconds, stacking = content
                 jobs = progress.end(parts)
-                done = Done(jobs, results, seconds, "", stacking, ends=self._as_one)
-                if self._as_one:
-                    busy.whole = done
+                ends = self._as_one and not progress.left  # some are left if seeds were void
+                done = Done(jobs, results, seconds, "", stacking, ends=ends)
+                if ends:
+                    busy.last = done
                 else:
                     self._give(busy, done)
             elif what == REPORTED:
@@ -265,7 +266,7 @@ class Pool:
                     failure = WorkerFailure("batch", str(content[0]), refusal)
                     self._give(busy, Done(jobs, failure))
                 else:
-                    self._give(busy, busy.whole or Done((), ()))
+                    self._give(busy, busy.last or Done((), ()))
                 self._busy.remove(busy)
                 busy.worker.is_idle = True
                 return
@@ -274,7 +275,8 @@ class Pool:
     def _give(self, busy: _Busy, done: Done) -> None:
         if busy.worker.pid is None:
             self._processes.listen()
-        self.done.append(replace(done, worker=f"{socket.gethostname()}:{busy.worker.pid}"))
+        worker = f"{socket.gethostname()}:{busy.worker.pid}"
+        self.done.extend(busy.progress.told(replace(done, worker=worker)))
 
     def _lose(self, busy: _Busy) -> None:
         """Say what a worker that has ended leaves, and why it has."""
@@ -282,12 +284,12 @@ class Pool:
         worker, progress = busy.worker, busy.progress
         worker.connection.close()
         if not progress.left:  # it had sent all results
-            self._give(busy, busy.whole or Done((), ()))
+            self._give(busy, busy.last or Done((), ()))
             return
         fault, rest = progress.lost(as_one=self._as_one)
         if rest:
             failure = WorkerFailure("stopped", worker.reason)
-            self.done.append(Done(rest, failure, ends=not fault))
+            self.done.extend(progress.told(Done(rest, failure, ends=not fault)))
         if not fault:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS:

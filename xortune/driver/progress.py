@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from xortune.core.trainer import Block
-from xortune.driver.jobs import Job
+from xortune.driver.jobs import Done, Job
 
 Parts = Sequence[tuple[int, Block]]
 """Parts of a batch: the index of a job, and the part of its block."""
@@ -48,6 +48,17 @@ class BatchProgress:
             if rest := left.count - part.count:
                 self.left[index] = job.block.part(part.seeds.stop, rest)
         return tuple(ended)
+
+    def told(self, done: Done) -> tuple[Done, ...]:
+        """What of this batch has ended, as `Batches.receive` expects it.
+
+        A batch ends with a decided job, or with nothing, if it has decided jobs at all.
+        """
+        if not done.ends or not done.jobs or not all(job.ahead for job in done.jobs):
+            return (done,)
+        if all(job.ahead for job in self.jobs):
+            return (done,)
+        return replace(done, ends=False), Done((), (), worker=done.worker)
 
     def lost(self, *, as_one: bool) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
         """The jobs that trained when their worker ended, and those that had not begun.

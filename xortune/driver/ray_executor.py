@@ -370,7 +370,9 @@ class RayExecutor:
                 ]
             )
             self._tune.failures = 0
-            self.done.append(Done(jobs, results, seconds, trial.name, stacking, self._as_one))
+            ends = self._as_one and not progress.left  # some are left if seeds were void
+            done = Done(jobs, results, seconds, trial.name, stacking, ends)
+            self.done.extend(progress.told(done))
             return
         if what == AGAIN:
             progress.end(())
@@ -379,7 +381,8 @@ class RayExecutor:
         trial.batch = None
         if what == RAISED:
             jobs = progress.end(list(progress.left.items()))
-            self.done.append(Done(jobs, WorkerFailure("batch", content[0]), 0.0, trial.name))
+            done = Done(jobs, WorkerFailure("batch", content[0]), 0.0, trial.name)
+            self.done.extend(progress.told(done))
         elif not self._as_one:
             self.done.append(Done((), ()))
 
@@ -394,13 +397,14 @@ class RayExecutor:
             self._again.update(block_id(job.block) for job in (*fault, *rest))
             if rest or not fault:
                 stopped = WorkerFailure("stopped", failure.reason)
-                self.done.append(Done(rest, stopped if rest else (), ends=not fault))
+                done = Done(rest, stopped if rest else (), ends=not fault)
+                self.done.extend(progress.told(done))
             if fault and trial.expired is not None:
                 reason = f"took longer than {self.cluster.trial_timeout:g} s"
                 failure = WorkerFailure("late", reason)
             if fault:
                 seconds = trial.expired or 0.0
-                self.done.append(Done(fault, failure, seconds, trial.name))
+                self.done.extend(progress.told(Done(fault, failure, seconds, trial.name)))
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node, or send the search by `xortune submit`"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
