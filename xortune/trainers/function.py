@@ -782,10 +782,14 @@ class CustomTrainer(UsersTraining):
         returned, error = None, None
         try:
             returned = await call.awaited(block.first)
-        except (BlockCancelled, asyncio.CancelledError):
+        except BlockCancelled:
             return Unfinished()
         except self.untried as raised:
             return Void(_reason(raised))
+        except asyncio.CancelledError as raised:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # the search ends
+            error = raised  # what the function awaits was cancelled
         except BaseException as raised:
             error = raised
         _add_seed(call, returned, error, self.success, results)
