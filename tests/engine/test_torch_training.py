@@ -10,7 +10,7 @@ import pickle
 import random
 import sys
 import time
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -686,6 +686,92 @@ class Shuffles(Small):
             yield x * factor, y
 
 
+class KeepsIts(Annealed):
+    """It keeps its model, and says where that is."""
+
+    def model(self):
+        self.net = super().model()
+        return self.net
+
+    def batches(self):  # what a user may write: it changes nothing
+        for x, y in super().batches():
+            yield x.to(next(self.net.parameters()).device), y
+
+
+class ClampsGradients(Small):
+    def model(self):
+        model = super().model()
+        for one in model.parameters():
+            one.register_hook(lambda gradient: gradient.clamp(-0.3, 0.3))
+        return model
+
+
+class ClampsInBackward(Small):
+    def model(self):
+        def halved(_, given, __):
+            return tuple(None if one is None else one.clamp(-0.03, 0.03) for one in given)
+
+        model = super().model()
+        model[-1].register_full_backward_hook(halved)
+        return model
+
+
+class ClampsWeights(KeepsIts):
+    def optimizer(self, parameters):
+        optimizer, net = super().optimizer(parameters), self.net
+        optimizer.register_step_post_hook(lambda *_: clamp(net, 0.26))
+        return optimizer
+
+
+class ClampsOnSchedule(KeepsIts):
+    def scheduler(self, optimizer):  # noqa: ARG002  # as it is called
+        return SimpleNamespace(step=lambda: clamp(self.net, 0.25))
+
+
+class ClampsStacked(Small):
+    """No more than a number of all weights together."""
+
+    def scheduler(self, optimizer):
+        [group] = optimizer.param_groups
+        return SimpleNamespace(step=lambda: halve(group["params"], above=6.0))
+
+
+class Averages(KeepsIts):
+    """The scores are those of the mean of the weights after each epoch."""
+
+    def scheduler(self, optimizer):  # noqa: ARG002  # as it is called
+        self.mean = torch.optim.swa_utils.AveragedModel(self.net)
+        return SimpleNamespace(step=lambda: self.mean.update_parameters(self.net))
+
+    def score(self, model):  # noqa: ARG002  # as it is called
+        return super().score(self.mean)
+
+
+class Mines(KeepsIts):
+    """From the third epoch on it trains on the rows that are hardest."""
+
+    def batches(self):
+        if self.epoch < 2:
+            yield from super().batches()
+            return
+        with torch.no_grad():
+            hard = functional.cross_entropy(self.net.eval()(X), Y, reduction="none").argsort()[-8:]
+        yield X[hard], Y[hard]
+
+
+def clamp(net, most):
+    with torch.no_grad():
+        for one in net.parameters():
+            one.clamp_(-most, most)
+
+
+def halve(tensors, above):
+    with torch.no_grad():
+        if sum(one.norm() for one in tensors) > above:
+            for one in tensors:
+                one.mul_(0.5)
+
+
 class Everything(Small):
     """It keeps what differs from seed to seed, and nothing that a stack computes reads it."""
 
@@ -716,6 +802,10 @@ class Everything(Small):
         (OwnNoise, "the training changes self.noise,"),
         (Best, "the training changes self.best,"),
         (Shuffles, "random numbers that are not torch's are drawn (random.random)"),
+        (KeepsIts, "the seeds of a block are trained as one"),
+        *((one, "a hook changes") for one in (ClampsGradients, ClampsInBackward, ClampsWeights)),
+        *((one, "a method other than `loss`") for one in (ClampsOnSchedule, ClampsStacked)),
+        *((one, "a method other than `loss`") for one in (Averages, Mines)),
     ],
 )
 def test_what_seeds_would_share_late_is_no_wrong_number(kind, note, monkeypatch):

@@ -93,7 +93,7 @@ class EpochBatches:
         before, unseeded = states.clone(), torch.get_rng_state()
         call = _OneCall(self._training, self._shared, states, watches=epoch in {1, *CHECKED_EPOCHS})
         try:
-            with Ruled(drawing_rules(call.draw)):
+            with self._shared.untouched(), Ruled(drawing_rules(call.draw)):
                 tensors = vmap(call.tensors, randomness="error")(torch.arange(len(states)))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
@@ -114,9 +114,10 @@ class EpochBatches:
             batches = []
             for row, (training, state) in enumerate(zip(trainings, states, strict=True)):
                 torch.set_rng_state(state.clone())
-                if row == len(iterators):  # here, because `batches` may draw at once
-                    iterators.append(iter(training.batches()))
-                batch = next(iterators[row], None)
+                with self._shared.untouched():
+                    if row == len(iterators):  # here, because `batches` may draw at once
+                        iterators.append(iter(training.batches()))
+                    batch = next(iterators[row], None)
                 state.copy_(torch.get_rng_state())
                 if batch is not None:
                     batches.append(tuple(batch))

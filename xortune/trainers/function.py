@@ -779,7 +779,8 @@ class CustomTrainer(UsersTraining):
         if (known := self.known.get((block.point.key, block.first))) is not None:
             results.add_known(known)
             return results.outcome()
-        returned, error = None, None
+        returned = None
+        error: BaseException | None = None
         try:
             returned = await call.awaited(block.first)
         except BlockCancelled:

@@ -35,7 +35,7 @@ from xortune.trainers.function import untracked
 from xortune.trainers.image_rules import image_rules
 from xortune.trainers.methods import scored
 from xortune.trainers.seed_draws import Draws
-from xortune.trainers.stack_optimizers import optimizer_of_stack
+from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
 from xortune.trainers.step_graph import Program, recorded, unrecorded
 from xortune.trainers.surroundings import SharedState
 
@@ -96,6 +96,9 @@ class Stack:
             _untracked(training, training.optimizer, model.parameters())
             for training, model in zip(trainings, lasts, strict=True)
         ]
+        for model, optimizer in zip(lasts, optimizers, strict=True):
+            refuse_hooks(model, optimizer)
+        self._optimizers = optimizers
         owns = [dict(model.named_parameters()) for model in lasts]
         self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, [0, *ends])
         self._schedulers = [
@@ -103,9 +106,7 @@ class Stack:
             for training, optimizer in zip(trainings, optimizers, strict=True)
         ]
 
-        self._shared = SharedState(
-            self.lead, self.model, models[-1], *optimizers, *self._schedulers
-        )
+        self._shared = SharedState(self.lead, self.model, *lasts, *optimizers, *self._schedulers)
         self.batches = EpochBatches(self.lead, self._shared, at_once=at_once)
         self.losses = torch.empty(0)
         self._epochs = 0
@@ -162,9 +163,11 @@ class Stack:
             self._step(batch)
             yield self.losses.clone()  # the next step may overwrite them
         self._refuse_different_configs()
-        for scheduler in self._schedulers:
-            if scheduler is not None:
-                scheduler.step()
+        stepped = [p for one in self._optimizers for g in one.param_groups for p in g["params"]]
+        with self._shared.untouched(*stepped):
+            for scheduler in self._schedulers:
+                if scheduler is not None:
+                    scheduler.step()
 
     def _step(self, batch: StackedBatch) -> None:
         """Train on a batch."""

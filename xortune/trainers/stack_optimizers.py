@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.kernels.steps import StackOptimizer, are_plain
+from xortune.trainers.kernels.steps import StackOptimizer, are_plain, has_hook, has_hooks
 
 ELEMENTWISE = (
     *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
@@ -115,6 +116,24 @@ class _OneEach:
             for name, gradient in gradients.items():
                 stacked[name].grad = gradient if gradient is None else gradient[rows]
             optimizer.step()
+
+
+def refuse_hooks(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Refuse hooks of gradients and of an optimizer's steps.
+
+    They belong to the tensors of one model, and the optimizer of a stack has those of all seeds.
+
+    Raises:
+        CannotStack: there is one.
+    """
+    registers: list[Callable[[Any], RemovableHandle]] = []
+    for one in model.parameters():
+        if one.requires_grad:
+            registers += [one.register_hook, one.register_post_accumulate_grad_hook]
+    for part in model.modules():
+        registers += [part.register_full_backward_hook, part.register_full_backward_pre_hook]
+    if has_hooks(optimizer) or any(map(has_hook, registers)):
+        raise CannotStack(f"a hook changes the gradients or steps of one model: {LOOP}")
 
 
 def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:

@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from xortune.trainers.batching_rules import LOOP, CannotStack
 
@@ -232,6 +233,10 @@ class Surroundings:
         self._states: list[tuple[Any, Any]] = []
         self.own(model)
         self._view = self._look()
+
+    def is_own(self, value: Any) -> bool:
+        """Whether it is a tensor of the model of a seed."""
+        return isinstance(value, Tensor) and id(value) in self._own
 
     def own(self, *objects: Any) -> None:
         """Note models and optimizers, which are of a seed, and not shared."""
@@ -504,6 +509,35 @@ class Shares(CannotStack):
     """Why seeds in a stack would share what each has to have for itself, in a sentence."""
 
 
+_DESCRIBE = {
+    *(
+        getattr(Tensor, name).__get__
+        for name in ("device", "dtype", "is_cuda", "layout", "ndim", "requires_grad", "shape")
+    ),
+    *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.nelement),
+    *(Tensor.is_floating_point, Tensor.get_device),
+}
+"""What says of a tensor what it is, and not its numbers."""
+
+
+class _Untouched(TorchFunctionMode):
+    """See `SharedState.untouched`; `is_own` says which tensors may not be used."""
+
+    def __init__(self, is_own: Callable[[Any], bool]) -> None:
+        super().__init__()
+        self._is_own = is_own
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Compute a function of torch."""
+        given = (*args, *(kwargs or {}).values())
+        listed = [one for some in given if isinstance(some, list | tuple) for one in some]
+        if func not in _DESCRIBE and any(map(self._is_own, (*given, *listed))):
+            raise Shares(f"a method other than `loss` and `score` uses the model's weights: {LOOP}")
+        return func(*args, **(kwargs or {}))
+
+
 class SharedState:
     """What a training reads and changes that is neither a seed's model nor its optimizer.
 
@@ -571,6 +605,18 @@ class SharedState:
     def refuse_outside(self, places: Sequence[Place]) -> None:
         """As `refuse`, where the training may change its own object: it does so once an epoch."""
         self.refuse(places, kinds=(OUTSIDE,))
+
+    def untouched(self, *more: Tensor) -> TorchFunctionMode:
+        """Within this context torch may use no tensor of the seeds' models, and none of `more`.
+
+        The tensors of a stack are trained, and not those of the models that the training's object
+        may have kept, which `loss` and `score` alone are given.
+
+        Raises:
+            Shares: from the functions of torch within it.
+        """
+        ids = set(map(id, more))
+        return _Untouched(lambda one: id(one) in ids or self._surroundings.is_own(one))
 
     @staticmethod
     def refuse_own(places: Sequence[Place]) -> None:
