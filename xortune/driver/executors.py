@@ -357,7 +357,7 @@ class EventLoop:
         try:
             while progress.left:
                 index, left = next(iter(progress.left.items()))
-                block, began = Block(left.point, left.first, 1), time.perf_counter()
+                block, began = left.part(left.first, 1), time.perf_counter()
                 result: Outcome | TrainingError = Unfinished()
                 if until is not None and time.time() >= until:
                     result = OutOfTime()
