@@ -228,6 +228,31 @@ def test_a_batch_over_its_time_limit_is_late(function):
     assert late.seconds >= 0.3
 
 
+class Hangs(xt.TorchTraining):
+    epochs = 1
+
+    def model(self):
+        time.sleep(1000)
+
+    def optimizer(self, parameters): ...
+
+    def batches(self): ...
+
+    def loss(self, model, *batch): ...
+
+    def score(self, model): ...
+
+
+def test_blocks_that_train_as_one_are_late_where_their_seeds_exceed_their_time_limit():
+    pool = Pool(custom_trainer(given_source(Hangs), None, limit=0.1), 1)
+    given = Given({"x": 1}, {"x": 2}, seeds=1)
+    given.jobs = [tuple(job for [job] in given.jobs)]
+    with ending_processes():
+        pool.take(given)
+        [late] = received(pool)
+    assert (late.results.kind, len(late.jobs)) == ("late", 2)
+
+
 def test_a_child_that_returns_from_the_function_ends_there(function):
     pool = Pool(function, 1, encodes=False)
     pool.take(Given({"x": 1, "until": "fork 1"}, seeds=3))

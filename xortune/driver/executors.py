@@ -306,7 +306,7 @@ class Pool:
             outcome = timed_out(fault[0].block, self._seed_limit)
             self._give(busy, Done(fault, [outcome], busy.seconds))
         else:
-            reason = f"took longer than {self._limit:g} s"
+            reason = f"took longer than {self._limit or self._seed_limit:g} s"
             self._give(busy, Done(fault, WorkerFailure("late", reason), busy.seconds))
 
     def stop(self) -> None:
