@@ -267,6 +267,25 @@ def test_void_seeds_of_a_search_are_listed_and_counted_nowhere(tmp_path):
     assert "2 seeds could not be tried: Unavailable: no mount (2)" in report
 
 
+def test_a_search_with_void_seeds_keeps_the_curves_of_seeds_that_report(tmp_path):
+    tried = set()
+
+    def training(config, seed, report):
+        report(seed)
+        report(seed + 1)
+        if seed in {3, 7} and not (seed in tried or tried.add(seed)):
+            raise xt.Unavailable("no mount")
+        return seed + 2
+
+    space = {**SPACE, "success": "value >= 12", "parameters": {"rate": 1.0}}
+    options = {"output": tmp_path / "run", "workers": 0, "check": False, "verbose": 0}
+    run = xt.search(space, train=training, **options)
+    assert [(one.outcome.n, one.outcome.successes) for one in run.results] == [(40, 30)]
+    curves = [curve.points() for curve in run.results[0].outcome.details.curves]
+    assert sorted(seed for curve in curves for seed in curve.seed) == sorted([*range(40)] * 2)
+    assert tried == {3, 7}
+
+
 @pytest.mark.parametrize(
     ("sampler", "asked"),
     [

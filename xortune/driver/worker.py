@@ -357,6 +357,9 @@ def _parts_of_block(
         taken = time.perf_counter() - started
         if isinstance(result, Void):
             if result.outcome is not None:  # of the seeds before the one that could not be tried
+                if collected and not _are_alike(collected[-1], result.outcome):
+                    yield collection()
+                    collected, first, seconds = [], at, 0.0
                 collected, seconds = [*collected, result.outcome], seconds + taken
                 at, waits = at + result.outcome.n, iter(TRY_AGAIN_SECONDS)
             if collected:
