@@ -479,3 +479,15 @@ def test_a_command_is_ended_when_it_prints_too_little(metric, line, tmp_path):
     outcome, left = _ended(trainer, Block(Point({}), 1, 3, band))
     assert [Status(status) for status in outcome.status] == [Status.STOPPED, *2 * [Status.SOLVED]]
     assert left == {1: (2, 2)}
+
+
+def test_a_command_may_print_numbers_beyond_the_largest_float(tmp_path):
+    (tmp_path / "train.sh").write_text(
+        f"""echo '{{"accuracy": 1{"0" * 400}}}'\necho '{{"accuracy": 0.5}}'\n"""
+    )
+    command = CommandSettings("sh train.sh {seed}", "accuracy >= 0.4", "last line json")
+    trainer = replace(command_trainer(command, tmp_path), on="accuracy")
+    [outcome] = trainer.train([Block(Point({}), 0, 1)])
+    assert outcome.solved.all()
+    [curves] = outcome.details.curves
+    assert curves.values[:, 0].tolist() == [math.inf, 0.5]

@@ -20,6 +20,7 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Left, Outcome
+from xortune.core.point import as_float
 from xortune.core.success import VALUE, Finite
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Void
@@ -474,7 +475,7 @@ class _Watch:
                 told = json.loads(_WORDS.sub(lambda match: _as_json(match[0]), line))
                 told = told.get(self._on) if isinstance(told, dict) else told
                 if isinstance(told, int | float) and not isinstance(told, bool):
-                    yield float(told)
+                    yield as_float(told)
 
 
 def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
