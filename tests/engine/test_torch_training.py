@@ -759,6 +759,20 @@ class Mines(KeepsIts):
         yield X[hard], Y[hard]
 
 
+class EpochsOfTheSeed(Small):
+    def model(self):
+        self.epochs = 3 + torch.initial_seed() % 2
+        return super().model()
+
+
+class EpochsLate(Annealed):
+    """What it changes comes too late for the loop."""
+
+    def batches(self):
+        self.epochs = 5 if self.epoch < 2 else 4
+        return super().batches()
+
+
 def clamp(net, most):
     with torch.no_grad():
         for one in net.parameters():
@@ -803,6 +817,8 @@ class Everything(Small):
         (Best, "the training changes self.best,"),
         (Shuffles, "random numbers that are not torch's are drawn (random.random)"),
         (KeepsIts, "the seeds of a block are trained as one"),
+        (EpochsOfTheSeed, "the training changes self.epochs,"),
+        (EpochsLate, "the training changes its number of epochs"),
         *((one, "a hook changes") for one in (ClampsGradients, ClampsInBackward, ClampsWeights)),
         *((one, "a method other than `loss`") for one in (ClampsOnSchedule, ClampsStacked)),
         *((one, "a method other than `loss`") for one in (Averages, Mines)),

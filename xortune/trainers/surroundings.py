@@ -47,6 +47,9 @@ MOST_COPIED = 16
 """An array of at most so many numbers is compared by its numbers, which may change in place. One
 with more is data: only its replacement by another array is noticed."""
 
+READ_BY_RUN = frozenset({"epochs", "clip_norm", "report_every"})
+"""Attributes of a training that the loop over its epochs reads."""
+
 OWN, SELF, OUTSIDE = range(3)
 """A stack has it for each seed (its model and optimizer); the training's object; all else."""
 
@@ -303,7 +306,7 @@ class Surroundings:
             if isinstance(method := vars(base).get(name), FunctionType)
         }
         codes = self._codes - left_out
-        read = frozenset[str]().union(*(_names_in(code).read for code in codes))
+        read = READ_BY_RUN.union(*(_names_in(code).read for code in codes))
         return next(
             (
                 place

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from xortune.core.forks import ending_forks
-from xortune.trainers.batching_rules import CannotStack
+from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.function import Ended, Hopeless, untracked
 from xortune.trainers.limits import keeping_freed_memory, time_is_over
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
@@ -231,9 +231,12 @@ def trained_as_one(
     What is sent are the rows that leave the stack.
     """
     stack = Stack(groups, at_once=at_once)
-    for epoch in range(1, stack.lead.epochs + 1):
+    epochs = stack.lead.epochs
+    for epoch in range(1, epochs + 1):
         for _ in stack.epoch():
             pass
-        is_told = stack.lead.reports_after(epoch) or epoch == stack.lead.epochs
+        if stack.lead.epochs != epochs:
+            raise CannotStack(f"the training changes its number of epochs: {LOOP}")
+        is_told = stack.lead.reports_after(epoch) or epoch == epochs
         if is_told and (gone := (yield epoch, stack.scores())):
             stack.leave(gone)
