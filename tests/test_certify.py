@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -549,6 +549,19 @@ def test_the_search_has_measured_the_seeds(tmp_path):
         "certify: 1 x 240 seeds, about 4.0 min on 1 worker"
     ]
     assert trainer.blocks[0].count == 1, "a second a seed: each is sent alone"
+
+
+def test_the_estimate_is_by_the_middle_block_of_the_search(tmp_path):
+    took = (9.0, 1.0, 1.0, 0.1)  # the first block compiles, and a crash is quick
+    lines = [
+        replace(done(0, POINTS[0], solved(first, 1, 1, epochs=30)), seconds=seconds)
+        for first, seconds in enumerate(took)
+    ]
+    run = write_run(tmp_path / "slow", lines, space_text=SPACE, trainer="network", task="xor")
+    said = []
+    request = CertifyRequest(top=1, seeds=240)
+    module.certify_run(run.path, Slow(), request, cluster=HERE, voice=Voice(0, said.append))
+    assert said[0].text == "certify: 1 x 240 seeds, about 4.0 min on 1 worker"
 
 
 # -------------------------------------------------------------------------------------------------

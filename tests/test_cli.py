@@ -267,3 +267,58 @@ def test_what_cannot_be_is_refused(words):
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     assert "error" in result.stderr.lower()
     assert "unexpected error" not in result.stderr
+
+
+FUNCTION = """name: own
+trainer: ./own.py:run
+success: "accuracy >= 0.9"
+parameters:
+  lr: {low: 0.01, high: 1.0}
+search: {sampler: random, trials: 2}
+seeds: {ladder: [2]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("random", "bayes", "auto, tpe, gp, nsgaii, random, grid, cmaes; fix: use one of these"),
+        ("trainer", "require: {rate: 90}\ntrainer", "below 1; fix: write 0.9 for 90 %"),
+        ('success: "accuracy >= 0.9"', "objectives: [acc]", "fix: write for instance acc_mean"),
+        (":run", ":runs", "own has no function 'runs'; allowed: run; fix: did you mean 'run'?"),
+    ],
+)
+def test_a_mistake_in_a_space_has_a_fix(tmp_path, old, new, words):
+    (tmp_path / "own.py").write_text("def run(config, seed):\n    return {'accuracy': 1.0}\n")
+    (tmp_path / "own.yaml").write_text(FUNCTION.replace(old, new))
+    assert words in xortune("search", "own.yaml", "--workers", "0", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("gate run", "allowed: one of --min-rate and --min-mean"),
+        ("gate run --min-rate 95", "--min-rate: 95.0 is out of range"),
+        ("gate run --min-rate 95", "fix: write 0.95 for 95 %"),
+        ("plan", "allowed: one of --rate and --between"),
+        ("evaluate --lr 0.1", "fix: give activation a value (or a range in a space), or name your"),
+    ],
+)
+def test_a_mistake_on_the_command_line_has_a_fix(command, words):
+    refused(xortune(*command.split()), words)
+
+
+def test_ray_and_this_process_contradict_each_other():
+    words = ("search", "space.yaml", "--workers", "0", "--ray", "--output", "new")
+    assert "error: --ray: True; allowed: only where" in xortune(*words, code=2).stderr
+
+
+def test_resuming_where_no_run_is_says_that_a_new_one_begins():
+    words = ("search", "space.yaml", "--workers", "0", "--output", "new", "--resume")
+    assert "new holds no run yet: a new one begins" in xortune(*words, code=0).stderr
+
+
+def test_a_search_without_a_solved_seed_says_how_they_failed(tmp_path):
+    tiny_run(tmp_path / "none", [solved(0, 0, 4, epochs=30)])
+    shown = " ".join(xortune("report", "none", code=0).stdout.split())
+    assert "No seed was solved by any configuration: 4 wrong pattern." in shown

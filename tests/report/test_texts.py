@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from xortune.core.formats import decimals, interval, measured, number, percent, plain
+from xortune.core.formats import decimals, interval, measured, number, percent, plain, roughly
 from xortune.core.outcome import wilson
 from xortune.reports import document
 from xortune.reports.document import latex_escaped, latex_table, markdown_table, table_of, texts
@@ -257,3 +257,11 @@ def test_a_cell_is_never_two_and_a_row_never_ends_early(first, second):
     cells = re.split(r"(?<!\\)&", row.strip().removesuffix(r"\\"))
     # Spaces at the ends of a cell are nothing in LaTeX.
     assert [read(cell).strip() for cell in cells] == [first.strip(), second.strip()]
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1, "1"), (55, "55"), (641, "640"), (48_155, "48,000"), (99_600, "100,000")],
+)
+def test_an_estimated_count_has_two_digits_that_count(amount, text):
+    assert roughly(amount) == text

@@ -175,7 +175,7 @@ def plan(
             if rate is None
             else "both a rate and two rates to tell apart",
             field="rate",
-            allowed="one of rate and between",
+            allowed="one of --rate and --between",
             fix="give --rate 0.99, or --between 0.9 0.95",
         )
     if config is not None:

@@ -341,7 +341,7 @@ def _facts(run: Run) -> dict[str, str]:
         "task": manifest.get("task"),
         "sampler": manifest.get("sampler"),
         "trials": int(run.results.trials.sum()),
-        "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
+        "rungs": ", ".join(map(str, manifest.get("ladder") or ())),
         "sampler's seed": manifest.get("seed"),
         "engine": identity.get("engine"),
         **_own_facts(identity),

@@ -112,7 +112,10 @@ class Config:
         for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
             if name not in values:
                 raise InputError(
-                    "is missing", field=name, fix=f"give {name} a value or a range to search"
+                    "is missing",
+                    field=name,
+                    allowed="a setting of the built-in network",
+                    fix=f"give {name} a value (or a range in a space), or name your own trainer",
                 )
         return cls(**values)  # __post_init__ checks every type
 

@@ -154,8 +154,14 @@ def check_share(name: str, value: float) -> None:
         InputError: it is no number, or lies outside (0, 1).
     """
     certain = value == 1 and name == "min_rate"
-    fix = "no number of seeds proves a rate of 1; 0.99 takes 377" if certain else None
+    fix = "no number of seeds proves a rate of 1; 0.99 takes 377" if certain else of_percent(value)
     check_number(name, value, lambda share: 0 < share < 1, "above 0 and below 1", fix)
+
+
+def of_percent(value: object) -> str | None:
+    """The fix where a share was given in percent: `write 0.95 for 95 %`; None for other values."""
+    percent = isinstance(value, int | float) and 1 < value < 100
+    return f"write {value / 100:g} for {value:g} %" if percent else None
 
 
 def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
@@ -188,19 +194,32 @@ def refuse_unknown(
     """
     names = tuple(known)
     if name not in names:
-        allowed, fix = ", ".join(names), nearest(str(name), names)
+        allowed, fix = ", ".join(names), nearest(str(name), names, listed=True)
         raise InputError(problem, field=field, place=place, allowed=allowed, fix=fix)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A fix that names the known word closest to `name`, or all known words if none is close."""
+def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
+    """A fix that names the known word closest to `name`, or all known words if none is close.
+
+    Args:
+        name: what was given.
+        known: what may be given.
+        listed: whether the error lists the known words already, as what is allowed.
+    """
+    names = sorted(known)
+    others = "use one of these" if listed else "use one of: " + ", ".join(names)
+    return closest(name, names) or others
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """A fix that names the known word closest to `name`; None if none is close."""
     names = sorted(known)
     lower = {known_name.lower(): known_name for known_name in names}
     typed = name.lower()
     match = difflib.get_close_matches(typed, list(lower), n=1, cutoff=0.65)
     if not match and len(typed) > 1:  # an abbreviation, such as acc
         match = [k for k in lower if k.startswith(typed) or (len(k) > 1 and typed.startswith(k))]
-    return f"did you mean {lower[match[0]]!r}?" if match else "use one of: " + ", ".join(names)
+    return f"did you mean {lower[match[0]]!r}?" if match else None
 
 
 _FLAGS = frozenset(
@@ -213,7 +232,7 @@ _OTHERS = frozenset(
     (
         *("output", "trials", "sampler", "seed", "time-budget", "address"),
         *("engine", "confidence", "key", "rate", "between", "neighbourhood", "success", "seeds"),
-        *("workers", "max-seeds"),
+        *("workers", "max-seeds", "min-rate", "min-mean"),
     )
 )
 _RENAMED = {

@@ -161,6 +161,11 @@ def count(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
 
 
+def roughly(amount: float) -> str:
+    """An estimated count, with two digits that count: 48,155 is `48,000`."""
+    return f"{float(f'{amount:.2g}'):,.0f}"
+
+
 def duration(seconds: float) -> str:
     """A time with two digits and a unit."""
     for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):

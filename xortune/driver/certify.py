@@ -39,7 +39,7 @@ from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
-from xortune.runs.evaluation import Criterion
+from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
@@ -282,15 +282,20 @@ def _fresh_seeds(
 
 
 def _expected_seconds(run: Run, trainer: Trainer, fresh: FreshSeeds) -> MeasuredSeconds:
-    """What seeds take by the search: of each config its fastest block.
+    """What seeds take by the search: of each config its median block.
 
-    The first block of a worker also took the time of imports and compilation.
+    The first block of a worker also took the time of imports and compilation, and a seed that
+    crashes takes less than others.
     """
     expected = MeasuredSeconds(trainer)
-    keys = {block.point.key for block in fresh.blocks}
-    lines = [e for e in run.evaluations.of_keys(keys) if e.outcome is not None]
-    for line in sorted(lines, key=lambda line: -line.seconds / line.block.count):
-        expected.note(line.block, line.seconds)
+    lines: dict[str, list[Evaluation]] = {block.point.key: [] for block in fresh.blocks}
+    for line in run.evaluations.of_keys(set(lines)):
+        if line.outcome is not None:
+            lines[line.block.point.key].append(line)
+    for own in filter(None, lines.values()):
+        ordered = sorted(own, key=lambda line: line.seconds / line.block.count)
+        middle = ordered[(len(ordered) - 1) // 2]
+        expected.note(middle.block, middle.seconds)
     return expected
 
 

@@ -181,7 +181,7 @@ class Cluster:
                 )
             if cluster.workers == 0:
                 allowed = "only where others train, not with --workers 0"
-                refuse_given(allowed, address=address, ray=ray)
+                refuse_given(allowed, address=address, ray=bool(ray))
             seconds, count = _seconds(asked.timeout), cluster.workers
             cluster = cls(asked.address, asked.cpus, asked.gpus, seconds, count, ray=True)
         if cluster.workers and (cluster.place != "local" or is_connected()):
@@ -540,6 +540,7 @@ def slots(cluster: Cluster) -> int:
                 f"{amount:g} for each trial, but {where} {largest:g}",
                 field=f"{kind.lower()}s",
                 allowed="at most what one node of the cluster has",
+                fix="leave it out" if largest == 0 else f"ask for {largest:g} or less",
             )
     if not (count := fitting(cluster)):
         raise InputError(
@@ -547,6 +548,7 @@ def slots(cluster: Cluster) -> int:
             "but no node of the cluster has both",
             field="cpus",
             allowed="at most what one node of the cluster has",
+            fix="ask for fewer",
         )
     return count
 

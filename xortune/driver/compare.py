@@ -682,7 +682,7 @@ class Look:
     sequential: bool = False
 
     def __str__(self) -> str:
-        return f"{'at most ' if self.sequential else ''}{count(self.seeds, 'seed')}"
+        return f"{'at most ' if self.sequential else ''}{self.seeds:,}"
 
 
 def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) -> tuple[str, ...]:
@@ -703,8 +703,10 @@ def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) ->
     others = sorted(earlier - {look}, key=attrgetter("seeds"))
     if not others:
         return ()
+    *first, last = map(str, others)
+    seeds = f"{', '.join(first)} and {last}" if first else last
     return (
-        f"compared before, with {' and '.join(map(str, others))}: each look has its own chance to "
+        f"compared before, with {seeds} seeds: each look has its own chance to "
         "be wrong, so together they err more often than one; only --sequential counts all its "
         "looks",
     )

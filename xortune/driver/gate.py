@@ -22,7 +22,7 @@ from xortune.certificates.gate import (
     load_parameters,
 )
 from xortune.core.config import Config
-from xortune.core.errors import InputError, refuse_given
+from xortune.core.errors import InputError, check_share, refuse_given
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
@@ -192,11 +192,13 @@ def _check_asked(
         raise InputError(
             "neither a rate nor a mean to prove" if min_rate is None else "both a rate and a mean",
             field="min_rate",
-            allowed="one of min_rate and min_mean",
+            allowed="one of --min-rate and --min-mean",
             fix="give a rate, such as 0.95, or a mean with the name of its number",
         )
     if min_mean is None:
-        refuse_given("only with min_mean", of=of, bounds=bounds)
+        assert min_rate is not None
+        check_share("min_rate", min_rate)
+        refuse_given("only with --min-mean", of=of, bounds=bounds)
     elif not train:
         raise InputError(
             "a mean of numbers, and nothing that returns numbers",

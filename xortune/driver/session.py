@@ -194,6 +194,8 @@ class _Session:
     def earlier_lines(self) -> Evaluations:
         """Continue the run in the directory, if any, and return its evaluations."""
         if not holds_run(self.directory):
+            if self.resume.allowed:
+                self.voice.inform(f"{self.directory} holds no run yet: a new one begins")
             return Evaluations.of(())
         before = load_run(self.directory)
         notes = continue_run(

@@ -147,7 +147,7 @@ def _program(run: Run, key: str | None, seeds: int | None) -> str:
 def _counted(run: Run, result: ConfigResult) -> str:
     k, n = result.outcome.successes, result.outcome.n
     where = "where it was imported from" if is_imported(run.manifest) else "in the search"
-    return f"{k} of {n} seeds solved {where}"
+    return f"{k:,} of {n:,} seeds solved {where}"
 
 
 def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[list[range], int]:
@@ -225,7 +225,7 @@ def _certified(run: Run, key: str) -> list[str]:
     if certificate is None:
         return []
     return [
-        f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least "
+        f"On fresh seeds from {found.first}: {found.k:,} of {found.n:,}, so at least "
         f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g}"
         f"{', this run only' if certificate.scope else ''})."
         for found in certificate.finalists

@@ -23,6 +23,7 @@ from xortune.core.formats import (
     number,
     percent,
     plain,
+    roughly,
     value,
 )
 from xortune.reports.drawing.model import Plot
@@ -88,7 +89,7 @@ class ConfigRow:
         low, high: the 95 % Wilson interval of k / n.
         amount, measure: the table's measure, None if the config has none, and its text.
         trials: the number of its proposals.
-        note: `best subset`, `stopped early`, `fewer seeds`, or empty.
+        note: `best subset`, `fewer seeds`, or empty.
         scores: of the table's `scores`; NaN if no seed has the number.
     """
 
@@ -117,7 +118,7 @@ class ConfigRow:
     @property
     def solved(self) -> str:
         """`k/n`."""
-        return f"{self.k}/{self.n}"
+        return f"{self.k:,}/{self.n:,}"
 
     @property
     def rate(self) -> str:
@@ -234,6 +235,7 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         measured=measured,
         number=number,
         percent=percent,
+        roughly=roughly,
     )
     templates.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
     return templates

@@ -234,7 +234,7 @@ def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
     """
     leader, (least, most) = progress.best, progress.seeds_expected
     rate, done = progress.pace.rate, progress.seeds_done
-    best = f"best {leader.k}/{leader.n} ({interval(*leader.interval())})"
+    best = f"best {leader.k:,}/{leader.n:,} ({interval(*leader.interval())})"
     if progress.number is not None:
         name, value = progress.number
         best = f"best {plain(name)} {number(value)} ({count(leader.n, 'seed')})"
@@ -341,7 +341,7 @@ def status_line(status: RunStatus) -> str:
         _speed(speed, "/s", "/h") if speed and _searches(status) else "",
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
         f"{span(left)} left" if (left := status.seconds_left) and left[1] else "",
-        f"best {best.k}/{best.n}" if best else "",
+        f"best {best.k:,}/{best.n:,}" if best else "",
         f"{status.stopped_seeds:,} stopped as hopeless" if status.stopped_seeds else "",
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.shown_state,

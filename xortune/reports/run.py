@@ -263,7 +263,7 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
             n >= report.tied.full or not report.tied.compared
         ):  # where all had fewer, it says nothing
             return ""
-        return "stopped early" if report.end.complete else "fewer seeds"
+        return "fewer seeds"
 
     score, keys, nothing = report.score, results.keys[:most], [()] * len(low)
     columns = [columns_of(run)[name] for name in report.varied]
@@ -531,7 +531,7 @@ def table_tex(run: Run) -> str:
         if finalist is None:
             return ["", ""]
         at_least = lower_percent(finalist.lower_bound).removesuffix(" %")
-        return [f"{finalist.k}/{finalist.n}", at_least]
+        return [f"{finalist.k:,}/{finalist.n:,}", at_least]
 
     rows = [
         [

@@ -305,7 +305,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 
-NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
+NOTED = {"best subset": "green", "fewer seeds": "dim"}
 """Colours of counts, by `ConfigRow.note`."""
 
 

@@ -33,7 +33,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, of_percent
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
 from xortune.core.success import VALUE, Finite, Rule, Success, parse_success, rule_for
@@ -466,7 +466,7 @@ class CommandSettings:
             return found
         metric = _plain(found)
         if metric not in METRICS:
-            allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS)
+            allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS, listed=True)
             problem = f"{quoted(found)} is not a metric"
             raise InputError(problem, field="metric", allowed=allowed, fix=fix)
         if metric == NUMBER and rule and rule.name != VALUE:
@@ -930,7 +930,7 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
                 location = ("success",)  # beside a command
     elif detail["type"] == _UNKNOWN:
         known = list(node["properties"])
-        fix = _belongs(str(key), known) or nearest(str(key), known)
+        fix = _belongs(str(key), known) or nearest(str(key), known, listed=True)
         found = InputError("unknown key", allowed=", ".join(known), fix=fix)
     elif detail["type"] == _MISSING:
         location = (*location, key)
@@ -1042,13 +1042,15 @@ def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
             fix = f"write {most} or less" if above else f"write {least} or more"
         case "number" if "exclusiveMinimum" in node:
             allowed = f"a number above 0, {f'at most {most}' if most else 'below 1'}"
+            fix = None if most else of_percent(value)
         case "number":
             allowed, fix = "a number", "write a number without quotes"
         case "boolean":
             allowed, fix = "true or false", "write true or false without quotes"
         case _ if "enum" in node:
             problem, allowed = f"unknown {key} {quoted(value)}", ", ".join(node["enum"])
-            fix = nearest(value, node["enum"]) if isinstance(value, str) else f"name a {key}"
+            named = isinstance(value, str)
+            fix = nearest(value, node["enum"], listed=True) if named else f"name a {key}"
         case _ if "pattern" in node:
             allowed = "letters, digits, dots, - and _, starting with a letter or digit"
             numeric = isinstance(value, int | float)

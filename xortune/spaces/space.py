@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
+from xortune.core.errors import InputError, closest, kind_of, nearest, refuse_unknown
 from xortune.core.numbers import ENDINGS, named_statistic
 from xortune.core.point import Point, Value
 from xortune.core.success import is_cost, is_gain, parse_success
@@ -641,11 +641,14 @@ def _check_parameter(
     name: str, parameter: Parameter | None, place: tuple[str | int, ...], space: SearchSpace
 ) -> None:
     """Refuse an unknown name, and a parameter that cannot be an objective."""
-    free = [*MEASURED, *(p.name for p in space.parameters if _not_free(p) is None)]
+    measured = [SUCCESS_RATE] if space.trainer else [*MEASURED]
+    free = [*measured, *(p.name for p in space.parameters if _not_free(p) is None)]
     allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
         unknown = f"unknown objective {quoted(name)}"
-        raise space.refusal(place, unknown, allowed, nearest(name, free))
+        ending = f"write for instance {name}_mean" if space.trainer else "use one of these"
+        fix = closest(name, free) or ending
+        raise space.refusal(place, unknown, allowed, fix)
     if problem := _not_free(parameter):
         fix = "choose another, or change the parameter"
         raise space.refusal(place, f"{name} {problem}", allowed, fix)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from xortune.core.errors import InputError, error_text, kind_of
+from xortune.core.errors import InputError, error_text, kind_of, nearest
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------
@@ -383,6 +383,7 @@ def _load(source: FunctionSource) -> Callable[..., Any]:
             f"{source.module} has no function {source.name!r}",
             field="trainer",
             allowed=", ".join(names) or FORMS,
+            fix=nearest(source.name, names, listed=True) if names else None,
         )
     return function
 

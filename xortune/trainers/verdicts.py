@@ -361,7 +361,7 @@ def _asked(finite: Finite, values: Mapping[str, object]) -> list[str]:
             raise InputError(
                 f"returned no {name!r}, which is asked for",
                 allowed=", ".join(names),
-                fix=nearest(name, names),
+                fix=nearest(name, names, listed=True),
             )
     return list(finite.names) or names
 
@@ -381,7 +381,7 @@ def _decides(success: Success | None, names: list[str], *, has_verdict: bool) ->
         raise InputError(
             f"returned no {success.name!r}, which the rule {str(success)!r} judges",
             allowed=", ".join(names) or "a number of that name",
-            fix=nearest(success.name, names) if names else None,
+            fix=nearest(success.name, names, listed=True) if names else None,
         )
     return False
 

@@ -131,7 +131,7 @@ def comparable(run: Run) -> NDArray[np.intp]:
 
 def sizes(shown: Iterable[SeedsOf]) -> str:
     """The distinct numbers of seeds, as text."""
-    return ", ".join(f"{n:,}" for n in sorted({seeds.n for seeds in shown}))
+    return " and ".join(f"{n:,}" for n in sorted({seeds.n for seeds in shown}))
 
 
 # -------------------------------------------------------------------------------------------------
