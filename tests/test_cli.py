@@ -67,6 +67,8 @@ def test_report_writes_the_files_again(tmp_path):
     shown = json.loads(xortune("report", "run", "--format", "csv", "--json").stdout)
     assert (shown["configs"], [row["k"] for row in shown["table"]]) == (3, [4, 3, 1])
     assert shown["best"] == shown["table"][0]
+    shown = xortune("report", "run", "--format", "csv,pdf").stdout.split()
+    assert shown[-2:] == ["run/table.csv", "run/figures"], "what was written, and nothing else"
     refused(xortune("report", "run", "--format", ""), "html, md, csv, tex, parquet")
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
 

@@ -107,12 +107,14 @@ def test_good_seeds_become_int64(seeds):
         ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
         ([0, 2**32], "seeds: 4294967296 is out of range"),
         (range(2**40), "seeds: 1099511627775 is out of range"),  # no list of all is made
-        ([2**70], "seeds: object array"),
+        ([2**70], "seeds: some are out of range"),
         ([1, 2, 1], "seeds: 1 is given twice"),
-        ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
+        ([1.0, 2.0], "seeds: 1.0 is a float"),
         (100, "seeds: 100 is an int; allowed: whole numbers"),
-        ([True, False], "seeds: bool array"),
-        ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
+        ([True, False], "seeds: True is a bool"),
+        ([[1, 2]], "seeds: an array of shape (1, 2)"),
+        ("10", "seeds: '10' is a str"),
+        (["1", "2"], "seeds: '1' is a str"),
         (np.array([2**63], np.uint64), "seeds: 9223372036854775808 is out of range"),
     ],
 )

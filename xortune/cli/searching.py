@@ -175,8 +175,11 @@ def _show_dry_run(plan: DryRun, *, quiet: bool, as_json: bool) -> None:
         cli.show(str(plan))
 
 
-def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
-    """Print the result of a search or a report: as JSON, or the best ten configurations."""
+def show_run(run: Run, *, quiet: bool, as_json: bool, formats: Sequence[str] | None = None) -> None:
+    """Print the result of a search or a report: as JSON, or the best ten configurations.
+
+    `formats` are those of the files that were written; None for all.
+    """
     if as_json:
         from xortune.runs.certificate import certificate_json
         from xortune.runs.manifest import stopped_because
@@ -198,7 +201,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
     elif not quiet:
         from xortune.reports.terminal import render_best
 
-        render_best(run, cli.console())
+        render_best(run, cli.console(), formats)
         if superseded := run.set_aside:
             seeds = sum(evaluation.block.count for evaluation in superseded)
             cli.show(f"Not counted: {seeds:,} seeds that other versions made.")
@@ -419,8 +422,9 @@ def report(
         "interrupted: some files are not written yet; the same command writes them"
     ):
         loaded = xt.load_run(run)
-        xt.write_report(loaded, formats=None if formats is None else cli.split(formats) or [""])
-        show_run(loaded, quiet=quiet, as_json=as_json)
+        asked = None if formats is None else cli.split(formats) or [""]
+        xt.write_report(loaded, formats=asked)
+        show_run(loaded, quiet=quiet, as_json=as_json, formats=asked)
         if not quiet:
             with suppress(InputError):  # a damaged lock: only continuing the run reports it
                 if lost := loaded.torn:

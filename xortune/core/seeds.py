@@ -58,7 +58,7 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         allowed = "whole numbers from 0 to 2**32 - 1, each once"
         return InputError(problem, field="seeds", allowed=allowed, fix=fix)
 
-    if not isinstance(seeds, Iterable):
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes):
         problem = f"{seeds!r} is {kind_of(seeds)}"
         raise wrong(problem, "range(100) is the first hundred seeds")
     if isinstance(seeds, range):  # its ends alone: a list takes 36 MB for a million seeds
@@ -67,8 +67,11 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
     if array.size == 0:
         raise InputError("no seeds", field="seeds", allowed="at least one seed")
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise wrong(f"{array.dtype} array of shape {array.shape}")
+    if array.ndim != 1:
+        raise wrong(f"an array of shape {array.shape}")
+    if array.dtype.kind not in "iu":
+        odd = next((one for one in array.tolist() if type(one) is not int), None)
+        raise wrong("some are out of range" if odd is None else f"{odd!r} is {kind_of(odd)}")
     outside = (array < 0) | (array > MAX_SEED)
     if outside.any():
         fix = "torch uses the low 32 bits only: a larger seed would repeat another network"

@@ -50,6 +50,7 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
 from xortune.reports.figures.frontier import required_rate
+from xortune.reports.files import FIGURES, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
@@ -208,14 +209,25 @@ def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
 
 BAR_FROM = 70  # columns of the narrowest terminal with bars
 
-FILES = (
-    *("report.html", "report.md", "table.csv", "table.tex", "seeds.parquet", "failures.txt"),
-    CERTIFICATE,
-)
+FILES = {
+    "report.html": "html",
+    "report.md": "md",
+    "table.csv": "csv",
+    "table.tex": "tex",
+    "seeds.parquet": "parquet",
+    "failures.txt": "md",
+    CERTIFICATE: None,
+}
+"""The files of a run, and the format of each."""
 
 
-def render_best(run: Run, console: Console) -> None:
+def render_best(run: Run, console: Console, formats: Sequence[str] | None = None) -> None:
     """Print the best ten configs; colours follow the console, which honours NO_COLOR.
+
+    Args:
+        run: what to print.
+        console: where to.
+        formats: of the files that were written; None for all.
 
     Raises:
         InputError: the run's blocks contradict each other.
@@ -241,7 +253,9 @@ def render_best(run: Run, console: Console) -> None:
         sentence, command = left
         _print(console, sentence)
         _print(console, f"  {command}", whole=True)
-    files = [run.path / name for name in FILES]
+    files = [run.path / name for name, one in FILES.items() if formats is None or one in formats]
+    if formats is not None and not set(PICTURES).isdisjoint(formats):
+        files.append(run.path / FIGURES)
     _print(console, *(str(file) for file in files if file.exists()), whole=True)
 
 
