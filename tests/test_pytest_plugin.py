@@ -65,8 +65,8 @@ def test_undecided(seed):
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [  # as soon as it cannot be proven any more
-            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
-            "0.*, confidence 0.95, seeds 0 to 30)",
+            "undecided: 30 of 31 seeds passed, so 0.95 cannot be proven any more with 80 seeds "
+            "(success rate 0.*, confidence 0.95, seeds 0 to 30)",
             "*::test_undecided: seeds: 30 of 31, undecided 0.95",
         ]
     )

@@ -121,8 +121,9 @@ class SeedTally:
             text += f"so the success rate is below {test.min_rate:g} ("
         else:
             low, high = map(float, anytime_interval(k, n, confidence=test.confidence))
+            proven = "cannot be proven any more" if n < test.max_seeds else "is not proven"
             text += (
-                f"so {test.min_rate:g} is not proven with {test.max_seeds} seeds "
+                f"so {test.min_rate:g} {proven} with {test.max_seeds} seeds "
                 f"(success rate {low:.4f} to {high:.4f}, "
             )
         seeds = f"seeds {test.first_seed} to {self.next - 1}"

@@ -160,8 +160,9 @@ def check_share(name: str, value: float) -> None:
 
 def of_percent(value: object) -> str | None:
     """The fix where a share was given in percent: `write 0.95 for 95 %`; None for other values."""
-    percent = isinstance(value, int | float) and 1 < value < 100
-    return f"write {value / 100:g} for {value:g} %" if percent else None
+    if isinstance(value, int | float) and 1 < value < 100:
+        return f"write {value / 100:g} for {value:g} %"
+    return None
 
 
 def check_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
