@@ -1047,6 +1047,12 @@ def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks
     assert Pilot((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
 
 
+def test_the_user_is_told_of_stacks_only_where_they_are_faster():
+    assert "as one" in Pilot((), loop=10.0, stacked={2: 5.0}).sentence
+    assert "as one" in Pilot((), loop=10.0).sentence  # nothing was timed yet
+    assert LOOP in Pilot((), loop=10.0, stacked={2: 50.0, 16: 20.0}).sentence
+
+
 def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
     """The operations of a step are noted again in the epochs 4, 16, ... and in the last."""
 

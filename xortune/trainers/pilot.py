@@ -87,6 +87,9 @@ class Pilot:
     @property
     def sentence(self) -> str:
         """For users: that seeds are trained as one, or why they are not."""
+        widest = max(self.stacked, default=1)
+        if not self.reason and widest > 1 and self.stacks(widest) == widest:
+            return "a stack of seeds is no faster than the loop: trained one seed at a time"
         return self.reason or "the seeds of a block are trained as one"
 
     def stacks(self, seeds: int) -> int:
