@@ -46,7 +46,6 @@ from xortune.core.errors import (
     refuse_given,
 )
 from xortune.core.files import writing
-from xortune.core.formats import count
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
