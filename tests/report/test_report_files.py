@@ -179,7 +179,7 @@ def scripted_rows(text):
     [data] = re.findall(r'<script type="application/json">(\{"parameters".*?)</script>', text)
     table = json.loads(data)
     found = ((key, *table["counts"][at][:4], epochs) for key, at, _, epochs, *_ in table["rows"])
-    return [(key, f"{k}/{n}", rate, ends, epochs) for key, k, n, rate, ends, epochs in found]
+    return [(key, f"{k:,}/{n:,}", rate, ends, epochs) for key, k, n, rate, ends, epochs in found]
 
 
 def csv_rows(path):
@@ -189,7 +189,7 @@ def csv_rows(path):
         epochs = "–" if pd.isna(row.epochs_to_solve) else str(round(row.epochs_to_solve))
         shown = measured(row.rate, row.low, row.high), interval(row.low, row.high)
         assert row.rate == row.k / row.n
-        rows.append((row.key, f"{row.k}/{row.n}", *shown, epochs))
+        rows.append((row.key, f"{row.k:,}/{row.n:,}", *shown, epochs))
     return rows
 
 

@@ -17,7 +17,7 @@
   const scored = data.scores.map((name, i) => ({ name, text: (row) => row.scores[i][0], value: (row) => row.scores[i][1] }));
   const repeated = data.repeated ? [{ name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true }] : [];
   const counted = [
-    { name: "k", text: (row) => `${row.k}/${row.n}`, value: (row) => row.k, down: true },
+    { name: "k", text: (row) => [row.k, row.n].map((n) => n.toLocaleString("en")).join("/"), value: (row) => row.k, down: true },
     { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
   ];
