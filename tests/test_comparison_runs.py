@@ -171,7 +171,7 @@ def test_a_second_look_at_more_seeds_is_said():
     step = {"sequential": True, "max_seeds": 24, **more}
     assert xt.compare(pair, **step) == xt.compare(pair, **step)
     found = xt.compare(pair, **step)
-    assert "with 20 seeds and 30 seeds: " in found.notes[0]
+    assert "with 20 and 30 seeds: " in found.notes[0]
     page = Path(xt.write_comparison(found, "out")[0]).read_text()
     assert "All were compared before, with 20 and 30 seeds" in page
     [other] = xt.compare([*pair[:1], {"x": 0}], seeds=40, **more).contestants[1:]
