@@ -239,7 +239,7 @@ def knowledge() -> None:
 Rate: TypeAlias = Callable[[Mapping[str, Any]], float]
 """The true rate of a configuration."""
 
-FRESH = 8
+FRESH = 24
 """Repetitions of each task."""
 
 
@@ -318,7 +318,7 @@ TASKS: dict[str, tuple[tuple[dict[str, Any], Rate], ...]] = {
 
 
 def fresh_tasks() -> None:
-    """Print the seeds of searches of `TASKS` alone, with a shifted run, and a misleading one."""
+    """Print the mean and median seeds of searches alone, with a shifted run, a misleading one."""
     print("| task | alone | from a shifted task | from one that misleads |")
     print("| :-- | --: | --: | --: |")
     for task, ((parameters, rate), *olds) in TASKS.items():
@@ -337,7 +337,8 @@ def fresh_tasks() -> None:
                 ]
             rows.append([seeds_to_good(run, rate) for run in found])
             print(task, repeat, *rows[-1], file=sys.stderr, flush=True)
-        print(f"| {task} |", " | ".join(f"{n:,.0f}" for n in np.mean(rows, axis=0)), "|")
+        both = zip(np.mean(rows, axis=0), np.median(rows, axis=0), strict=True)
+        print(f"| {task} |", " | ".join(f"{n:,.0f}, {half:,.0f}" for n, half in both), "|")
 
 
 def small(parameters: dict[str, Any], seed: int) -> dict[str, Any]:

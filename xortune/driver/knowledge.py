@@ -4,9 +4,9 @@ They are proposals, and nothing else: their old counts are in no result and no p
 even trains under other seeds than the old one did, since a configuration that was chosen by its
 seeds does well under them again.
 
-An old run may mislead, since its task, its rule or its space was another. So its configurations
-are proposed in turn with the sampler's own, and only while most of them solve most of their seeds,
-and are worth as much as the others (`propose.first_seed_values`).
+An old run may mislead, since its task, its rule or its space was another. So only its best two
+configurations are proposed, in turn with the sampler's own, and the sampler is not told of them: it
+would look around them, though the best is elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from xortune.core.errors import InputError
 from xortune.core.formats import count
 from xortune.core.point import Point, Value
 from xortune.core.seeds import SEARCH
-from xortune.racing.objectives import SeedSummary
 from xortune.runs.run import Run, load_run
 from xortune.spaces.model import (
     Choice,
@@ -34,9 +33,8 @@ from xortune.spaces.model import (
     is_number,
 )
 
-TAKEN = 4
-"""Maximum number of old configurations that are proposed: where the first ones hold up, the sampler
-is told of their new results, and looks around them. More gain nothing, and where the old run
+TAKEN = 2
+"""Maximum number of old configurations that are proposed. More gain nothing, and where the old run
 misleads to what is nearly good, each takes seeds: see benchmarks/README.md."""
 
 EVERY = 2
@@ -44,9 +42,6 @@ EVERY = 2
 
 PREFIXES = ("params.", "params_")
 """What MLflow's tables and Optuna's data frames write before the name of a parameter."""
-
-FAILURES = 1
-"""So many more old configurations may fail than hold up: one may be unlucky."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class TakenOver:
             if n
         ]
         usable = self.configs - self.unlike
-        how = "each in turn with a new one, while their seeds hold up"
+        how = "each in turn with a new one"
         first = "none can be proposed"
         if self.points:
             first = f"{len(self.points)} proposed first, {how}"
@@ -209,45 +204,21 @@ def _first_unseen(run: Run) -> int:
     return int(ends.max(initial=0))
 
 
+@dataclass(frozen=True)
 class OldProposals:
     """The old configurations, as proposals of a search.
 
-    Args:
+    Attributes:
         points: the old configurations, the best first.
         start: how many proposals come before, those of the space's `start`.
-        kinds: says whether old configurations are worth as much as the others.
+        keys: of the points, and of their normal forms.
     """
 
-    def __init__(self, points: Sequence[Point], start: int, kinds: Any) -> None:
-        self._points = points
-        self._keys = {point.key for point in points}
-        self._start, self._kinds = start, kinds
-        self._held: dict[str, bool] = {}  # by key: whether it solved half of its seeds
-        self.proposed = 0
+    points: tuple[Point, ...]
+    start: int
+    keys: frozenset[str]
 
     def at(self, number: int) -> Point | None:
         """The old configuration that is proposal number `number`; None if it is another one."""
-        place, other = divmod(number - self._start, EVERY)
-        if other or not 0 <= place < len(self._points):
-            return None
-        held = sum(self._held.values())
-        if len(self._held) - held > held + FAILURES or not self._kinds.learned_are_worth_more:
-            return None
-        return self._points[place]
-
-    def enter(self, point: Mapping[str, Value], key: str) -> None:
-        """Note a proposal, and the key of its normal form."""
-        if not self._points:
-            return
-        is_old = Point(point).key in self._keys or key in self._keys
-        self._kinds.enter(key, learned=is_old)
-        if is_old:
-            self._keys.add(key)
-            self.proposed += 1
-
-    def see(self, point: Point, seen: SeedSummary) -> None:
-        """Note all results of a configuration so far."""
-        if self._points:
-            self._kinds.see(point.key, seen.k, seen.n)
-            if point.key in self._keys:
-                self._held[point.key] = 2 * seen.k >= seen.n
+        place, other = divmod(number - self.start, EVERY)
+        return None if other or not 0 <= place < len(self.points) else self.points[place]

@@ -203,8 +203,9 @@ class SampledProposer:
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
         common = () if taken is None else taken.points
-        old = [self._draw.point(self.seed(i), known) for i, known in enumerate(common)]
-        self._old = OldProposals(old, len(self._start), ProposalKinds())
+        old = tuple(self._draw.point(self.seed(i), known) for i, known in enumerate(common))
+        keys = frozenset(one.key for point in old for one in (point, normal(point)))
+        self._old = OldProposals(old, len(self._start), keys)
 
     def propose(self, number: int) -> Point:
         """The next point: of `start`, of the model, or drawn from the whole space."""
@@ -227,8 +228,7 @@ class SampledProposer:
         point = self._drawn(number) if learned is None else learned
         if self._model is not None and learned is None:
             self._model.enter(number, point)
-        self._enter_kind(number, key := self._normal(point).key)
-        self._old.enter(point, key)
+        self._enter_kind(number, self._normal(point).key)
         return point
 
     def foresee(self, number: int) -> Point | None:
@@ -244,32 +244,34 @@ class SampledProposer:
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
         self._enter_kind(number, Point(point).key)
-        self._old.enter(point, self._normal(Point(point)).key)
         if self._model is not None:
             self._model.enter(number, point)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
-        """Tell the model the results of a finished proposal."""
-        if self._model is not None:
+        """Tell the model the results of a finished proposal, unless an old run made it."""
+        if self._model is not None and not self._is_untold(point):
             self._model.learn(number, point, seen)
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Tell the model and the safeguard all results of a configuration so far."""
         if self._kinds is not None:
             self._kinds.see(point.key, seen.k, seen.n)
-        self._old.see(point, seen)
-        if self._model is not None:
+        if self._model is not None and not self._is_untold(point):
             self._model.see(point, seen)
 
     def seed(self, number: int) -> int:
         """The seed for a proposal."""
         return proposal_seed(self._space, number, self._shared)
 
+    def _is_untold(self, point: Point) -> bool:
+        """Whether the model is not told of a point: an old one. A shared study has all."""
+        return point.key in self._old.keys and self._shared is None
+
     def _draws(self, number: int) -> bool:
         """Whether a proposal is drawn from the whole space, whatever the results."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
         # Old configurations do not take the places of the random ones of the begin.
-        first = number < STARTUP + self._old.proposed and self._shared is None
+        first = number < STARTUP + len(self._old.points) and self._shared is None
         if sampler == "auto":
             return first or number % RANDOM_EVERY_OF_NUMBERS == 0
         if sampler == "tpe":
@@ -282,7 +284,7 @@ class SampledProposer:
 
     def _enter_kind(self, number: int, key: str) -> None:
         """Say what a proposal was. A learned one that is the random one of its number is random."""
-        if self._kinds is None or number < len(self._start):
+        if self._kinds is None or number < len(self._start) or self._old.at(number) is not None:
             return
         self._kinds.enter(key, learned=self._normal(self._drawn(number)).key != key)
 
