@@ -14,6 +14,7 @@ from xortune.stats.anytime import (
     anytime_interval,
     anytime_lower,
     anytime_quantile,
+    anytime_quantiles,
     anytime_upper,
 )
 
@@ -91,6 +92,17 @@ def test_ties_and_failed_seeds_are_numbers_too():
     assert anytime_quantile(numbers, 0.1, alpha=0.05) == (-math.inf, -math.inf)
     assert anytime_quantile(numbers, 0.9, alpha=0.05) == (1.0, 1.0)
     assert anytime_quantile([], 0.5, alpha=0.05) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("share", "alpha"), [(0.5, 0.0125), (0.1, 0.9), (0.99, 1e-4)])
+def test_bounds_of_quantiles_after_each_seed_are_those_of_the_seeds_up_to_it(share, alpha):
+    rng = np.random.default_rng(1)
+    numbers = rng.normal(size=300).round(1)
+    numbers[rng.random(300) < 0.1] = -np.inf
+    looks = [anytime_quantile(numbers[:n], share, alpha=alpha) for n in range(1, 301)]
+    for first in (1, 170, 301):
+        low, high = anytime_quantiles(numbers, share, alpha=alpha, first=first)
+        assert list(zip(low, high, strict=True)) == looks[first - 1 :]
 
 
 def test_extreme_counts_are_exact_to_many_digits():

@@ -15,6 +15,7 @@ import xortune as xt
 from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.sequential import compared_in_step
 from xortune.core.point import Point
+from xortune.stats.anytime import anytime_quantiles
 from xortune.stats.numbers import difference
 from xortune.stats.proportions import paired_margin_p, unpaired_margin_p
 
@@ -258,6 +259,36 @@ def test_means_with_limits_are_compared_until_one_is_left_and_the_rest_is_droppe
     assert again.pairs[0].low > 0
     with pytest.raises(xt.InputError, match="looked at after every seed"):
         xt.compare(three[:2], by="return_iqm", **more)
+
+
+def test_each_look_at_quantiles_is_computed_once(monkeypatch):
+    looks = []
+
+    def looked(numbers, share, *, alpha, first):
+        low, high = anytime_quantiles(numbers, share, alpha=alpha, first=first)
+        looks.extend(range(first, first + low.size))
+        return low, high
+
+    monkeypatch.setattr("xortune.comparisons.sequential.anytime_quantiles", looked)
+    more = {"train": train, "workers": 0, "verbose": 0, "output": "o", "sequential": True}
+    found = xt.compare([{"base": 170}, {"base": 171}], by="return_median", max_seeds=90, **more)
+    assert (found.n, sorted(looks)) == (90, sorted(2 * list(range(1, 91))))
+
+
+def test_an_answer_about_quantiles_is_the_same_whether_it_grows_or_not():
+    rng = np.random.default_rng(4)
+    seeds = rng.normal([[0.9], [0.0], [0.7]], size=(3, 400))
+    points = [Point({"x": place}) for place in range(3)]
+    shared = {"first_seed": 0, "max_seeds": 400, "alpha": 0.05}
+    looked, dropped, n = {}, {}, 0
+    while n < 400:
+        n += 8
+        own = [one[: dropped.get(place, n)] for place, one in enumerate(seeds)]
+        measure = Measure("x", "median", "larger")
+        found, _ = compared_in_step(own, "abc", points, measure, looked=looked, **shared)
+        assert found == compared_in_step(own, "abc", points, measure, **shared)[0]
+        dropped |= dict.fromkeys(found.dropped - dropped.keys(), n)
+    assert dropped
 
 
 def signs(*numbers, better="larger", most):

@@ -9,7 +9,7 @@ better than all that were dropped, also than those that another one beat.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, number
 from xortune.core.numbers import of_all, quantile_share
 from xortune.core.point import Point
-from xortune.stats.anytime import anytime_quantile
+from xortune.stats.anytime import anytime_quantile, anytime_quantiles
 from xortune.stats.betting import (
     UNIT,
     mean_bounds,
@@ -233,6 +233,7 @@ def compared_in_step(
     first_seed: int,
     max_seeds: int,
     alpha: float,
+    looked: MutableMapping[tuple[int, int], PairedAnswer] | None = None,
 ) -> tuple[SequentialComparison, bool]:
     """Compare configurations by their seeds so far.
 
@@ -252,16 +253,25 @@ def compared_in_step(
         first_seed: the first of the S.
         max_seeds: the most seeds of each, fixed beforehand.
         alpha: of all pairs together.
+        looked: by the places of a pair, what an earlier call with fewer of these seeds answered,
+            so that each look at quantiles is computed once; this call's answers are put there.
 
     Returns:
         The comparison, and whether it has ended.
     """
     share = alpha / math.comb(len(seeds), 2)
-    answers = {}
+    answers = {} if looked is None else looked
     for a, b in combinations(range(len(seeds)), 2):
         both = min(len(seeds[a]), len(seeds[b]))
         one, other = seeds[a][:both], seeds[b][:both]
-        answers[a, b] = _answer(one, other, measure, max_seeds, share)
+        answers[a, b] = _answer(
+            one,
+            other,
+            measure,
+            max_seeds=max_seeds,
+            alpha=share,
+            earlier=answers.get((a, b)),
+        )
     ends, over = _ends(answers, [len(one) for one in seeds], max_seeds)
     cut = [one[:end] for one, end in zip(seeds, ends, strict=True)]
     comparison = SequentialComparison(
@@ -350,9 +360,18 @@ def _value(seeds: Seeds, measure: Measure | None) -> float:
 
 
 def _answer(
-    one: Seeds, other: Seeds, measure: Measure | None, max_seeds: int, alpha: float
+    one: Seeds,
+    other: Seeds,
+    measure: Measure | None,
+    *,
+    max_seeds: int,
+    alpha: float,
+    earlier: PairedAnswer | None,
 ) -> PairedAnswer:
-    """Which of two is proven better, by the first look that proves it."""
+    """Which of two is proven better, by the first look that proves it.
+
+    `earlier` is the answer about the seeds before, if there is one.
+    """
     won, lost = _better(one, other, measure), _better(other, one, measure)
     if measure is None or _are_tosses(measure):
         return paired_answer(won, lost, seeds=max_seeds, alpha=alpha)
@@ -366,11 +385,28 @@ def _answer(
             return PairedAnswer(0, one.size)
         first = int(decided[0])
         return PairedAnswer(sign if above[first] else -sign, first + 1)
-    for n in range(1, one.size + 1):
-        low, high = _bounds(one[:n], other[:n], measure, alpha)
-        if low > 0 or high < 0:
-            return PairedAnswer(sign if low > 0 else -sign, n)
-    return PairedAnswer(0, one.size)
+    if earlier is not None and earlier.ahead:
+        return earlier
+    first = 1 if earlier is None else earlier.n + 1
+    # The bounds of `_bounds`, at each look from this one on.
+    (low, high), (other_low, other_high) = (
+        anytime_quantiles(numbers, _share(measure), alpha=alpha / 4, first=first)
+        for numbers in (one, other)
+    )
+    with np.errstate(invalid="ignore"):  # two that are infinite prove nothing
+        above, below = low - other_high > 0, high - other_low < 0
+    decided = np.flatnonzero(above | below)
+    if not decided.size:
+        return PairedAnswer(0, one.size)
+    at = int(decided[0])
+    return PairedAnswer(sign if above[at] else -sign, first + at)
+
+
+def _share(measure: Measure) -> float:
+    """Of the quantile that is compared."""
+    share = quantile_share(measure.statistic)
+    assert share is not None  # `check_sequential` refuses the rest
+    return share
 
 
 def _bounds(one: Seeds, other: Seeds, measure: Measure, alpha: float) -> tuple[float, float]:
@@ -378,8 +414,7 @@ def _bounds(one: Seeds, other: Seeds, measure: Measure, alpha: float) -> tuple[f
     if measure.is_bounded:
         limits = paired_limits(measure.limits or UNIT)
         return mean_bounds(one - other, alpha=alpha / 2, limits=limits)
-    share = quantile_share(measure.statistic)
-    assert share is not None  # `check_sequential` refuses the rest
+    share = _share(measure)
     ends = [anytime_quantile(numbers, share, alpha=alpha / 4) for numbers in (one, other)]
     with np.errstate(invalid="ignore"):
         low, high = float(ends[0][0] - ends[1][1]), float(ends[0][1] - ends[1][0])

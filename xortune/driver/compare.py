@@ -83,7 +83,7 @@ from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
 from xortune.stats.betting import checked_limits
-from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, seeds_to_tell_apart
+from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -443,6 +443,7 @@ def _sequential(
     points = [config.point for config in wanted]
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
+    looked: dict[tuple[int, int], PairedAnswer] = {}
     void: set[tuple[str, int]] = set()
     dropped: frozenset[int] = frozenset()
     seconds = _sum_known([config.seconds for config in wanted])  # of work for one seed of each
@@ -471,7 +472,9 @@ def _sequential(
             measure = measure_of(by[0], outcomes, _rules(candidates), by[1], sequential=True)
             check_sequential(measure)
         seeds = [one.solved if measure is None else measure.of(one) for one in outcomes]
-        comparison, is_over = compared_in_step(seeds, labels, points, measure, **shared)
+        comparison, is_over = compared_in_step(
+            seeds, labels, points, measure, looked=looked, **shared
+        )
         dropped = comparison.dropped
         voice.seeds((comparison.n, most))
     earlier = earlier_looks(directory, wanted, Look(most, sequential=True))

@@ -50,6 +50,8 @@ inference, Stat. Sci. 38, 576-601 (a review).
 
 from __future__ import annotations
 
+from bisect import insort
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -232,3 +234,49 @@ def _order_evidence(n: int, share: float) -> tuple[Floats, Floats]:
     """Evidence of 0 to n successes of n that a rate is above a share, and that it is below."""
     counts = np.arange(n + 1)
     return anytime_evidence_above(counts, n, share), anytime_evidence_below(counts, n, share)
+
+
+def anytime_quantiles(
+    numbers: ArrayLike, share: float, *, alpha: float, first: int = 1
+) -> tuple[Floats, Floats]:
+    """`anytime_quantile` of the first n numbers, for each n from `first` to all S of them.
+
+    Args:
+        numbers: shape (S,), in the order of the seeds; may be infinite, no NaN.
+        share: of the quantile, in (0, 1).
+        alpha: of each single bound, in (0, 1).
+        first: the least n, from 1.
+
+    Returns:
+        (low, high), each of shape (S - first + 1,); empty where `first` is above S.
+    """
+    _check(alpha)
+    series = np.asarray(numbers, np.float64)
+    n = np.arange(first, series.size + 1)
+    level = -np.log(alpha)
+    low = _least_count(n, lambda counts: anytime_evidence_below(counts, n, share) <= level)
+    high = _least_count(n, lambda counts: anytime_evidence_above(counts, n, share) > level)
+    ends = [-np.inf, *np.sort(series[: first - 1]).tolist(), np.inf]
+    bounds = np.empty((2, n.size))
+    for place, (number, lower, upper) in enumerate(
+        zip(series[first - 1 :].tolist(), low.tolist(), high.tolist(), strict=True)
+    ):
+        insort(ends, number)
+        bounds[:, place] = ends[lower], ends[upper]
+    return bounds[0], bounds[1]
+
+
+def _least_count(
+    n: NDArray[np.int64], holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+) -> NDArray[np.int64]:
+    """The least of the counts 0 to n for which it holds, by bisection; n + 1 if it never does.
+
+    It holds for all counts above one for which it does.
+    """
+    least, most = np.zeros_like(n), n + 1
+    while (searched := least < most).any():
+        middle = (least + most) // 2
+        is_held = holds(np.minimum(middle, n))
+        least = np.where(searched & ~is_held, middle + 1, least)
+        most = np.where(searched & is_held, middle, most)
+    return least
