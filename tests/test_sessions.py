@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 from commands import xortune
 from drivers import without_ray
@@ -351,6 +352,22 @@ def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
         [(made, most)] = found.items()
         assert made not in rest
         assert most >= max(rest.values(), default=0)
+
+
+def test_versions_are_counted_by_every_numpy(monkeypatch):
+    lines = [
+        by(made, done(number, POINT, solved(first, 0, count)))
+        for number, (made, first, count) in enumerate([(A, 0, 2), (B, 2, 3), (A, 5, 2)])
+    ]
+    unique = np.unique
+
+    def unique_of_numpy_2_0_0(values, axis=None, return_inverse=False):
+        found = unique(values, axis=axis, return_inverse=return_inverse)
+        return (found[0], found[1].reshape(1, -1)) if axis and return_inverse else found
+
+    monkeypatch.setattr(np, "unique", unique_of_numpy_2_0_0)
+    counted, aside = by_version(Evaluations.of(lines))
+    assert [[e.proposal for e in part] for part in (counted, aside)] == [[0, 2], [1]]
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
     if np.unique(fingerprint).size < 2:
         return final, final[:0]
     parts, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
+    which = which.ravel()  # numpy 2.0.0 gives it the shape (1, N)
     n = np.bincount(which, final.column("count"))
     lowest = np.full(n.shape, np.iinfo(np.int64).max)
     np.minimum.at(lowest, which, final.column("first"))
