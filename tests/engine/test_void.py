@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import xortune as xt
+from xortune.core import seeds as core_seeds
 from xortune.core import trainer as core_trainer
 from xortune.core.trainer import Stacking
 from xortune.driver import executors, worker
@@ -466,3 +467,45 @@ def test_a_search_whose_certificate_lacks_void_seeds_does_not_blame_the_time(tmp
     space = {**SOLVING, "seeds": {"ladder": [4], "certify": 60}}
     run = xt.search(space, train=training, output=tmp_path / "run", workers=0, verbose=0)
     assert "could not be tried: Unavailable: no mount" in run.manifest["not_certified"]["why"]
+
+
+def test_a_service_that_is_down_for_good_is_waited_for_once_and_not_once_for_each_seed(tmp_path):
+    """Quick seeds are many in a batch; the rest of it waits until the void one is counted."""
+    tries, down_from = Counter(), 2**30 + 40
+
+    def goes_down(config, seed):
+        if seed >= down_from:
+            tries[seed] += 1
+            raise xt.Unavailable("no route to the service")
+        return True
+
+    options = {"train": goes_down, "workers": 0, "verbose": 0}
+    with pytest.raises(xt.TrainingError, match=r"1 of .* seeds could not be tried"):
+        xt.evaluate({}, range(2**30, 2**30 + 400), train=goes_down, workers=0, max_void=0.0)
+    assert list(tries.values()) == [8]
+    tries.clear()
+    down_from = core_seeds.CERTIFY.start + 40
+    xt.search(SOLVING, output=tmp_path / "run", **options)
+    with pytest.raises(xt.TrainingError, match="seeds could not be tried, which is more"):
+        xt.certify(tmp_path / "run", seeds=400, **options)
+    assert len(tries) <= 5  # of about 80 seeds 5 % may be void
+
+
+def test_a_search_ends_at_once_too_where_a_batch_holds_many_configurations(tmp_path):
+    went, void, down = itertools.count(), set(), [True]
+
+    def goes_down(config, seed):
+        if down[0] and next(went) >= 100:
+            void.add((config["rate"], seed))
+            raise xt.Unavailable("no route to the service")
+        return True
+
+    space = {**SPACE, "parameters": {"rate": {"choice": [n / 64 for n in range(64)]}}}
+    space["seeds"] = {"ladder": [4]}
+    options = {"output": tmp_path / "run", "workers": 0, "verbose": 0}
+    with pytest.raises(xt.TrainingError, match="seeds could not be tried, which is more"):
+        xt.search(space, train=goes_down, **options)
+    assert len(void) <= 6
+    down[0] = False
+    run = xt.search(space, train=goes_down, resume=True, **options)
+    assert [one.outcome.successes for one in run.results] == [4] * 64

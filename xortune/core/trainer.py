@@ -96,7 +96,11 @@ class Unfinished(TrainingError):
         return type(self), (self.outcome,)
 
 
-class OutOfTime(Unfinished):
+class Postponed(Unfinished):
+    """Nothing is wrong with the block, or the rest of it: it trains later, if any does."""
+
+
+class OutOfTime(Postponed):
     """The search's time was over before the block began, or between two of its seeds."""
 
 

@@ -19,7 +19,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
     NOT_FINISHED,
     Block,
-    OutOfTime,
+    Postponed,
     Reported,
     Trainer,
     Unfinished,
@@ -330,13 +330,14 @@ class Batches:
         """Stop if the time is over, so that nothing more begins; return whether it is."""
         is_over = self._budget.left <= 0
         if is_over:
-            self._decider.stop(now=True)
-            self._queue.clear()
+            self.stop(now=True)
         return is_over
 
-    def stop(self) -> None:
-        """Decide nothing more. What is decided still trains."""
-        self._decider.stop()
+    def stop(self, *, now: bool = False) -> None:
+        """Decide nothing more. What is decided still trains, but with `now` only what has begun."""
+        self._decider.stop(now=now)
+        if now:
+            self._queue.clear()
 
     # The next batch.
 
@@ -488,14 +489,20 @@ class Batches:
         """Record the results of a batch: its seconds are split by the estimates of its blocks."""
         assert not isinstance(done.results, WorkerFailure)
         costs = [self._trainer.cost(job.block) for job in done.jobs]
-        estimated = sum(costs)
+        estimated, postponed = sum(costs), list[Job]()
         for job, cost, result in zip(done.jobs, costs, done.results, strict=True):
             seconds = done.seconds * cost / estimated + sum(self._checked_in(job.block))
             if not isinstance(result, TrainingError):
                 self._retries.succeeded(job)
                 self._expected.note(job.block, seconds)
-            if not job.ahead:
+            if job.ahead:
+                continue
+            if isinstance(result, Postponed):  # a worker's clock may be ahead of the driver's
+                postponed.append(self._unfinished(job, result, seconds, done.worker))
+            else:
                 self._settle(job, result, seconds, done.worker)
+        if postponed:
+            self._queue.put_first([tuple(postponed)])
 
     def _failed(self, done: Done, decided: tuple[Job, ...], failure: WorkerFailure) -> None:
         """Plan what to try instead of a batch without results; nothing for what was ahead.
@@ -531,8 +538,6 @@ class Batches:
         """Record a result. Plan the next attempt at a block without an outcome."""
         if isinstance(result, Void):
             self._tell(job, None, str(result), seconds=seconds, worker=worker)
-        elif isinstance(result, OutOfTime):  # a worker's clock may be ahead of the driver's
-            self._queue.put_first([(self._unfinished(job, result, seconds, worker),)])
         elif isinstance(result, TrainingError) and not self._decider.wants(job):
             rest = self._unfinished(job, result, seconds, worker)
             self._tell(rest, None, NOT_FINISHED, worker=worker)

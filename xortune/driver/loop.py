@@ -73,7 +73,7 @@ def run(
                 end_fork_of(process)
                 batches.resize(executor.slots)
                 if record.ends:
-                    batches.stop()
+                    batches.stop(now=record.too_many_void is not None)
                 try:
                     if refusal is None:
                         executor.take(batches)
@@ -144,10 +144,11 @@ class Record:
     @property
     def ends(self) -> Failure | None:
         """The failure that ends the search."""
-        return self._too_many_void or (self.failure if self._fatal else None)
+        return self.too_many_void or (self.failure if self._fatal else None)
 
     @property
-    def _too_many_void(self) -> Failure | None:
+    def too_many_void(self) -> Failure | None:
+        """Why the search ends at once: each further seed would be tried for a minute, in vain."""
         all_seeds = self._seeds + len(self.void)
         if len(self.void) <= self._max_void * max(all_seeds, LEAST_JUDGED):
             return None

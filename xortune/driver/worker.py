@@ -41,6 +41,7 @@ from xortune.core.trainer import (
     TRY_AGAIN_SECONDS,
     Block,
     OutOfTime,
+    Postponed,
     Reported,
     Trainer,
     Unfinished,
@@ -278,6 +279,9 @@ def pieces(
     that trains one seed after the other gives a piece after each seed, or after `PIECE_SECONDS` of
     short ones.
 
+    After a seed that could not be tried the rest is postponed: whether such seeds are too many, and
+    end it all, is the driver's to say, before another one is waited for.
+
     Args:
         trainer: what trains.
         blocks: what is trained.
@@ -289,15 +293,22 @@ def pieces(
     Raises:
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
+    left = list(enumerate(blocks))
     if trains_as_one(trainer):
-        whole, void = _without_void(_whole_batch(trainer, blocks, until, begin))
+        whole, left = _without_void(_whole_batch(trainer, blocks, until, begin))
         if whole.parts:
             yield whole
-        for index, rest in void:
-            yield from _parts_of_block(trainer, index, rest, until, begin, singly=singly)
-        return
-    for index, block in enumerate(blocks):
-        yield from _parts_of_block(trainer, index, block, until, begin, singly=singly)
+    for place, (index, block) in enumerate(left):
+        for piece in _parts_of_block(trainer, index, block, until, begin, singly=singly):
+            yield piece
+            if not any(isinstance(result, Void) for result in piece.results):
+                continue
+            [(_, void)] = piece.parts
+            rest = [(index, block.part(void.seeds.stop, block.seeds.stop - void.seeds.stop))]
+            postponed = [*(part for part in rest if part[1].count), *left[place + 1 :]]
+            if postponed:
+                yield Piece(tuple(postponed), [Postponed() for _ in postponed], 0.0)
+            return
 
 
 def _whole_batch(
@@ -338,6 +349,7 @@ def _parts_of_block(
     *,
     singly: bool,
 ) -> Iterator[Piece]:
+    """Yield the pieces of a block, up to a seed that could not be tried."""
     collected, first, seconds = list[Outcome](), block.first, 0.0
     at, size = block.first, block.count if has(trainer, "takes_many_seeds") else 1
     waits = iter(TRY_AGAIN_SECONDS)  # of the seed `at`
@@ -370,9 +382,7 @@ def _parts_of_block(
                 _wait(wait, partial(begin, index, Block(block.point, at, 1)))
                 continue
             yield Piece(((index, Block(block.point, at, 1)),), [Void(result.reason)], taken)
-            at, waits = at + 1, iter(TRY_AGAIN_SECONDS)
-            first = at
-            continue
+            return
         failed = isinstance(result, TrainingError)
         if collected and (failed or not _are_alike(collected[-1], result)):
             yield collection()
