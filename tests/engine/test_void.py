@@ -509,3 +509,22 @@ def test_a_search_ends_at_once_too_where_a_batch_holds_many_configurations(tmp_p
     down[0] = False
     run = xt.search(space, train=goes_down, resume=True, **options)
     assert [one.outcome.successes for one in run.results] == [4] * 64
+
+
+@pytest.mark.parametrize("asked", [{"min_rate": 0.9}, {"min_mean": 0.7, "of": "return"}])
+@pytest.mark.parametrize("good", [0, 10])
+def test_a_gate_that_allows_void_seeds_without_limit_ends_where_a_service_is_down(asked, good):
+    tries = Counter()
+
+    def goes_down(config, seed):
+        tries[seed] += 1
+        if seed >= good:
+            raise xt.Unavailable("no route")
+        return returns(config, seed) if "of" in asked else True
+
+    test = {"max_seeds": 60, "first_seed": 0, "max_void": 1.0, "verbose": 0, "workers": 0}
+    with pytest.raises(
+        xt.TrainingError, match=r"^60 seeds in a row could not be tried: .*no route"
+    ):
+        xt.gate({}, train=goes_down, **asked, **test)
+    assert len(tries) == good + 60

@@ -22,7 +22,7 @@ from xortune.certificates.gate import (
     load_parameters,
 )
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_share, refuse_given
+from xortune.core.errors import InputError, TrainingError, check_share, refuse_given
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
@@ -107,7 +107,8 @@ def gate(
         fail_fast: with `train`: end at the first seed that fails, without an answer.
         retry: with `train`: as in `evaluate`. A void seed is no seed of the answer: the next one
             takes its place.
-        max_void: with `train`: as in `evaluate`.
+        max_void: with `train`: as in `evaluate`. Whatever it is, `max_seeds` void seeds in a row
+            end the gate without an answer.
         key: for a run: the finalist; the certificate's first if not given.
         listener: called with each event while it trains: `SeedsDone`, which says how many of the
             seeds so far are solved, a `Message`, or the first `Failure`.
@@ -248,14 +249,22 @@ def gate_config(
     answer, n = test.decide(seen)
     at = test.first_seed  # the first that is missing
 
+    in_a_row = 0  # void seeds since the last one with an outcome
+
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
+        nonlocal in_a_row
+        in_a_row = 0
         blocks[first] = test.observed(outcome)
         failed.update(outcome.details.failed)
         advance()
 
     def add_void(seed: int, reason: str) -> None:
+        nonlocal in_a_row
         void[seed] = reason
         advance()
+        in_a_row += 1
+        if in_a_row == test.max_seeds:  # `max_void` may allow it, but others would do the same
+            raise TrainingError(f"{in_a_row} seeds in a row could not be tried: {reason}")
 
     def advance() -> None:
         nonlocal seen, seeds, answer, n, at
