@@ -340,6 +340,13 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
             assert found.seeds > 0
 
 
+def test_what_cannot_be_better_at_all_is_no_rival_at_the_end():
+    near, hopeless = [Group(53, 64, 2, 4), Group(830, 1024, 2, 4)], Group(0, 4096, 2, 4)
+    found, plain = (ending(groups, Aim(0.001, 0.5)) for groups in ([*near, hopeless], near))
+    assert (found.rivals, plain.rivals) == (3, 3)
+    assert found.chance == pytest.approx(plain.chance, abs=0.02)
+
+
 def test_one_without_a_failure_goes_on_before_a_worse_one():
     grants = BestGrants(RaceRule(rungs_up_to(512, 1)), Aim())
     for name, k, n in (("leader", 64, 64), ("worse", 57, 64), ("flawless", 2, 2), ("fails", 0, 8)):

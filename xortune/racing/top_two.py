@@ -346,9 +346,9 @@ def ending(groups: Sequence[Group], aim: Aim) -> Ending:
     for i in order.tolist():
         if not members[i]:
             continue
-        count = min(int(members[i]), math.ceil((remaining - allowed / 2) / better[i]))
-        if count <= 0:
+        if remaining <= allowed / 2:
             break
+        count = min(int(members[i]), math.ceil((remaining - allowed / 2) / better[i]))
         rivals, remaining = rivals + count, remaining - count * better[i]
         need = _seeds_to_tell(posterior.means[i], posterior.means[answer], aim.epsilon, each)
         seeds, hardest = seeds + count * max(need - groups[i].n, 0.0), max(hardest, need)
