@@ -347,6 +347,13 @@ def test_what_cannot_be_better_at_all_is_no_rival_at_the_end():
     assert found.chance == pytest.approx(plain.chance, abs=0.02)
 
 
+def test_where_all_but_solve_everything_more_than_a_seed_is_missing():
+    """A rate within epsilon of 1 leaves no room above; it is the answer's own that is not known."""
+    found = ending([Group(64, 64, 1, 4), Group(63, 64, 4, 4)], Aim(0.01, 0.1))
+    assert found.chance == pytest.approx(0.85, abs=0.01)
+    assert 150 < found.seeds < 600  # the rule takes 250, the median of 6 simulated searches
+
+
 def test_one_without_a_failure_goes_on_before_a_worse_one():
     grants = BestGrants(RaceRule(rungs_up_to(512, 1)), Aim())
     for name, k, n in (("leader", 64, 64), ("worse", 57, 64), ("flawless", 2, 2), ("fails", 0, 8)):

@@ -69,6 +69,9 @@ NEGLIGIBLE_GAIN = 1e-6
 """A negligible gain for each seed: 0.0003 for 256 seeds. Below it a new configuration begins, which
 may be quicker."""
 
+LEAST_RATE = 1e-6
+"""Rates from which another is told are at least as far from 0 and 1: no rate is beyond them."""
+
 NEW: Final = -1
 """The step that begins a new configuration."""
 
@@ -350,8 +353,10 @@ def ending(groups: Sequence[Group], aim: Aim) -> Ending:
             break
         count = min(int(members[i]), math.ceil((remaining - allowed / 2) / better[i]))
         rivals, remaining = rivals + count, remaining - count * better[i]
-        need = _seeds_to_tell(posterior.means[i], posterior.means[answer], aim.epsilon, each)
-        seeds, hardest = seeds + count * max(need - groups[i].n, 0.0), max(hardest, need)
+        rival, own = min(posterior.means[[i, answer]]), posterior.means[answer]
+        need = _seeds_to_tell(rival, own + aim.epsilon, each)
+        seeds += count * max(need - groups[i].n, 0.0)
+        hardest = max(hardest, _seeds_to_tell(own, rival - aim.epsilon, each))
     seeds += max(hardest - groups[answer].n, 0.0)
     first = next(i for i in order.tolist() if members[i])
     beyond = np.maximum(rates()[:, None] - rates(), 0.0)
@@ -382,10 +387,10 @@ def _chance(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> float:
     return float(posterior.beliefs[answer] @ np.exp(others @ np.log(within)))
 
 
-def _seeds_to_tell(rate: float, answer: float, epsilon: float, risk: float) -> float:
-    """ln(1/risk) / kl(rate, answer + epsilon): Chernoff's bound, for a rate below the answer's."""
-    p, q = min(rate, answer), min(answer + epsilon, 1 - 1e-6)
-    return math.log(1 / risk) / max(float(_divergence(p, q)), 1e-9)
+def _seeds_to_tell(rate: float, other: float, risk: float) -> float:
+    """ln(1/risk) / kl(rate, other), Chernoff's bound: how many tell a rate from another one."""
+    other = min(max(other, LEAST_RATE), 1 - LEAST_RATE)
+    return math.log(1 / risk) / max(float(_divergence(rate, other)), 1e-9)
 
 
 def _divergence(p: ArrayLike, q: ArrayLike) -> Floats:
