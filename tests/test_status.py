@@ -455,6 +455,31 @@ def test_how_busy_workers_are_by_the_lines_and_at_the_end_by_the_manifest(tmp_pa
     assert "2 workers were busy 93.0 % of the time" in report
 
 
+def test_pauses_between_sessions_are_no_time_of_the_search(tmp_path):
+    began = 1_800_000_000
+    times = [*range(began + 1, began + 5), *range(began + 1001, began + 5 + 1000)]
+    lines = [finished(at, number, 1, 1) for number, at in enumerate(times)]
+    first, second, third = (
+        {"number": n, "made": "b" * 8, "started": utc(began + 1000 * (n - 1))} for n in (1, 2, 3)
+    )
+    first |= {"workers": 2, "busy_seconds": 4.0, "worker_seconds": 8.0}
+    second |= {"workers": 3, "busy_seconds": 9.0, "worker_seconds": 10.0}
+    certified = {**third, "what": "certify", "started": utc(began + 1500)}
+    given = {"trials": 100, "ladder": [1], "made": {"b" * 8: {}}, "started": utc(began)}
+    run = write_run(tmp_path / "run", lines, **given, sessions=[first, second])
+    found = xt.status(run.path)
+    assert (found.seconds, found.overall_rate) == (4 + 4, 8 / 8)
+    assert "1.0 a second overall" in shown(found)
+    # The third trains nothing, so the workers are those of the second.
+    for nothing in ({}, {"workers": 5, "busy_seconds": 0.0, "worker_seconds": 0.0}):
+        sessions = [first, second, certified, {**third, **nothing}]
+        update_manifest(run.path, sessions=sessions)
+        found = xt.status(run.path)
+        assert (found.seconds, found.workers, found.busy) == (4 + 4, 3, None)
+    with held(run.path):
+        assert Watcher(run.path).look(began + 2007).seconds == 4 + 4 + 7
+
+
 @pytest.mark.parametrize("seeds", [{"ladder": [3]}, {"race": {"max": 8}}])
 def test_a_search_tells_each_result_and_only_the_last_one_is_the_end(tmp_path, seeds):
     space = {"name": "told", "parameters": {"x": {"choice": [1, 2, 3]}}, "seeds": seeds}

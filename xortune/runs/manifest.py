@@ -339,10 +339,15 @@ def identities_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return identities
 
 
+def searches_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The sessions that searched, in their order; all if none did."""
+    sessions = sessions_of(manifest)
+    return [s for s in sessions if s.get("what") != CERTIFIED] or sessions
+
+
 def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The last session that searched; later ones may have certified."""
-    sessions = sessions_of(manifest)
-    return ([s for s in sessions if s.get("what") != CERTIFIED] or sessions)[-1]
+    return searches_of(manifest)[-1]
 
 
 def busy_share(manifest: Mapping[str, Any]) -> tuple[int, float] | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,10 +30,10 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import (
     SPACE,
-    last_search,
     manifest_of,
     refuse_others,
     rungs_of,
+    searches_of,
     sessions_of,
     stopped_because,
 )
@@ -251,9 +252,12 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
 
 def _pace(run: Run, final: Evaluations) -> Pace | None:
     """How much the workers of the last session that searched have trained; None if unknown."""
-    noted = last_search(run.manifest)
-    if (workers := noted.get("workers")) is None:
+    # A session that trained nothing notes no workers, or no second of them.
+    sessions = searches_of(run.manifest)
+    trains = [s for s in sessions if s.get("workers") and s.get("worker_seconds") != 0]
+    if not trains:
         return None
+    noted, workers = trains[-1], trains[-1]["workers"]
     at = final.times
     mine = np.flatnonzero(at >= (moment(noted.get("started")) or 0))
     seeds = int(final.column("count")[mine].sum())
@@ -264,6 +268,24 @@ def _pace(run: Run, final: Evaluations) -> Pace | None:
     seconds = np.array(final.seconds)[mine]
     began, ended = float((at[mine] - seconds).min()), float(at[mine].max())
     return Pace(seeds, workers, float(seconds.sum()), workers * (ended - began))
+
+
+def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: float) -> float | None:
+    """Seconds that sessions searched, without the pauses between them; None if unknown.
+
+    Args:
+        manifest: of the run.
+        final: the final lines of its search.
+        end: of the last of these sessions; seconds since 1970.
+    """
+    if (started := moment(manifest.get("started"))) is None:
+        return None
+    later = (moment(session.get("started")) for session in searches_of(manifest)[1:])
+    began, at = [started, *filter(None, later)], final.times
+    seconds = max(end - began[-1], 0.0)
+    for first, following in pairwise(began):  # a session ends with its last line
+        seconds += max(float(at[at < following].max(initial=first)) - first, 0.0)
+    return seconds or None
 
 
 def _last_error(search: Evaluations) -> str | None:
@@ -463,8 +485,7 @@ class RunStatus:
         busy: the share of the time that they trained; None if unknown, and at the begin.
         rate: seeds per second over the last minutes; None without one, unless running, and if
             the journal's lines have no time.
-        overall_rate: the same from the start to now, or to the end or the last line if no seed
-            is missing; pauses included.
+        overall_rate: the same over `seconds`.
         seconds_left: for the seeds that are expected, at least and at most, at the present rate;
             None unless running. Neither rises from a `Watcher`'s look to its next.
         best: None before the first result.
@@ -483,8 +504,8 @@ class RunStatus:
         now: when the status was taken.
         note: the user's note; None without one.
         tags: the user's tags.
-        seconds: from the start to the end, or to now while it runs, pauses included; None if
-            unknown.
+        seconds: that its sessions searched, each to its last seed, one that runs and lacks seeds to
+            now; pauses between sessions do not count. None if unknown.
         seed_seconds: the mean time of a seed; None without one.
     """
 
@@ -644,11 +665,13 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     end, finished = written, moment(manifest.get("finished"))
     if state == "running" and expected != (seeds, seeds):
         end = now
+    elif (last := float(final.times.max(initial=-1))) > 0:
+        end = last  # a certificate is no part of the search
     elif state == "finished" and end is not None and finished is not None:
-        end = min(end, finished)  # a later certificate is no part of the search
-    overall = recent = left = None
-    if started is not None and end is not None and end > started and seeds:
-        overall = seeds / (end - started)
+        end = min(end, finished)
+    recent = left = None
+    searched = None if end is None else _searched_seconds(manifest, final, end)
+    overall = seeds / searched if searched and seeds else None
     pace = _pace(run, final)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
@@ -690,7 +713,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         now=now,
         note=manifest.get("note"),
         tags=tuple(manifest.get("tags") or ()),
-        seconds=None if started is None or end is None or end <= started else end - started,
+        seconds=searched,
         seed_seconds=spent / seeds if seeds and spent else None,
     )
 
