@@ -66,6 +66,8 @@ def sessions(monkeypatch):
         ({"checkpoints": [True]}, "True is not an epoch"),
         ({"engine": "warp"}, "unknown engine 'warp'"),
         ({"task": "parity"}, "parity"),
+        ({"config": None}, "config: None; allowed: a xortune.Config"),
+        ({"seeds": None}, "seeds: None; allowed: whole numbers"),
         ({"config": {"lr": 1}}, "config: activation is missing; allowed: a config of the built-in"),
     ],
 )
@@ -80,7 +82,7 @@ PAIR = [{"x": 1}, {"x": 2}]
 @pytest.mark.parametrize(
     ("verb", "given", "more", "words"),
     [
-        *((verb, None, {}, "None is a NoneType; allowed: the path of a run") for verb in OF_RUNS),
+        *((verb, None, {}, "None; allowed: the path of a run") for verb in OF_RUNS),
         ("write_report", "run", {}, "run: 'run' is a str; allowed: a run, such as xt.load_run"),
         ("search", TINY, {"workers": "2"}, "workers: '2' is no whole number; allowed: 0 or more"),
         ("search", TINY, {"workers": 1.5}, "workers: 1.5 is no whole number"),

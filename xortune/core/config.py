@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from xortune.core.errors import InputError, kind_of, nearest, refuse_unknown
+from xortune.core.errors import InputError, nearest, refuse_unknown, with_kind
 from xortune.core.point import Point, as_float
 
 MOST_EPOCHS = 2**30
@@ -146,8 +146,7 @@ def _check_name(field: str, name: object, known: tuple[str, ...]) -> None:
 
 
 def _other_type(field: str, value: object, allowed: str, fix: str | None = None) -> InputError:
-    problem = f"{value!r} is {kind_of(value)}"
-    return InputError(problem, field=field, allowed=allowed, fix=fix)
+    return InputError(with_kind(value), field=field, allowed=allowed, fix=fix)
 
 
 def _real(field: str, value: object, *, above: bool = False) -> float:

@@ -117,9 +117,17 @@ def refuse_given(allowed: str, **options: object) -> None:
 
 
 def kind_of(value: object) -> str:
-    """The type of a value, in words: `an int`."""
+    """The type of a value, in words: `an int`; None is itself."""
+    if value is None:
+        return "None"
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def with_kind(value: object) -> str:
+    """A value and its type, in words: `3 is an int`; None is `None` alone."""
+    shown = " ".join(repr(value).split())[:60]
+    return shown if value is None else f"{shown} is {kind_of(value)}"
 
 
 def check_type(name: str | None, value: object, kinds: type | UnionType, allowed: str) -> None:
@@ -129,8 +137,7 @@ def check_type(name: str | None, value: object, kinds: type | UnionType, allowed
         InputError: it is of none of these kinds.
     """
     if not isinstance(value, kinds):
-        shown = " ".join(repr(value).split())[:60]
-        raise InputError(f"{shown} is {kind_of(value)}", field=name, allowed=allowed)
+        raise InputError(with_kind(value), field=name, allowed=allowed)
 
 
 def check_number(

@@ -12,7 +12,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, kind_of
+from xortune.core.errors import InputError, kind_of, with_kind
 
 MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
 
@@ -59,8 +59,7 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         return InputError(problem, field="seeds", allowed=allowed, fix=fix)
 
     if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes):
-        problem = f"{seeds!r} is {kind_of(seeds)}"
-        raise wrong(problem, "range(100) is the first hundred seeds")
+        raise wrong(with_kind(seeds), "range(100) is the first hundred seeds")
     if isinstance(seeds, range):  # its ends alone: a list takes 36 MB for a million seeds
         array = np.asarray([seeds[0], seeds[-1]] if seeds else [])
     else:
