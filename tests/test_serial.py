@@ -342,7 +342,11 @@ def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
     ("rates", "delta", "said"),
     [
         ([0.0, 0.2, 1.0, 0.1], 0.1, "at least 90 %, no configuration of this search is better"),
-        ([0.9, 0.9, 0.9, 0.9], 0.01, "might still be better than the best by more than 0.01"),
+        (
+            [0.9, 0.9, 0.9, 0.9],
+            0.01,
+            "could be more than 0.01 better than the best; the likeliest is",
+        ),
     ],
 )
 def test_a_search_ends_on_what_it_can_say(tmp_path, rates, delta, said):
@@ -357,6 +361,15 @@ def test_a_search_ends_on_what_it_can_say(tmp_path, rates, delta, said):
         "seeds": {"race": {"max": 32, "delta": delta}},
     }
     run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
-    assert said in (run.path / "report.md").read_text(encoding="utf-8")
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert said in report
+    assert "ended at its limit" not in report
     most = len(rates) * 32
     assert run.table.n.sum() < most if delta == 0.1 else run.table.n.sum() == most
+    if delta == 0.1:
+        return
+    space["seeds"]["finalists"] = 2
+    run = xt.search(space, train=train, output=tmp_path / "short", workers=0, verbose=0)
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert "ended at its limit of 64 seeds after the last proposal: a larger `finalists`" in report
+    assert run.table.n.sum() < most

@@ -78,6 +78,12 @@ class Contest(Protocol):
     def promoted_ahead(self, granted: int) -> str | None:
         """One that gets the seeds after those that it trains now; None: nobody."""
 
+    def seed_limit(self, granted: int) -> int | None:
+        """The most seeds after the last proposal if, after `granted`, only they end it; else None.
+
+        Nothing is in training.
+        """
+
     def gives_up(self, key: str) -> bool:
         """Whether a configuration was proven worse while its promotion was under way."""
 
@@ -123,6 +129,10 @@ class NoContest:
     def promoted_ahead(self, granted: int) -> None:  # noqa: ARG002
         """Nobody."""
         return
+
+    def seed_limit(self, granted: int) -> int | None:  # noqa: ARG002
+        """None."""
+        return None
 
     def gives_up(self, key: str) -> bool:  # noqa: ARG002
         """Nobody is given up."""
@@ -240,6 +250,12 @@ class RaceContest:
     def _named(self, busy: Mapping[Hashable, int], granted: int) -> str | None:
         key = self.race.next(busy, last=self._last, left=self._most_seeds - granted)
         return None if key is None else str(key)
+
+    def seed_limit(self, granted: int) -> int | None:
+        """That of the space if it is reached, and the race would name somebody without it."""
+        if self._finalists is None or granted < self._most_seeds:
+            return None
+        return None if self.race.next({}, last=True) is None else self._finalists * self._top
 
     def gives_up(self, key: str) -> bool:
         """Whether it is among those proven worse; that lasts until its version changes."""

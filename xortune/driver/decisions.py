@@ -218,6 +218,11 @@ class SearchDecisions:
             return None
         return str(race.leader), race.proven
 
+    @property
+    def seed_limit(self) -> int | None:
+        """The most seeds after the last proposal, if they are what ended the search; else None."""
+        return None if self._halt else self.contest.seed_limit(self._granted)
+
     def verdicts(self) -> Iterator[Evaluation]:
         """Lines for the journal: the configs that get no more seeds, proven worse than another."""
         for state in self.contest.proven_worse(self._verdicts):

@@ -315,7 +315,8 @@ class _Session:
         self, decisions: SearchDecisions, *, complete: bool, ahead: Ahead | None = None
     ) -> None:
         """Write to the manifest how the session ended."""
-        notes: dict[str, object] = {"complete": complete}
+        limit = decisions.seed_limit if complete else None
+        notes: dict[str, object] = {"complete": complete, "seed_limit": limit}
         if ahead is not None and ahead.trained:
             notes["seeds_ahead"] = f"{ahead.trained:,} trained ahead, {ahead.used:,} of them used"
         if (proven := decisions.proven) is not None:

@@ -566,11 +566,13 @@ class End:
         complete: whether the search did all that it was to do.
         stopped: why it ended early; None if it did not.
         statement: what a search for the best success rate can say of its answer; None of others.
+        seed_limit: the most seeds after the last proposal if they ended it; None if they did not.
     """
 
     complete: bool
     stopped: str | None
     statement: Ending | None
+    seed_limit: int | None
 
 
 @dataclass(frozen=True)
@@ -645,6 +647,7 @@ def report_of(run: Run) -> Report:
             complete=manifest.get("complete") is not False,
             stopped=stopped_because(manifest),
             statement=ending_of(run),
+            seed_limit=manifest.get("seed_limit"),
         ),
         settings=settings_of(run),
         commands=commands_of(run),

@@ -142,6 +142,7 @@ class _Manifest(TypedDict, total=False):
     taken_over: _NotedKnowledge | None
     seeds_at_once: str | None
     seeds_ahead: str | None
+    seed_limit: Annotated[int, Field(ge=1)] | None
     note: str | None
     tags: list[str] | None
     deterministic: bool | Literal["unknown"]
