@@ -210,7 +210,26 @@ def test_nothing_is_trained_where_that_is_refused(tmp_path):
     run = load_run(tmp_path / "a")
     better = Point({**CONFIG, "lr": 0.5})
     append(run.path, done(7, better, solved(0, 30, 30)))
-    refused("a", "a", train=False, about=["a has only the seeds"])
+    refused("a", "b", train=False, about=["a has only the seeds"])
+
+
+def test_a_configuration_is_not_compared_with_itself(tmp_path):
+    run = certified_run(tmp_path / "a", [90, None])
+    first, second = run.results.keys
+    same = f"both are the same configuration, {first} of a;"
+    fix = f"name another run, or another configuration of it: {run.path}#{second}"
+    a = run.path
+    for runs in ([a, "a"], [a, f"a#{first[:6]}"], [run, f"a#{second}", "a"]):
+        refused(*runs, about=[same, fix], trainer=Counting(), seeds=2)
+    config = xt.Config.from_point(Point(CONFIG))
+    refused(config, config, about=["both are the same", "different parameters"])
+    parameters = {"x": 1}
+    refused(parameters, parameters, about=["both are the same"], train=lambda _, seed: seed > 0)
+    # Two functions, or two runs, may have the same one.
+    two = [lambda _, seed: seed % 2 == 0, lambda _, seed: seed % 3 == 0]
+    assert xt.compare(parameters, parameters, train=two, seeds=20, workers=0).pairs[0].n_a == 20
+    certified_run(tmp_path / "b", [90])
+    assert xt.compare("a", "b").pairs[0].n_a == 100
 
 
 def test_outcomes_and_configs():
@@ -246,8 +265,10 @@ def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
     session = {"number": 1, "made": "11111111", "space": "space.yaml", "changes": []}
     notes = []
     for name, by in ("a", older), ("b", newer):
-        certified_run(tmp_path / name, [None], made={"11111111": by}, sessions=[session])
-        notes.append(xt.compare([name, name], trainer=trainer, seeds=20).contestants[0].notes)
+        runs = [name, f"{name}-again"]
+        for run in runs:
+            certified_run(tmp_path / run, [None], made={"11111111": by}, sessions=[session])
+        notes.append(xt.compare(runs, trainer=trainer, seeds=20).contestants[0].notes)
     assert "(torch: 2.12.0 -> 2.13.0)" in notes[0][0]
     assert notes[1] == ()
 
@@ -278,7 +299,6 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
         certified_run(tmp_path / parent / "xor", [90], name="xor")
     two = ["new/xor", "old/xor"]
     for runs, asked, labels in (
-        ([*two, "new/xor"], None, ["xor", "old/xor", "xor (2)"]),
         (two, None, two),
         (two, ["today", "then"], ["today", "then"]),
     ):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
@@ -252,6 +253,7 @@ def compare(  # one step after the other
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
     candidates = candidates_of(several, labels, learned, success)
+    _refuse_same(candidates, trainers)
     if not different_tasks:
         refuse_different_tasks(candidates)
     lacking = [candidate for candidate in candidates if candidate.known is None]
@@ -410,6 +412,37 @@ def _most_seeds(
 LEAST_ROUND, SHARE_OF_ROUND = 8, 50
 """A sequential comparison tests after each round of 8 seeds, or of 1/50 of the seeds so far if that
 is more: tests take time. Seeds beyond the one that decides do not count."""
+
+
+def _refuse_same(
+    candidates: Sequence[Candidate], trainers: Sequence[Trainer | Function | None]
+) -> None:
+    """Refuse a configuration that is given twice: it would have the same seeds twice.
+
+    Two runs may have found the same one; one may be trained by two functions.
+    """
+    for (one, first), (other, second) in combinations(zip(candidates, trainers, strict=True), 2):
+        if one.point is None or one.point != other.point or first != second:
+            continue
+        if one.run is None or other.run is None:
+            if (one.run, one.task) == (other.run, other.task):
+                raise _same(one.point, "", "give different parameters, or two functions")
+            continue
+        if (place := one.run.path.resolve()) == other.run.path.resolve():
+            key = next((key for key in one.run.results.keys if key != one.point.key), None)
+            fix = "name another run"
+            if key is not None:
+                fix += f", or another configuration of it: {one.run.path}#{key}"
+            raise _same(one.point, f" of {place.name}", fix)
+
+
+def _same(point: Point, of: str, fix: str) -> InputError:
+    return InputError(
+        f"both are the same configuration, {point.key}{of}",
+        field="runs",
+        allowed="different configurations",
+        fix=fix,
+    )
 
 
 def _refuse_given(candidates: Sequence[Candidate]) -> None:
