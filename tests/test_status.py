@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from subprocess import PIPE
+from types import ModuleType
 
 import commands
 import pytest
@@ -316,6 +318,29 @@ def test_ctrl_c_ends_the_watching_well(run, more):
     assert "running" in first
     if more:
         assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
+
+
+class Interrupting(ModuleType):
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("more", "said"), [([], "status was not shown"), (["--html"], "page had")])
+def test_ctrl_c_before_anything_is_shown(run, monkeypatch, more, said):
+    name = "xortune.reports.progress"
+    monkeypatch.setitem(sys.modules, name, Interrupting(name))
+    result = xortune(run.path, *more)
+    assert result.exit_code == 3
+    assert re.fullmatch(f"interrupted: the {said}.*; the run is untouched\n", result.stderr)
+
+
+def test_a_certificate_that_the_search_makes_at_its_end_is_told(tmp_path):
+    text = TINY_SPACE.replace("[4]}", "[4], certify: 20}")
+    path = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], space_text=text).path
+    told = "none yet: made at the end of the search, 20 fresh seeds for each finalist"
+    assert (told in shown(xt.status(path)), xt.status(path).certificate.asked) == (True, 20)
+    update_manifest(path, complete=True)
+    assert (told in shown(xt.status(path)), xt.status(path).certificate.asked) == (False, None)
 
 
 def test_labels_and_times_are_shown(tmp_path):

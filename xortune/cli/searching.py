@@ -330,7 +330,9 @@ def status(
         host: Address at which the page is served; 127.0.0.1 if not given.
         port: Port of the page; a free one if not given.
     """
-    with cli.exit_on_error(options=["interval", "host", "port"]):
+    yet = "the page had not started" if html else "the status was not shown yet"
+    interrupted = f"interrupted: {yet}; the run is untouched"
+    with cli.exit_on_error(interrupted, ["interval", "host", "port"]):
         from xortune.reports.progress import render_status, status_json
         from xortune.runs.status import watched
 

@@ -55,6 +55,8 @@ class CertificateState:
         planned: its planned fresh seeds, those of neighbours included.
         best: the first finalist of the last complete attempt.
         confidence: of all bounds together.
+        asked: fresh seeds for each finalist, which the search trains at its end; None if the space
+            asks for none, or the search has ended.
     """
 
     state: Literal["none", "begun", "complete"] = "none"
@@ -63,12 +65,17 @@ class CertificateState:
     planned: int = 0
     best: CertifiedResult | None = None
     confidence: float | None = None
+    asked: int | None = None
 
 
 def _certificate(run: Run) -> CertificateState:
     certificate = run.certificate
     if certificate is None:
-        return CertificateState()
+        asked = None
+        if run.manifest.get("complete") is not True:
+            with suppress(InputError):  # the space cannot be read
+                asked = run.asked.seeds.certify
+        return CertificateState(asked=asked)
     attempt, lines = certificate.attempts[-1], run.checks.lines
     final = run.checks.where(run.checks.column("final") > 0).places.tolist()
     mine = [line for line in final if lines.purposes[line].attempt == attempt.number]
