@@ -319,6 +319,32 @@ def test_a_configuration_whose_first_seeds_are_all_void_ends_no_search(tmp_path,
     assert run.manifest["complete"]
 
 
+@pytest.mark.parametrize("sampler", ["auto", "tpe"])
+def test_configurations_of_which_all_seeds_were_void_are_those_that_are_tried_again(
+    tmp_path, sampler
+):
+    down, tried = [True], []
+
+    def train(config, seed):
+        tried.append(config["lr"])
+        if down[0] and len(tried) > 50:
+            raise xt.Unavailable("maintenance")
+        return random.Random(f"{config['lr']} {seed}").random() < config["lr"]
+
+    space = {
+        "name": "down",
+        "parameters": {"lr": {"low": 0.01, "high": 1.0}},
+        "search": {"sampler": sampler, "trials": 40},
+        "seeds": {"ladder": [2]},
+    }
+    options = {"workers": 0, "check": False, "max_void": 0.9, "verbose": 0}
+    xt.search(space, train=train, output=tmp_path / "run", **options)
+    down[0] = False
+    table = xt.search(space, train=train, output=tmp_path / "run", resume=True, **options).table
+    assert (table["trials"].sum(), table["n"].sum()) == (40, 80)
+    assert set(tried) == set(table["lr"])
+
+
 def test_too_many_void_seeds_end_a_search_and_a_resumed_one_tries_them_again(tmp_path):
     down = [True]
 

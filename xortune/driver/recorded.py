@@ -59,8 +59,10 @@ class Recorded:
         self._lines, self._measured, keys = journal.lines, measured, journal.lines.keys
         config, trial = journal.column("config"), journal.column("proposal")
         final = journal.column("final") > 0
-        # Of each trial the index of its config.
-        self._trials = dict(zip(trial[final].tolist(), config[final].tolist(), strict=True))
+        # Of each trial the index of its config, also where all its seeds were void: the sampler has
+        # not seen their results, and would propose another config by what it learns meanwhile.
+        self._configs = dict(zip(trial.tolist(), config.tolist(), strict=True))
+        self._trials = frozenset(trial[final].tolist())
         self.last_trial = max(self._trials, default=-1)
         columns = (journal.column("decision"), trial, config)
         named = zip(*(column.tolist() for column in columns), strict=True)
@@ -92,8 +94,8 @@ class Recorded:
         return number in self._trials
 
     def point(self, trial: int) -> Point | None:
-        """The config of a trial that has a final line; None if it has none."""
-        config = self._trials.get(trial)
+        """The config of a trial; None if it has no line."""
+        config = self._configs.get(trial)
         return None if config is None else self._lines.point(config)
 
     def blocks(self, point: Point, seeds: range) -> list[RecordedBlock]:
