@@ -113,6 +113,7 @@ EPOCHS = "a whole number, 1 to 1073741824"
         ({"lr": 0}, f"lr: 0.0 is out of range; allowed: {NUMBER}"),
         ({"lr": float("nan")}, f"lr: nan is out of range; allowed: {NUMBER}"),
         ({"lr": 10**400}, f"lr: inf is out of range; allowed: {NUMBER}"),
+        ({"lr": 1.1e30}, "lr: 1.1e+30 is out of range; allowed: a number above 0, at most 1e+30"),
         ({"lr": "0.1"}, f"lr: '0.1' is a str; allowed: {NUMBER}; fix: write it as a number"),
         ({"lr": True}, "lr: True is a bool"),
         ({"lr": 1j}, "lr: 1j is a complex"),

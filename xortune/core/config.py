@@ -20,6 +20,10 @@ from xortune.core.point import Point, as_float
 MOST_EPOCHS = 2**30
 """Maximum epochs of a training, as in space files: files store an epoch in 32 bits."""
 
+MOST_LR = 1e30
+"""Maximum learning rate: the steps of torch.optim raise an error where no float32 holds it, divided
+by what corrects a bias."""
+
 SOFTMAX_LIKE = ("LogSoftmax", "Softmax", "Softmin")
 """Activations that normalise over the hidden axis; the others act on each unit alone."""
 
@@ -56,7 +60,7 @@ class Config:
         activation: torch.nn class name between the two layers; None is the purely linear network.
         loss: torch.nn class name, with torch's default arguments.
         optimizer: torch.optim class name, with torch's default arguments but lr and momentum.
-        lr: learning rate, finite and above 0.
+        lr: learning rate, above 0, at most 1e30.
         momentum: of SGD and RMSprop, finite and at least 0, also 1 or more; 0.0 for others.
         hidden_dim: units of the hidden layer, at least 1.
         epochs: optimizer steps, each over all rows of the task, 1 to 2**30.
@@ -83,6 +87,9 @@ class Config:
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         own = vars(self)  # frozen: the normal forms (5.0 -> 5, numpy scalars, -0.0) are set here
         own["lr"] = _real("lr", self.lr, above=True)
+        if self.lr > MOST_LR:
+            allowed = f"a number above 0, at most {MOST_LR}"
+            raise InputError(f"{self.lr} is out of range", field="lr", allowed=allowed)
         own["momentum"] = _real("momentum", self.momentum) + 0.0
         own["hidden_dim"] = _count("hidden_dim", self.hidden_dim)
         own["epochs"] = _count("epochs", self.epochs, most=MOST_EPOCHS)

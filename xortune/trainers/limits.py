@@ -72,7 +72,7 @@ def time_is_over() -> bool:
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
 MAX_EPOCHS = 2**24  # the kernel keeps an epoch's number as a float32
-MAX_NUMBER = 1e30  # lr and momentum, in a stack too: torch.optim refuses what no float32 holds
+MAX_MOMENTUM = 1e30  # in a stack too: torch.optim refuses what no float32 holds
 
 
 def uncovered(config: Config, task: Task) -> str | None:
@@ -82,8 +82,7 @@ def uncovered(config: Config, task: Task) -> str | None:
         ("inputs", task.dim, MAX_DIM),
         ("hidden_dim", config.hidden_dim, MAX_HIDDEN),
         ("epochs", config.epochs, MAX_EPOCHS),
-        ("lr", config.lr, MAX_NUMBER),
-        ("momentum", config.momentum, MAX_NUMBER),
+        ("momentum", config.momentum, MAX_MOMENTUM),
     )
     for name, value, most in limits:
         if value > most:
@@ -158,7 +157,7 @@ def structure_of(config: Config) -> Hashable | None:
     None for a config that fits into no stack. Momentum 0 is another structure, because the
     optimizer has one state less.
     """
-    if max(config.lr, config.momentum) > MAX_NUMBER:
+    if config.momentum > MAX_MOMENTUM:
         return None
     return (
         config.activation,
