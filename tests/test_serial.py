@@ -122,7 +122,7 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
         ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: only where others train"),
         (
             {"workers": 0, "ray": xt.Ray(timeout=3)},
-            "ray: Ray.*timeout=3.*; allowed: only where others train",
+            "ray: True; allowed: only where others train",
         ),
         ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
     ],
