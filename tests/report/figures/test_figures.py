@@ -409,8 +409,8 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     check_rules(plot)
     for stop, found in Counter(stops).items():
         seeds = sum(r.outcome.n for r, s in zip(run.results, stops, strict=True) if s == stop)
-        assert f"{stop.words}: {found:,} configuration" in plot.alt
-        assert f" with {seeds:,} seed" in plot.alt
+        many = "" if found == 1 else "s"
+        assert f"{found:,} configuration{many} ({stop.words}) with {seeds:,} seed" in plot.alt
     if len(sizes) <= MOST_ROWS:
         rows = {mark.y: (mark.x, mark.key) for bars in series(plot) for mark in bars.marks}
         table = run.table[["n", "key"]]
