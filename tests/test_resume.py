@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.runs.sessions import changes_brought, differences
 from xortune.spaces.grid import grid
-from xortune.spaces.model import RaceSettings, SeedSettings, StopSettings
+from xortune.spaces.model import RaceSettings, SearchSettings, SeedSettings, StopSettings
 from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
@@ -87,6 +87,11 @@ REFUSED = [
     ({"task": "parity-3"}, "task: xor -> parity-3", "another task"),
     ({"search.sampler": "tpe"}, "search.sampler: random -> tpe", "not repeat the proposals"),
     ({"search.seed": 5}, "search.seed: 4 -> 5", "not repeat the proposals"),
+    (
+        {"search.as_they_come": True},
+        "search.as_they_come: false -> true",
+        "not repeat the proposals",
+    ),
     ({"search.trials": 9}, "search.trials: 10 -> 9", "fewer than the run asks for"),
     ({"seeds.ladder": [4, 16]}, "seeds.ladder: [4, 8] -> [4, 16]", "counts"),
     ({"seeds.finalists": 3}, "seeds.finalists: 8 -> 3", "counts"),
@@ -133,13 +138,13 @@ def test_an_extension_may_add(changes, line):
             brought(changes, extend=False)
 
 
-def test_no_setting_of_seeds_changes_unnoticed():
+def test_no_setting_changes_unnoticed():
     """A key that is new to the space file has to be compared, too."""
-    kinds = (SeedSettings, RaceSettings, StopSettings)
+    kinds = (SearchSettings, SeedSettings, RaceSettings, StopSettings)
     names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     told = inspect.getsource(differences)
     missed = {name for name in names if not re.search(rf"\"\w+\.(race\.)?{name}\"", told)}
-    assert missed == {"race", "max"}  # they make the ladder
+    assert missed == {"race", "max", "time_budget"}  # two make the ladder; a time changes no result
 
 
 @pytest.mark.parametrize(("changes", "line", "why"), REFUSED)

@@ -30,7 +30,7 @@ OF_SEARCH = (
 """Options that `xt.search` takes as they are.
 
 A new option goes into the signature of `search` here, this constant and the docstring of `search`,
-and into `_SearchOptions` and `search` of driver/search.py.
+and into `_SearchOptions`, `_Asked` and `search` of driver/search.py.
 """
 
 

@@ -1,4 +1,4 @@
-"""Seeds: a range for each use, so that "fresh" is true by construction; and the check of seeds.
+"""Seeds: a range for each use, so that "fresh" is true by construction; whether one is used.
 
 torch's CPU generator distinguishes 2**32 seeds, 0 to 2**32 - 1. A search draws from the first
 quarter. Each use whose seeds no search and no other use may have seen has its own range above it.
@@ -6,8 +6,9 @@ quarter. Each use whose seeds no search and no other use may have seen has its o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeGuard
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,3 +96,85 @@ def _is_plain(seeds: object) -> TypeGuard[NDArray[np.int64]]:
         and bool(seeds[-1] <= MAX_SEED)
         and bool((seeds[1:] > seeds[:-1]).all())
     )
+
+
+# -------------------------------------------------------------------------------------------------
+# Whether a training seems to ignore its seed: its numbers are the same for every seed.
+
+REPEATED = 8
+"""Seeds that repeat the numbers of another one from which on it is said: a few do so by chance,
+where a number has few values, such as an accuracy on a hundred rows."""
+
+
+class IgnoredSeed:
+    """Looks for two seeds of a configuration whose numbers differ. Without any it says so once.
+
+    Whole numbers say nothing: many a training ends at 1, or at a return of 500, whatever its seed.
+    Nor does one number of several configurations: of networks that learn nothing the accuracy is
+    the share of one class.
+
+    Args:
+        names: of the numbers that count: those that a rule judges or an objective summarises; of
+            all numbers if it is empty.
+        several: whether several configurations are trained.
+        tell: called once, with `sentence`.
+
+    Attributes:
+        differs: whether two seeds had different numbers; then nothing is said any more.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str] = (),
+        tell: Callable[[str], None] = lambda _: None,
+        *,
+        several: bool,
+    ) -> None:
+        self.differs, self._several = False, several
+        self._names, self._tell, self._has_told = names, tell, False
+        self._configs: dict[str, tuple[float, ...]] = {}  # the numbers of the first seed
+        self._repeated: dict[str, int] = {}  # how many more seeds had the same, unless whole
+
+    def see(self, key: str, values: Mapping[str, NDArray[Any]]) -> None:
+        """Look at the numbers of some seeds.
+
+        Args:
+            key: of their configuration.
+            values: float64, shape (S,), by the name of the number; NaN of a seed that has none.
+        """
+        names = sorted(name for name in values if not self._names or name in self._names)
+        if self.differs or not names or not len(values[names[0]]):
+            return
+        rows = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
+        is_new = key not in self._configs
+        first = self._configs.setdefault(key, tuple(rows[0].tolist()))
+        if not np.array_equal(rows, np.broadcast_to(first, rows.shape), equal_nan=True):
+            self.differs = True
+            self._configs.clear()
+            self._repeated.clear()
+            return
+        if any(math.isfinite(number) and not number.is_integer() for number in first):
+            self._repeated[key] = self._repeated.get(key, 0) + len(rows) - is_new
+        if not self._has_told and self.sentence:
+            self._has_told = True
+            self._tell(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """That no seed made a difference, and what to do; empty if one did, or seeds are few."""
+        repeated = {key: more for key, more in self._repeated.items() if more}
+        values = {self._configs[key] for key in repeated}
+        seeds = sum(repeated.values())
+        if seeds < REPEATED or len(values) <= self._several:
+            return ""
+        [number, *_] = next(iter(values))
+        same = f"all {1 + seeds} seeds gave the same number, {number:.6g}"
+        if len(repeated) > 1:
+            same = (
+                f"all seeds of a configuration gave the same number, in each of {len(repeated)} "
+                f"({seeds + len(repeated):,} seeds)"
+            )
+        return (
+            f"{same}: the training seems to ignore its seed, and then k of n says no more than one "
+            "seed; give the seed to all that draws, as torch.manual_seed(seed) does"
+        )

@@ -23,6 +23,7 @@ from xortune.certificates.fresh import (
 )
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
+from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, Trainer
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
@@ -52,6 +53,7 @@ from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
+from xortune.trainers.verdicts import judged_names
 
 SHORT, LONG = 5.0, 600.0
 """Seconds: shorter work has no estimate; the estimate of longer work suggests fewer seeds."""
@@ -240,7 +242,10 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-        record = Record(journal)
+        record = Record(
+            journal,
+            ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
+        )
         batches = Batches(
             fresh,
             trains,

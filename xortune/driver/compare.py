@@ -49,7 +49,7 @@ from xortune.core.errors import (
 from xortune.core.files import writing
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
-from xortune.core.seeds import COMPARE
+from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.success import Success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has, missing_seeds
@@ -86,6 +86,7 @@ from xortune.runs.store import url_of
 from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
+from xortune.trainers.verdicts import judged_names
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -306,6 +307,7 @@ def compare(  # one step after the other
                 on_seeds=shown.seeds,
             )
             outcomes = _trained_again(candidates, wanted, without_void(trained_seeds), here=here)
+            _warn_if_ignored(to_train, outcomes, voice)
     if len(outcomes) == len(candidates):
         _refuse_all_crashed(candidates, outcomes)
     looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
@@ -512,6 +514,7 @@ def _sequential(
         voice.seeds((comparison.n, most))
     earlier = earlier_looks(directory, wanted, Look(most, sequential=True))
     outcomes = _trained_again(candidates, wanted, outcomes, here=pool.workers == 0)
+    _warn_if_ignored(wanted, outcomes, voice)
     notes = (*(f"All were {look}" for look in earlier), *_of_chance(candidates, outcomes))
     return replace(comparison, notes=notes)
 
@@ -545,6 +548,19 @@ def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> 
     for candidate, outcome in zip(candidates, outcomes, strict=True):
         if twice := outcome.details.twice or candidate.twice:
             yield f"{candidate.label}: {twice}; the same comparison may end otherwise"
+
+
+def _warn_if_ignored(
+    wanted: Sequence[WantedSeeds], outcomes: Sequence[Outcome], voice: Voice
+) -> None:
+    """Say once of each training that it seems to ignore its seed."""
+    told: set[str] = set()  # fingerprints of trainers
+    for config, outcome in zip(wanted, outcomes, strict=True):
+        look = IgnoredSeed(judged_names(config.trainer), several=False)
+        look.see(config.point.key, outcome.details.values)
+        if look.sentence and config.fingerprint not in told:
+            told.add(config.fingerprint)
+            voice.warn(look.sentence)
 
 
 def _trainers(

@@ -18,7 +18,7 @@ from xortune.core.errors import (
 )
 from xortune.core.outcome import Failure, Outcome, Status
 from xortune.core.point import Point
-from xortune.core.seeds import checked_seeds
+from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import VOID, Trainer, has, is_void
@@ -37,6 +37,7 @@ from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
+from xortune.trainers.verdicts import judged_names
 
 # -------------------------------------------------------------------------------------------------
 # The trainer of a configuration without a space.
@@ -125,6 +126,7 @@ def train_seeds(
     retry: Sequence[type[BaseException]] = (),
     max_void: float | None = None,
     on_void: Callable[[int, str], None] | None = None,
+    on_ignored: Callable[[str], None] | None = None,
 ) -> str | None:
     """Train seeds without a journal, and the first one a second time if that is cheap.
 
@@ -140,6 +142,7 @@ def train_seeds(
         retry: as of `evaluate`.
         max_void: as of `evaluate`.
         on_void: called with each seed that could not be tried, and why.
+        on_ignored: called with a sentence if the training seems to ignore its seed.
 
     Returns:
         As `trainer.Check.twice`. Of a training in this process it is not known: a debugger follows
@@ -165,7 +168,10 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    record = Record(NoJournal(), fail, max_void=checked_max_void(max_void))
+    ignored = None
+    if on_ignored is not None:
+        ignored = IgnoredSeed(judged_names(trainer), on_ignored, several=False)
+    record = Record(NoJournal(), fail, max_void=checked_max_void(max_void), ignored=ignored)
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
@@ -336,6 +342,7 @@ def evaluate(
             retry=exceptions(retry),
             max_void=max_void,
             on_void=void.__setitem__,
+            on_ignored=voice.warn,
         )
     if not outcomes:
         raise TrainingError(

@@ -178,7 +178,7 @@ def gate(
     with voice.drawing(f"gate at {what}") as shown:
         options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
-        options |= {"retry": exceptions(retry), "max_void": max_void}
+        options |= {"retry": exceptions(retry), "max_void": max_void, "on_ignored": voice.warn}
         verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
+from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Done
@@ -120,6 +121,7 @@ class Record:
         on_failure: called with the first failure.
         fatal: whether that ends the search.
         max_void: the share of seeds that may be void, see `trainer.Void`; more end the search.
+        ignored: looks at the numbers of each outcome.
 
     Attributes:
         failure: the first one among the final lines.
@@ -133,11 +135,12 @@ class Record:
         *,
         fatal: bool = False,
         max_void: float = MAX_VOID,
+        ignored: IgnoredSeed | None = None,
     ) -> None:
         self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
         self.failure: Failure | None = None
         self.void: dict[tuple[str, int], str] = {}
-        self._seeds, self._max_void = 0, max_void
+        self._seeds, self._max_void, self._ignored = 0, max_void, ignored
         # With the number of lines that have to be on the disk before.
         self._news: deque[tuple[int, object]] = deque()
 
@@ -167,6 +170,8 @@ class Record:
             reason = str(line.error).removeprefix(VOID)
             self.void |= {(line.block.point.key, seed): reason for seed in line.block.seeds}
         self._seeds += line.block.count if line.final else 0
+        if self._ignored is not None and line.outcome is not None:
+            self._ignored.see(line.block.point.key, line.outcome.details.values)
         if self.failure is not None or not line.final:
             return
         outcome, point = line.outcome, line.block.point

@@ -16,6 +16,7 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import Block, Trainer, has
 from xortune.driver.ahead import Ahead
 from xortune.driver.batches import Again, Batches
@@ -34,7 +35,7 @@ from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.timing import MeasuredSeconds
-from xortune.driver.trainer import Check, differing, noted_seeds, train_later
+from xortune.driver.trainer import Check, counting, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
 from xortune.driver.void import MAX_VOID
 from xortune.racing.grants import raced
@@ -149,7 +150,13 @@ def search_session(
         with session.journal() as journal:
             # A seed of the network crashes for lack of memory; a traceback says nothing of that.
             on_failure = voice.fail if space.task is None else voice.tell
-            record = Record(journal, on_failure, fatal=fail_fast, max_void=max_void)
+            record = Record(
+                journal,
+                on_failure,
+                fatal=fail_fast,
+                max_void=max_void,
+                ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
+            )
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:

@@ -14,7 +14,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.success import Finite, Success, parse_success
+from xortune.core.success import Finite, parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.processes import (
     ProcessEnded,
@@ -40,7 +40,7 @@ from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, form_of, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 from xortune.trainers.source import given_source, named_source
-from xortune.trainers.verdicts import KnownSeeds
+from xortune.trainers.verdicts import KnownSeeds, judged_names
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
@@ -388,7 +388,7 @@ def check_by_training(
                 stacking=stacking_in_process(trainer, block, most),
                 twice=twice,
                 first=(block, result) if later and seconds <= longest else None,
-                names=frozenset(_counting(space)),
+                names=frozenset(counting(space)),
             )
         reason, trace = result.details.failed[seed], result.details.traceback or ""
         if not trace:
@@ -404,10 +404,10 @@ def check_by_training(
     )
 
 
-def _counting(space: SearchSpace) -> set[str | None]:
+def counting(space: SearchSpace) -> set[str]:
     """The names of the numbers that a space's rule judges or an objective summarises."""
-    names = {objective.number for objective in space.objectives} - {None}
-    return names | ({space.success.name} if space.success is not None else set())
+    ruled = {space.success.name} if space.success is not None else set()
+    return {name for name in (*ruled, *(one.number for one in space.objectives)) if name}
 
 
 def train_later(trainer: Trainer, check: Check) -> Outcome | None:
@@ -441,7 +441,7 @@ def _trained_twice(
     Returns:
         `Check.twice`, and the outcomes of the other seeds that did not fail.
     """
-    point, names = block.point, _counting(space)
+    point, names = block.point, counting(space)
     is_short = _is_short(trainer, seconds)
     others = range(block.first + 1, block.first + (PAIRS if is_short else 2))
     results = {block.first: outcome}
@@ -507,7 +507,7 @@ def _check_pairs(
     Raises:
         InputError: a result differs.
     """
-    names = _counting(space)
+    names = counting(space)
     began = time.perf_counter()
     for pair in range(PAIRS):
         point = points[pair % len(points)] if pair else block.point
@@ -594,11 +594,7 @@ def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
     again = train_one(trainer, block, silent=True)
     if isinstance(again, TrainingError):
         return None
-    rule = getattr(trainer, "success", None) or getattr(trainer, "finite", None)
-    names = {rule.name} if isinstance(rule, Success) else set()
-    if isinstance(rule, Finite):
-        names = set(rule.names or first.details.values)
-    return differing(first, again, names)
+    return differing(first, again, judged_names(trainer, first.details.values))
 
 
 def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | None) -> None:

@@ -24,6 +24,7 @@ from xortune.core.formats import (
     plain,
 )
 from xortune.core.outcome import Left, Outcome, Status
+from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.grants import aim_of
 from xortune.racing.hopeless import Audit
@@ -528,6 +529,20 @@ def _reproduce(manifest: Mapping[str, Any]) -> Rows:
 
 # -------------------------------------------------------------------------------------------------
 # The values of a run's report.
+
+
+def ignored_seed(run: Run) -> str:
+    """That the training seems to ignore its seed, in a sentence; empty if it does not."""
+    results = run.results
+    if run.is_network or not results.detailed:
+        return ""
+    score = score_of(run.objectives, ())
+    look = IgnoredSeed(() if score is None else [score.name], several=len(results) > 1)
+    for place in np.flatnonzero(results.counts.n > 1).tolist():
+        look.see(results.keys[place], results[place].outcome.details.values)
+        if look.differs:
+            break
+    return look.sentence
 
 
 def score_in(run: Run) -> Score | None:

@@ -43,7 +43,7 @@ from xortune.racing.objectives import (
     summary_of,
     ties_of,
 )
-from xortune.reports.analysis import Report, compared_for_front, report_of
+from xortune.reports.analysis import Report, compared_for_front, ignored_seed, report_of
 from xortune.reports.certificate import (
     bound_first,
     certified_lines,
@@ -125,6 +125,7 @@ def run_document(run: Run) -> Document:
         "origin": imported_from(run.manifest),
         "left_out": left_out(run.manifest),
         "twice": two_results(run.manifest),
+        "ignored": ignored_seed(run),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
         "required": required_rate(run),

@@ -220,6 +220,7 @@ def differences(
         ("success", old.success and str(old.success), new.success and str(new.success), counted),
         ("search.sampler", old.search.sampler, new.search.sampler, started),
         ("search.seed", old.search.seed, new.search.seed, started),
+        ("search.as_they_come", old.search.as_they_come, new.search.as_they_come, started),
         ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
         ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),

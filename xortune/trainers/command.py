@@ -21,7 +21,7 @@ from typing import IO, ClassVar
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Left, Outcome
 from xortune.core.point import as_float
-from xortune.core.success import VALUE, Finite
+from xortune.core.success import VALUE, Finite, Rule
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
@@ -540,6 +540,11 @@ class CommandTrainer(UsersTraining):
     on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.1
+
+    @property
+    def success(self) -> Rule | None:
+        """The rule for its number; None if its exit code says what is a success."""
+        return self.command.rule or self.finite
 
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all else that decides the result of a seed."""

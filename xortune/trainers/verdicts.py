@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import NO_DETAILS, Curves, Details, Left, Outcome, Status, Watched
 from xortune.core.point import Point, as_float
 from xortune.core.success import VALUE, Finite, Rule, Success, rule_for
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 
 SUCCESS = "success"
 """The entry of a returned dict with which the user says whether the seed is solved."""
@@ -126,6 +126,17 @@ class UsersTraining:
     def cost(self, block: Block) -> float:
         """Seconds on one core; see `core.trainer.Trainer.cost`."""
         return block.count * self.seconds
+
+
+def judged_names(trainer: Trainer, returned: Iterable[str] = ()) -> set[str]:
+    """The names of the numbers that a trainer's own rule judges; empty if it judges none.
+
+    If all finite numbers are as good, these are all that it has `returned`.
+    """
+    rule = getattr(trainer, "success", None)
+    if isinstance(rule, Finite):
+        return set(rule.names or returned)
+    return set() if rule is None else {rule.name}
 
 
 KnownSeeds: TypeAlias = Mapping[tuple[str, int], Outcome]
