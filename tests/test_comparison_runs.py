@@ -685,3 +685,16 @@ seeds: {{ladder: [8]}}
     words[-1] = "trained_here"
     here = json.loads(xortune(*words, "--json", "--workers", 0, code=0).stdout)
     assert here == found | {"files": here["files"]}, "whoever trains"
+
+
+def test_a_function_for_configs_of_the_network_is_refused_where_no_dict_could_have_it():
+    first, second = (
+        xt.Config(activation="Tanh", loss="MSELoss", optimizer="SGD", lr=lr, hidden_dim=2, epochs=9)
+        for lr in (0.1, 0.2)
+    )
+    given = {"seeds": 8, "workers": 0, "verbose": 0, "different_tasks": True}
+    for configs, train in (((first, second), lucky), ((first, {"x": 1}), [lucky, lucky])):
+        with pytest.raises(xt.InputError, match=r"train: a function for .* a Config, which"):
+            xt.compare(configs, train=train, **given)
+    found = xt.compare(first, {"x": 1}, train=lucky, **given)
+    assert [one.outcome.n for one in found.contestants] == [8, 8]

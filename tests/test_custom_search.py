@@ -188,6 +188,7 @@ def test_a_function_given_from_python():
         (certify, {"train": other}, "not the one that trained the run"),
         (compare, {}, "give it again: train="),
         (compare, {"train": [luck]}, "1 functions for 2 configurations"),
+        (compare, {"train": [luck, 3]}, r"train\[1\]: 3 is an int; allowed: a function"),
         (compare, {"train": luck, "trainer": luck}, "given together with trainer"),
         (compare, {"train": [luck, other]}, "not the one that trained the run"),
     ):

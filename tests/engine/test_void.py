@@ -361,6 +361,7 @@ def test_too_many_void_seeds_end_a_search_and_a_resumed_one_tries_them_again(tmp
     xt.search(SPACE, train=solves, **{**options, "output": tmp_path / "plain"})
     tables = [(tmp_path / name / "table.csv").read_text() for name in ("run", "plain")]
     assert tables[0] == tables[1]
+    assert "could not be tried" not in (tmp_path / "run/report.md").read_text(), "all were"
 
 
 @pytest.mark.parametrize("sequential", [False, True])

@@ -295,6 +295,19 @@ def test_a_config_that_always_kills_is_given_up(trainer, count, deadly, deaths):
     assert fates(lines) == (set(range(count)), count)
 
 
+def test_a_config_with_results_is_not_given_up_later():
+    """Its seeds are trained by themselves, though as many kill as would end another one."""
+    point = Point({"x": 1})
+    parts = (range(10), range(100, 110 + CRASHES_TO_GIVE_UP))
+    expected, lines = MeasuredSeconds(OWN, 0.05), Lines()
+    batches = Batches(
+        FreshSeeds([SeedsToTrain(point, parts)]), OWN, Record(lines), expected=expected
+    )
+    deadly = set(range(100, 100 + CRASHES_TO_GIVE_UP))
+    train_all(batches, deadly)
+    assert fates(lines) == (deadly, 20 + CRASHES_TO_GIVE_UP)
+
+
 def test_what_the_system_kills_trains_once_more_while_nothing_else_trains():
     batches, lines = batches_of(SECOND, points(4), ladder=(1,), slots=3)
     one, two, three = batches.next(), batches.next(), batches.next()

@@ -254,6 +254,7 @@ def compare(  # one step after the other
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
     candidates = candidates_of(several, labels, learned, success)
+    _refuse_unused(candidates, train, trainers)
     _refuse_same(candidates, trainers)
     if not different_tasks:
         refuse_different_tasks(candidates)
@@ -576,14 +577,34 @@ def _trainers(
     if callable(train):
         train = [train] * count
     check_type("train", train, Iterable, "a function, or a list with one for each")
-    functions = list(train)
-    if len(functions) != count or not all(map(callable, functions)):
+    functions, allowed = list(train), "a function, or a list with one for each"
+    if len(functions) != count:
         raise InputError(
-            f"{len(functions)} functions for {count} configurations",
-            field="train",
-            allowed="a function, or a list with one for each",
+            f"{len(functions)} functions for {count} configurations", field="train", allowed=allowed
         )
+    for place, function in enumerate(functions):
+        check_type(f"train[{place}]", function, Callable, "a function")  # type: ignore[arg-type]
     return functions
+
+
+def _refuse_unused(
+    candidates: Sequence[Candidate], train: object, trainers: Sequence[Trainer | Function | None]
+) -> None:
+    """Refuse functions for configs of the built-in network, which trains these by itself."""
+    networks = [one.run is None and one.task is not None for one in candidates]
+    unused = [
+        one.label
+        for one, is_network, trainer in zip(candidates, networks, trainers, strict=True)
+        if is_network and callable(trainer)
+    ]
+    # One function may be for the others.
+    if unused and (not callable(train) or all(networks)):
+        raise InputError(
+            f"a function for {unused[0]}, a Config, which the built-in network trains",
+            field="train",
+            allowed="functions for dicts of parameters",
+            fix="give its parameters in a dict, as dict(config.point)",
+        )
 
 
 def _lacks_seeds(candidate: Candidate) -> InputError:
@@ -943,8 +964,11 @@ def _restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> O
     if details is not NO_DETAILS:
         values = {name: numbers[kept] for name, numbers in details.values.items()}
         among = set(outcome.seeds[kept].tolist())
-        failed = {seed: why for seed, why in details.failed.items() if seed in among}
-        details = Details(values, failed, output=details.output)
+        failed, output = (
+            {seed: text for seed, text in texts.items() if seed in among}
+            for texts in (details.failed, details.output)
+        )
+        details = Details(values, failed, output=output)
     return Outcome(
         seeds=outcome.seeds[kept],
         epochs=outcome.epochs,

@@ -107,8 +107,7 @@ class Retries:
 
     def succeeded(self, job: Job) -> None:
         """Note that a job has results."""
-        if self._crashes:
-            self._succeeded.add(job.block.point.key)
+        self._succeeded.add(job.block.point.key)
 
     def _parts(self, job: Job) -> list[Job]:
         """The parts of a job at the last attempt at a user's code; else the job itself."""

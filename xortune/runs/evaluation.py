@@ -1062,9 +1062,22 @@ class Evaluations(Sequence[Evaluation]):
 
     @property
     def void(self) -> Evaluations:
-        """The seeds that could not be tried."""
+        """The seeds that could not be tried, each once; those that have a result since are none."""
         lines = [line for line, why in self.lines.errors.items() if is_void(why)]
-        return self.where(np.isin(self.places, lines))
+        void = self.where(np.isin(self.places, lines))
+        configs = void.column("config")
+        same = self.where(np.isin(self.column("config"), configs) & (self.column("outcome") > 0))
+        columns = (same.column(name).tolist() for name in ("config", "first", "count"))
+        tried = {
+            (config, seed)
+            for config, first, count in zip(*columns, strict=True)
+            for seed in range(first, first + count)
+        }
+        seeds = zip(configs.tolist(), void.column("first").tolist(), strict=True)
+        last = {seed: place for place, seed in enumerate(seeds) if seed not in tried}
+        kept = np.zeros(len(void), np.bool_)
+        kept[[*last.values()]] = True
+        return void.where(kept)
 
     @property
     def failed(self) -> Evaluations:
