@@ -1,16 +1,20 @@
 """The mailbox of Ray's workers, without Ray: who gets which batch, and what the driver hears."""
 
 import asyncio
+import os
 import pickle
 import types
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver import ray_worker
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
+from xortune.driver.processes import ending_processes
 from xortune.driver.worker import BEGUN, REPORTED
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source
@@ -105,3 +109,23 @@ def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
         (seed, 1 + report, 6.0 - 2 * report) for seed in range(2) for report in range(3)
     ]
     assert [message[0] for message in said] == [BEGUN, *[REPORTED] * 3] * 2
+
+
+def dies_once(config, seed):
+    if seed == 1 and not Path(config["mark"]).exists():
+        Path(config["mark"]).touch()
+        os._exit(3)
+    return seed > 0
+
+
+def test_a_seed_whose_own_process_ends_has_no_result_as_if_its_worker_had_ended(tmp_path):
+    """With a time limit seeds train in a process of their own; the driver tries it again."""
+    point = Point({"mark": str(tmp_path / "mark")})
+    trainer = ray_worker._InProcess(custom_trainer(given_source(dies_once), None, limit=60.0))
+    blocks = [Block(point, seed, 1) for seed in range(3)]
+    with ending_processes():
+        first, dead, last = trainer.train(blocks)
+        again = trainer.train(blocks[1:2])[0]
+    assert isinstance(dead, TrainingError)
+    assert "exit code 3" in str(dead)
+    assert [one.successes for one in (first, again, last)] == [0, 1, 1]

@@ -25,7 +25,7 @@ from xortune.core.private import ray_tasks_checked
 from xortune.core.trainer import Block, Reported, Trainer, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.process import ray_settings
-from xortune.driver.processes import ProcessEnded, killed_after, train_in_process
+from xortune.driver.processes import killed_after, train_in_process
 from xortune.driver.worker import (
     AGAIN,
     BEGUN,
@@ -214,7 +214,7 @@ class _BatchTrainer:
 class _InProcess:
     """Trains seeds whose time limit only killing their process enforces, in another process.
 
-    A seed that ends that process has crashed.
+    Where that process ends, its seed has no result, as where a worker ends: it is tried again.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -225,13 +225,7 @@ class _InProcess:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One result for each block."""
-        results = []
-        for block in blocks:
-            result = train_in_process(self._trainer, block)
-            if isinstance(result, ProcessEnded):
-                result = Outcome.crashed(block.seeds, 0, str(result))
-            results.append(result)
-        return results
+        return [train_in_process(self._trainer, block) for block in blocks]
 
 
 PACKAGES = ("torch", "numba", "numpy")
