@@ -1233,6 +1233,49 @@ def test_a_training_says_how_many_epochs_it_has():
         training.run_seeds(range(3))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("report_every", 0, "is 0; allowed: a positive whole number of epochs, or None"),
+        ("report_every", 2.5, "is 2.5"),
+        ("clip_norm", 0, "is 0; allowed: a positive number, or None"),
+        ("clip_norm", "1", "is '1'"),
+    ],
+)
+def test_attributes_that_a_loop_cannot_use_are_refused(name, value, words):
+    for train in (lambda one: one.run(0), lambda one: one.run_seeds(range(3))):
+        training = Small({"lr": 0.1})
+        setattr(training, name, value)
+        with pytest.raises(xt.InputError, match=rf"Small.{name}: {words}"):
+            train(training)
+
+
+@pytest.mark.parametrize("made", [dict, lambda config: SimpleNamespace(**config)])
+def test_a_training_may_keep_its_parameters_in_another_object(made):
+    class Own(Small):
+        def __init__(self, config):
+            super().__init__(config)
+            self.config = made({**config, "lr": config["lr"] / 2})
+
+        def optimizer(self, parameters):
+            lr = self.config["lr"] if made is dict else self.config.lr
+            return torch.optim.SGD(parameters, lr=lr)
+
+    alone = [float(Own({"lr": 0.2}).run(seed)["loss"]) for seed in range(3)]
+    together = Own({"lr": 0.2}).run_seeds(range(3))["loss"]
+    assert together.tolist() == pytest.approx(alone, rel=1e-4)
+    assert Own({"lr": 0.2}).stacking().apart == {"lr"}, "what is read of it is unknown"
+
+
+def test_a_training_without_its_parameters_is_refused():
+    class Lost(Small):
+        def __init__(self, config):
+            self.own = config
+
+    with pytest.raises(xt.InputError, match=r"Lost.config: is not set; .*super\(\).__init__"):
+        Lost({"lr": 0.2}).run_seeds(range(3))
+
+
 def test_a_method_that_gives_something_else_for_one_seed_is_its_failure_alone():
     outcome = _trained(changing("loss", lambda loss: loss if torch.initial_seed() != 1 else None))
     assert (outcome.status == Status.CRASHED).tolist() == [False, True, False, False]

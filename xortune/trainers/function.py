@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.band import is_look
-from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
+from xortune.core.errors import InputError, TrainingError, Unavailable, error_text, kind_of
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
 from xortune.core.success import VALUE, Rule
@@ -483,14 +483,41 @@ class TrackedConfig(dict[str, Any]):
         return super().__contains__(name)
 
 
+def parameters_of(training: Any) -> TrackedConfig:
+    """The parameters of a `TorchTraining`, with those that its code has read.
+
+    A training may have put another object into `self.config`. What is read of that is unknown, so
+    all parameters count as read.
+
+    Raises:
+        MethodError: it has not kept what `__init__` was given.
+    """
+    config = getattr(training, "config", None)
+    given: TrackedConfig | None = getattr(training, "_parameters", None)
+    if isinstance(config, TrackedConfig):
+        return config
+    if given is None and isinstance(config, Mapping):
+        given = TrackedConfig(config)
+    if given is None:
+        raise verdicts.MethodError(
+            "is not set" if config is None else f"is {kind_of(config)}",
+            place=f"{type(training).__name__}.config",
+            allowed="the dict that __init__ was given",
+            fix="begin __init__ with super().__init__(config)",
+        )
+    given.names_read.update(dict.keys(given))
+    return given
+
+
 @contextmanager
 def untracked(training: Any) -> Iterator[None]:
-    """Within this context a training's `TrackedConfig` does not note what is read."""
-    before, training.config.noting = training.config.noting, False
+    """Within this context it is not noted which parameters a training reads."""
+    parameters = parameters_of(training)
+    before, parameters.noting = parameters.noting, False
     try:
         yield
     finally:
-        training.config.noting = before
+        parameters.noting = before
 
 
 def _reads_all(name: str) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,29 @@ def epochs_of(training: Any) -> int:
             fix="write `epochs = 20` in the class, or set self.epochs in __init__",
         )
     return int(epochs)
+
+
+def refuse_attributes(training: Any) -> None:
+    """Refuse other attributes than a loop over epochs can use.
+
+    Raises:
+        MethodError: `report_every` is no number of epochs, or `clip_norm` no positive number.
+    """
+    every, norm = training.report_every, training.clip_norm
+    is_whole = isinstance(every, Integral) and not isinstance(every, bool)
+    if every is not None and not (is_whole and every > 0):
+        raise _refusal(
+            *(training, "report_every", f"is {every!r:.60}"),
+            allowed="a positive whole number of epochs, or None",
+            fix="leave it out, if nothing is to be reported",
+        )
+    is_real = isinstance(norm, Real) and not isinstance(norm, bool)
+    if norm is not None and not (is_real and norm > 0):
+        raise _refusal(
+            *(training, "clip_norm", f"is {norm!r:.60}"),
+            allowed="a positive number, or None",
+            fix="leave it out, if gradients are not to be clipped",
+        )
 
 
 def model_of(training: Any) -> nn.Module:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import untracked
+from xortune.trainers.function import parameters_of, untracked
 from xortune.trainers.limits import clock, keeping_freed_memory
 from xortune.trainers.methods import (
     Made,
@@ -33,6 +33,7 @@ from xortune.trainers.methods import (
     epochs_of,
     model_of,
     optimizer_of,
+    refuse_attributes,
     refuse_reused,
     scored,
 )
@@ -193,7 +194,7 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
             does so for one of them alone, the pilot says that the loop trains the seeds.
         BaseException: what the training of a seed raised.
     """
-    config, kind = training.config, _kind(training)
+    config, kind = parameters_of(training), _kind(training)
     with untracked(training):
         for known in _pilots:
             read = {name: config.get(name, _NOTHING) for name in known.read}
@@ -211,6 +212,7 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
 
 
 def _kind(training: Any) -> tuple[Any, ...]:
+    refuse_attributes(training)
     torch.manual_seed(0)
     model = model_of(training)
     with untracked(training):

@@ -31,7 +31,7 @@ from torch.func import functional_call, vmap
 
 from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, matrix_rules
 from xortune.trainers.epoch_batches import CHECKED_EPOCHS, EpochBatches, StackedBatch
-from xortune.trainers.function import untracked
+from xortune.trainers.function import parameters_of, untracked
 from xortune.trainers.image_rules import image_rules
 from xortune.trainers.methods import scored
 from xortune.trainers.seed_draws import Draws
@@ -183,8 +183,9 @@ class Stack:
         """
         for training in {id(training): training for training, _ in self._rows}.values():
             with untracked(self.lead), untracked(training):
-                for name in self.lead.config.names_read:
-                    if training.config.get(name) != self.lead.config.get(name):
+                lead, other = parameters_of(self.lead), parameters_of(training)
+                for name in lead.names_read:
+                    if other.get(name) != lead.get(name):
                         raise CannotStack(f"{name} is read late, and differs: {LOOP}")
 
     # ---------------------------------------------------------------------------------------------

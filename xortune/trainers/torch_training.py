@@ -37,13 +37,14 @@ from torch import Tensor, nn
 
 from xortune.core.errors import InputError
 from xortune.core.trainer import Stacking
-from xortune.trainers.function import TrackedConfig, untracked
+from xortune.trainers.function import TrackedConfig, parameters_of, untracked
 from xortune.trainers.methods import (
     batches_of,
     epochs_of,
     loss_of,
     model_of,
     optimizer_of,
+    refuse_attributes,
     scored,
 )
 from xortune.trainers.pilot import pilot_of
@@ -66,9 +67,10 @@ class TorchTraining(ABC):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         # What is read of another dict is unknown: then all parameters count as read.
-        self.config: dict[str, Any] = (
+        self._parameters = (
             config if isinstance(config, TrackedConfig) else TrackedConfig(config, config)
         )
+        self.config: dict[str, Any] = self._parameters
 
     @abstractmethod
     def model(self) -> nn.Module:
@@ -110,6 +112,7 @@ class TorchTraining(ABC):
         Raises:
             InputError: a method gives something else than it must.
         """
+        refuse_attributes(self)
         torch.manual_seed(seed)
         model = model_of(self)
         optimizer = optimizer_of(self, model)
@@ -191,7 +194,7 @@ class TorchTraining(ABC):
         """How this configuration is stacked: see `core.trainer.Stacking`."""
         pilot = pilot_of(self, [0, 1])
         with untracked(self):  # a parameter that is no number may choose the optimizer
-            values = self.config.items()
+            values = parameters_of(self).items()
             other = {name for name, value in values if not isinstance(value, int | float)}
         width = pilot.cheap(self)
         gain = pilot.loop / pilot.stacked[width] if width > 1 else 1.0
