@@ -63,8 +63,8 @@ MAX_NAMES, MAX_REASON = 64, 500
 MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
 """Maximum per line: seeds times names; bytes of the output of failed seeds."""
 
-MAX_POINTS = 2**22
-"""Maximum per line: points of all curves together."""
+MAX_POINTS = 2**27
+"""Maximum per line: points of all curves together, some thirty of each of millions of seeds."""
 
 MAX_IN_ACCOUNT = 10_000
 """Maximum number of an attempt in its account: one a day for 27 years."""
