@@ -127,6 +127,22 @@ def test_nothing_is_pruned_before_it_reported_seeds():
         second.should_prune()
 
 
+@pytest.mark.parametrize("over", [True, False])
+def test_no_other_trial_is_compared_with_one_whose_reports_are_no_counts(over):
+    """Its own trial is told; the study goes on, also where the objective has been put right."""
+    study = optuna.create_study(pruner=SeedRacePruner())
+    wrong = study.ask()
+    wrong.report(100, step=100)
+    wrong.report(float("nan"), step=101)
+    with pytest.raises(InputError, match="trial 0: successes: nan is not a count"):
+        wrong.should_prune()
+    if over:
+        study.tell(wrong, state=optuna.trial.TrialState.FAIL)
+    right = study.ask()
+    right.report(0, step=50)
+    assert not right.should_prune()
+
+
 def test_a_pruner_serves_several_studies_and_survives_pickling():
     pruner = SeedRacePruner(alpha=0.2, futility=None)
     good, bad = optuna.create_study(pruner=pruner), optuna.create_study(pruner=pruner)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial
 
+from xortune.core.errors import InputError
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.racing.plugged_in import (
     FUTILITY,
@@ -64,8 +65,8 @@ class SeedRacePruner(optuna.pruners.BasePruner):
             None.
 
     Raises:
-        InputError: alpha or futility is out of range; from `trial.should_prune`, the reports are
-            not cumulative counts.
+        InputError: alpha or futility is out of range; from `trial.should_prune`, the reports of
+            this trial are not cumulative counts. No other trial is compared with it then.
     """
 
     def __init__(self, *, alpha: float = 0.05, futility: float | None = FUTILITY) -> None:
@@ -108,7 +109,10 @@ class SeedRacePruner(optuna.pruners.BasePruner):
 
     def _with(self, trial: FrozenTrial, known: _Known) -> _Known:
         bar, best = known
-        looks = _looks(trial)
+        try:
+            looks = _looks(trial)
+        except InputError:  # its own `should_prune` has said so; a study goes on without it
+            return known
         for count in looks:
             bar = best_lower(count.k, count.n, trial.number + 1, bar, alpha=self._alpha)
         return bar, best_count([*([] if best is None else [best]), *looks[-1:]])
