@@ -127,6 +127,19 @@ def test_tables_of_wandb_and_mlflow_are_taken_over(tmp_path, table, names):
     assert [*take_over(load_space(space()), tmp_path / "old").points] == [Point({"x": 7.0})]
 
 
+def test_parameters_that_are_text_are_taken_over(tmp_path):
+    """MLflow's `search_runs` has text for every parameter."""
+    named = {"params.x": ["7.0", "99"], "params.kind": ["a", "b"], "params.n": ["8", "9"]}
+    frame = pd.DataFrame({**named, "params.seed": ["1", "1"], "metrics.accuracy": [0.97, 0.98]})
+    how = {"seed": "params.seed", "success": "metrics.accuracy >= 0.9"}
+    xt.import_results(frame, config=[*named], output=tmp_path / "old", **how)
+    wanted = space(kind={"choice": ["a", "b"]}, n={"choice": [8, 9]})
+    taken = take_over(load_space(wanted), tmp_path / "old")
+    first, second = {"x": 7.0, "kind": "a", "n": 8}, {"x": 10.0, "kind": "b", "n": 9}
+    assert sorted(taken.points, key=lambda point: point["x"]) == [Point(first), Point(second)]
+    assert (taken.outside, taken.lacking, taken.unlike) == (1, 0, 0)
+
+
 @pytest.mark.parametrize("as_table", [False, True])
 def test_a_study_of_optuna_is_taken_over(tmp_path, as_table):
     study = optuna.create_study(direction="maximize")

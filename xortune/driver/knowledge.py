@@ -177,14 +177,27 @@ def _common(space: SearchSpace, old: Mapping[str, Value]) -> _Common:
         name = parameter.name
         if isinstance(parameter, Fixed):
             active[name] = parameter.value
-        elif name not in old:
+            continue
+        if name not in old:
             lacking = True
-        elif found := equal_values(parameter, old[name]) or _nearest(parameter, old[name]):
-            outside = outside or found[0] != old[name]
+            continue
+        value = _read(parameter, old[name])
+        if found := equal_values(parameter, value) or _nearest(parameter, value):
+            outside = outside or found[0] != value
             values[name] = active[name] = found[0]
         else:
             outside = True
     return _Common(values, outside, lacking)
+
+
+def _read(parameter: Choice | Range, value: Value) -> Value:
+    """The number of a text, which MLflow's `search_runs` has for each parameter."""
+    if not isinstance(value, str) or equal_values(parameter, value):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _nearest(parameter: Choice | Range, value: Value) -> Sequence[Value]:
