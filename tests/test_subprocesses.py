@@ -1,11 +1,15 @@
 """Whatever a user's function does to its process, the command lives and has the last word."""
 
 import os
+import signal
 import time
+from contextlib import suppress
+from subprocess import PIPE
 
 import forked
 import pytest
 from commands import _somewhere
+from drivers import wait_until
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -238,3 +242,37 @@ def test_a_seed_whose_worker_the_system_killed_trains_once_more_alone(tmp_path, 
     tried = [(tmp_path / f"{seed}.tried").stat().st_size for seed in range(8)]
     assert tried[1] == tried[5] == 2
     assert all(tried[seed] == 1 for seed in (2, 3, 4, 6, 7))
+
+
+@pytest.mark.usefixtures("forks")
+def test_workers_end_with_a_driver_that_is_killed_before_it_has_read_that_one_ended(tmp_path):
+    lines = "open(f'{seed}.pid', 'w').write(f'{os.getpid()} ')", "time.sleep(1000)"
+    train_file(tmp_path, *lines)
+    words = ["-m", "xortune", *SEARCH, "--no-check", "--workers", "2"]
+    driver = forked.Python(words, cwd=tmp_path, stdout=PIPE, stderr=PIPE, text=True)
+
+    def pids():
+        return [int(file.read_text() or 0) for file in tmp_path.glob("*.pid")]
+
+    def lives(pid):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    wait_until(lambda: len(pids()) == 2 and all(pids()), driver)
+    one, other = pids()
+    try:
+        driver.send_signal(signal.SIGSTOP)
+        os.kill(one, signal.SIGKILL)
+        wait_until(lambda: not lives(one))
+        time.sleep(0.1)  # by then the driver has been told
+        driver.kill()
+        _, told = driver.communicate()
+        wait_until(lambda: not lives(other))
+        assert "Traceback" not in told
+    finally:
+        for pid in (one, other):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

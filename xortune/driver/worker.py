@@ -137,7 +137,10 @@ class _WorkerTemplate:
                 del self._numbers[pid]
             if control not in ready:
                 continue
-            request, files, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
+            try:
+                request, files, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
+            except ConnectionResetError:  # the driver has ended with reports that it did not read
+                break
             if not request:
                 break
             what, number = REQUEST.unpack(request)
