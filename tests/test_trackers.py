@@ -269,6 +269,15 @@ def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
     assert scalars(folder)[key, "epochs_to_solve"] == [(2, 100.0), (4, 200.0)]
 
 
+def test_lists_and_mappings_are_hyperparameters_as_json(tmp_path):
+    parameters = {"widths": [16, 8], "options": {"nesterov": True}, "lr": 0.1}
+    run = write_run(tmp_path / "run", [done(0, parameters, solved(0, 2, 2))], **STARTED)
+    assert xt.log(run, [xt.TensorBoard()]) == 1
+    [group] = session_groups(run.path / "tensorboard").values()
+    shown = {name: group.hparams[name].string_value for name in ("widths", "options")}
+    assert shown == {"widths": "[16, 8]", "options": '{"nesterov": true}'}
+
+
 def test_files_are_appended_to_completed_or_replaced_and_no_link_is_followed(tmp_path):
     directory, logs = tmp_path / "run", tmp_path / "logs"
     write_run(directory, BLOCKS[:2], **STARTED)

@@ -66,8 +66,12 @@ class ConfigLog:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The parameters that are not None: trackers take no None."""
-        return {name: value for name, value in self.parameters.items() if value is not None}
+        """The parameters as trackers take them: none that is None; lists and mappings as JSON."""
+        return {
+            name: json.dumps(value) if isinstance(value, list | dict) else value
+            for name, value in self.parameters.items()
+            if value is not None
+        }
 
     def steps_after(self, n: int, certified: Mapping[str, float]) -> tuple[TrackedStep, ...]:
         """What somebody lacks who has the steps up to `n` seeds, and what of fresh seeds."""
