@@ -10,6 +10,7 @@ import pickle
 import random
 import sys
 import time
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -19,10 +20,12 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
+from xortune.core.band import Band, reports_of
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
+from xortune.trainers import vectorized
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.function import (
     Hopeless,
@@ -992,6 +995,33 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
     assert (type(ended), type(alone), other.n) == (Unfinished, Unfinished, 3)
 
 
+def test_a_stack_that_takes_longer_than_its_seeds_may_trains_each_of_them_alone(monkeypatch):
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
+    # The stack's begin and first report, and of seed after seed the begin, two reports, the end.
+    times = [0, 9, *[9, 9, 9, 10], *[20, 23], *[23, 24, 24, 24]]
+    clock = SimpleNamespace(monotonic=iter(times).__next__)
+    monkeypatch.setattr(vectorized, "time", clock)
+    trainer = custom_trainer(given_source(Stepwise), parse_success("loss >= 0"), limit=2.0)
+    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 0, 3)])
+    assert outcome.details.failed == {1: "took longer than 2 s"}
+    assert (outcome.successes, outcome.n) == (2, 3)
+    ways = reports_of(outcome.details, "loss")
+    assert {seed: reports for seed, (reports, _) in ways.items()} == {0: [1, 2], 2: [1, 2]}
+
+
+def test_the_last_seed_of_a_stack_that_trains_again_reports_from_the_start(monkeypatch):
+    """The others have left as hopeless: reports of before would tell of other epochs."""
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
+    monkeypatch.setattr(Band, "is_audited", lambda _, __, seed: seed == 7)
+    band = Band("loss", higher=False, audit=0.5, draw=0, limits={1: 0.0})
+    trainer = replace(_trainer(FailsLate), on="loss")
+    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 6, 2, band)])
+    assert outcome.details.failed == {7: "ValueError: no fourth epoch"}
+    assert reports_of(outcome.details, "loss")[7][0] == [1]
+
+
 def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians(monkeypatch):
     monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)  # however long a step of each took
     trainer = _trainer(Stepwise)
@@ -1128,7 +1158,7 @@ def test_the_only_seed_left_in_a_stack_may_fail(monkeypatch):
     monkeypatch.setattr(Pilot, "measure", lambda *_: None)
     monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
     groups = [(FailsLate({}), SEEDS)]
-    [found], _ = FailsLate.run_all(groups, lambda _, seeds, __: set(seeds) - {7})
+    [found], _ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
     assert [type(one) for one in found] == [Hopeless, Hopeless, ValueError, Hopeless]
 
 

@@ -20,7 +20,12 @@ from xortune.driver import worker as worker_module
 from xortune.driver.cluster import Cluster, slots_here
 from xortune.driver.executors import LocalExecutor, Pool
 from xortune.driver.jobs import Job, WorkerFailure
-from xortune.driver.processes import end_processes, ending_processes, processes_for
+from xortune.driver.processes import (
+    end_processes,
+    ending_processes,
+    processes_for,
+    train_in_process,
+)
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source, named_source, packages_of
@@ -243,14 +248,69 @@ class Hangs(xt.TorchTraining):
     def score(self, model): ...
 
 
-def test_blocks_that_train_as_one_are_late_where_their_seeds_exceed_their_time_limit():
+def test_seeds_that_train_as_one_are_slow_where_they_exceed_their_time_limits_in_all():
     pool = Pool(custom_trainer(given_source(Hangs), None, limit=0.1), 1)
     given = Given({"x": 1}, {"x": 2}, seeds=1)
     given.jobs = [tuple(job for [job] in given.jobs)]
     with ending_processes():
         pool.take(given)
         [late] = received(pool)
-    assert (late.results.kind, len(late.jobs)) == ("late", 2)
+    assert (late.results.kind, len(late.jobs)) == ("slow", 2)
+
+
+HANGS_WITH_ONE_SEED = """
+import time
+import torch
+import xortune as xt
+
+
+class Training(xt.TorchTraining):
+    epochs = 1
+
+    def run(self, seed, report=None):
+        while seed == 5:
+            time.sleep(1)
+        return {"accuracy": seed}
+
+    def model(self):
+        return torch.nn.Linear(1, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def batches(self): ...
+
+    def loss(self, model, *batch): ...
+
+    def score(self, model): ...
+
+
+def function(config, seeds):
+    while 5 in seeds:
+        time.sleep(1)
+    return {"accuracy": seeds}
+"""
+
+
+@pytest.mark.parametrize("training", ["Training", "function"])
+def test_a_seed_that_hangs_costs_no_other_seed_that_trains_with_it(tmp_path, monkeypatch, training):
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(HANGS_WITH_ONE_SEED)
+    given = {"function": f"./train.py:{training}", "timeout": 0.3}
+    found = xt.evaluate({"x": 1}, seeds=range(8), train=given, success="accuracy >= 1", workers=2)
+    assert found.details.failed == {5: "took longer than 0.3 s"}
+    assert found.details.values["accuracy"].tolist()[:5] == [0, 1, 2, 3, 4]
+    assert (found.successes, found.n) == (6, 8)
+
+
+def test_the_time_limit_of_a_seed_counts_from_where_it_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "import time\n\ntime.sleep(0.7)\n\n\ndef run(config, seed):\n    return True\n"
+    Path("slow_to_import.py").write_text(text)
+    limited = custom_trainer(named_source("./slow_to_import.py:run", tmp_path), None, limit=0.6)
+    with ending_processes():
+        outcome = train_in_process(limited, Block(Point({"x": 1}), 0, 1))
+    assert outcome.details.failed == {}
 
 
 def test_a_child_that_returns_from_the_function_ends_there(function):

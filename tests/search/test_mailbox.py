@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pickle
+import time
 import types
 from contextlib import suppress
 from pathlib import Path
@@ -129,3 +130,20 @@ def test_a_seed_whose_own_process_ends_has_no_result_as_if_its_worker_had_ended(
     assert isinstance(dead, TrainingError)
     assert "exit code 3" in str(dead)
     assert [one.successes for one in (first, again, last)] == [0, 1, 1]
+
+
+def hangs_or_dies(config, seeds):
+    while 1 in seeds and config["how"] == "hang":
+        time.sleep(1)
+    if 1 in seeds and config["how"] == "die":
+        os._exit(3)
+    return seeds > 0
+
+
+def test_a_seed_that_hangs_in_its_own_process_costs_no_seed_beside_it():
+    trainer = ray_worker._InProcess(custom_trainer(given_source(hangs_or_dies), None, limit=0.4))
+    with ending_processes():
+        [outcome] = trainer.train([Block(Point({"how": "hang"}), 0, 4)])
+        with pytest.raises(TrainingError, match=r"exit code 3"):  # the driver finds out which
+            trainer.train([Block(Point({"how": "die"}), 0, 4)])
+    assert (outcome.successes, outcome.details.failed) == (2, {1: "took longer than 0.4 s"})

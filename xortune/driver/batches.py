@@ -512,7 +512,7 @@ class Batches:
             decided: the jobs that are not ahead.
             failure: why it has none.
         """
-        is_at_fault = failure.kind in ("batch", "killed", "late")
+        is_at_fault = failure.kind in ("batch", "killed", "late", "slow")
         if self._ahead is not None and is_at_fault and len(decided) < len(done.jobs):
             self._ahead.end()  # a job trained ahead may be at fault
             self._queue.put_first((job,) for job in decided)

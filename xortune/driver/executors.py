@@ -302,12 +302,16 @@ class Pool:
             by_system = worker.code == -signal.SIGKILL and self._processes.is_usable
             kind: Literal["killed", "batch"] = "killed" if by_system else "batch"
             self._give(busy, Done(fault, WorkerFailure(kind, worker.reason)))
-        elif self._seed_limit is not None and len(fault) == 1:
-            outcome = timed_out(fault[0].block, self._seed_limit)
-            self._give(busy, Done(fault, [outcome], busy.seconds))
+            return
+        seeds, limit = sum(job.block.count for job in fault), self._seed_limit
+        if limit is None or (self._limit is not None and self._limit < limit * seeds):
+            late = WorkerFailure("late", f"took longer than {self._limit:g} s")
+            self._give(busy, Done(fault, late, busy.seconds))
+        elif seeds > 1:
+            slow = WorkerFailure("slow", f"took longer than {limit:g} s for each of {seeds} seeds")
+            self._give(busy, Done(fault, slow, busy.seconds))
         else:
-            reason = f"took longer than {self._limit or self._seed_limit:g} s"
-            self._give(busy, Done(fault, WorkerFailure("late", reason), busy.seconds))
+            self._give(busy, Done(fault, [timed_out(fault[0].block, limit)], busy.seconds))
 
     def stop(self) -> None:
         """Kill the workers that train; what has finished is in `done`."""

@@ -52,14 +52,15 @@ class WorkerFailure:
 
     Attributes:
         kind: `batch`: something in the batch killed the worker or raised; `killed`: the system
-            killed it, as it does where memory is short; `late`: it exceeded its time limit; `node`:
-            its machine has left or cannot be reached; `setup`: it failed before it began the batch;
-            `stopped`: it was stopped before it began the batch.
+            killed it, as it does where memory is short; `late`: it exceeded its time limit; `slow`:
+            seeds that train together took longer than their time limits in all; `node`: its machine
+            has left or cannot be reached; `setup`: it failed before it began the batch; `stopped`:
+            it was stopped before it began the batch.
         reason: for the journal, or for the user.
         cause: what the trainer itself raised, if it was on this machine.
     """
 
-    kind: Literal["batch", "killed", "late", "node", "setup", "stopped"]
+    kind: Literal["batch", "killed", "late", "slow", "node", "setup", "stopped"]
     reason: str
     cause: Exception | None = None
 

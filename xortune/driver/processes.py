@@ -35,6 +35,7 @@ from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.worker import (
     ANSWER,
+    BEGUN,
     CALL,
     CANCEL,
     CONNECTION_CLOSED,
@@ -328,7 +329,8 @@ class Worker:
     ) -> Any:
         self.is_idle = False
         began = time.monotonic()
-        deadline = math.inf if limit is None else began + limit
+        # The time limit of a training counts from where it begins: a new process imports first.
+        deadline = math.inf if limit is None or end == DONE else began + limit
         try:
             send()
             while True:
@@ -341,6 +343,8 @@ class Worker:
                     raise content[0] from _RemoteTraceback(content[1])
                 if what == end:
                     break
+                if what == BEGUN and limit is not None:
+                    deadline = time.monotonic() + limit
                 note(message)
         except (InputError, ProcessEnded):
             raise
@@ -531,6 +535,7 @@ def train_in_process(
 ) -> Outcome | TrainingError:
     """The result of a block that a worker trains in one call, in `most` seconds.
 
+    A seed alone that exceeds its own time limit has crashed; several together are an error.
     With `silent` nobody sees what it prints. If it takes long, the other workers begin with
     `next_blocks`, of one seed each.
 
@@ -545,7 +550,7 @@ def train_in_process(
         meanwhile = partial(processes.begin_early, trainer, next_blocks) if next_blocks else None
         results = worker.results(trainer, [block], given, silent=silent, meanwhile=meanwhile)
     except CallTimedOut as error:
-        return error if limit is None else timed_out(block, limit)
+        return error if limit is None or block.count > 1 else timed_out(block, limit)
     except ProcessEnded as error:
         return error
     failed = (result for result in results if isinstance(result, TrainingError))
@@ -553,9 +558,8 @@ def train_in_process(
 
 
 def timed_out(block: Block, limit: float) -> Outcome:
-    """The outcome of seeds whose call took longer than their time limit."""
-    each = f" for each of {block.count} seeds" if block.count > 1 else ""
-    return Outcome.crashed(block.seeds, 0, f"took longer than {limit:g} s{each}")
+    """The outcome of a seed that took longer than its time limit."""
+    return Outcome.crashed(block.seeds, 0, f"took longer than {limit:g} s")
 
 
 def stacking_in_process(

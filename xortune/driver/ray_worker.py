@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
@@ -22,10 +23,10 @@ import cloudpickle
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.private import ray_tasks_checked
-from xortune.core.trainer import Block, Reported, Trainer, has, stacking_of
+from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, has, stacking_of
 from xortune.core.version import VERSION
 from xortune.driver.process import ray_settings
-from xortune.driver.processes import killed_after, train_in_process
+from xortune.driver.processes import CallTimedOut, ProcessEnded, killed_after, train_in_process
 from xortune.driver.worker import (
     AGAIN,
     BEGUN,
@@ -40,7 +41,7 @@ from xortune.driver.worker import (
     pieces,
 )
 from xortune.trainers.function import Reports, cancelling_if, hearing_reports
-from xortune.trainers.limits import use_threads
+from xortune.trainers.limits import time_is_over, use_threads
 from xortune.trainers.verdicts import one_line
 
 with ray_settings():
@@ -215,6 +216,8 @@ class _InProcess:
     """Trains seeds whose time limit only killing their process enforces, in another process.
 
     Where that process ends, its seed has no result, as where a worker ends: it is tried again.
+    So are the seeds that trained together there. Those that exceeded their time limits in all train
+    again here, each alone.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -225,7 +228,26 @@ class _InProcess:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One result for each block."""
-        return [train_in_process(self._trainer, block) for block in blocks]
+        return [self._result(block) for block in blocks]
+
+    def _result(self, block: Block) -> Outcome | TrainingError:
+        result = train_in_process(self._trainer, block)
+        if isinstance(result, CallTimedOut):
+            return self._each_alone(block)
+        if isinstance(result, ProcessEnded) and block.count > 1:
+            raise result  # so that the driver finds the seed at fault
+        return result
+
+    def _each_alone(self, block: Block) -> Outcome | TrainingError:
+        found = list[Outcome]()
+        for seed in block.seeds:
+            if time_is_over():
+                return OutOfTime(reduce(Outcome.merge, found) if found else None)
+            result = train_in_process(self._trainer, block.part(seed, 1))
+            if isinstance(result, TrainingError):
+                raise result
+            found.append(result)
+        return reduce(Outcome.merge, found)
 
 
 PACKAGES = ("torch", "numba", "numpy")

@@ -31,6 +31,8 @@ class Retries:
       unless one of its blocks has lost so many machines that it may be what brings them down.
     - A batch that the system killed, as it does where memory is short, trains once more alone. If
       it is killed again, it is at fault.
+    - Seeds that train together and take longer than their time limits in all train again, each
+      alone with a time limit of its own.
     - A batch at fault that has several blocks is halved, until the block at fault is alone.
     - One block at fault has failed an attempt. The next attempt trains it as it is, because its
       worker may have died for another reason.
@@ -73,6 +75,8 @@ class Retries:
             return [jobs]
         if failure.cause is not None and self._attempts == 1:
             raise failure.cause
+        if failure.kind == "slow":
+            return [(seed,) for job in jobs for seed in job.split(job.block.count)]
         if len(jobs) > 1:
             middle = len(jobs) // 2
             return [jobs[:middle], jobs[middle:]]

@@ -331,8 +331,7 @@ class Reports:
         n = self._many
         self._sampled.add(lambda: self.numbers if n is None else reported_arrays(self.last, n))
         if self._is_late():
-            each = f" for each of {self._many} seeds" if self._many else ""
-            self._ended = SeedTimeout(f"took longer than {self._limit:g} s{each}")
+            self._ended = SeedTimeout(f"took longer than {self._limit:g} s")
             self.check()
         if self._seeds and is_look(self.count):
             self._look()
@@ -949,21 +948,19 @@ def _train_at_once(
 
 
 class _AllEnded(Ended):
-    """Each of the blocks in a stack is cancelled, or exceeded its time limit."""
+    """Each of the blocks in a stack is cancelled."""
 
 
 def _train_stacked(
     trainer: CustomTrainer, blocks: Sequence[Block]
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
-    function, seeds = trainer.source.function(), sum(block.count for block in blocks)
+    function, limit = trainer.source.function(), trainer.limit
     stacked = [_StackedBlock(trainer, block, function) for block in blocks]
     going = [one for one in stacked if one.ended is None]
-    for one in going:
-        one.begin(seeds)
 
-    def report(group: int, of: Sequence[int], result: Any) -> Collection[int]:
-        hopeless = going[group].hear(of, result)
+    def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
+        hopeless = going[group].hear(of, result, number)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
         return hopeless
@@ -974,7 +971,7 @@ def _train_stacked(
             groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
             failures = _FAILURES if trainer.on_raise is None else _FAILURES_HERE
-            scores, note = run_all(groups, report, failures=failures)
+            scores, note = run_all(groups, report, failures=failures, limit=limit)
             for one, of_block in zip(going, scores, strict=True):
                 one.scores = of_block
     return [one.outcome(note) for one in stacked]
@@ -994,26 +991,25 @@ class _StackedBlock:
         self.training: Any = None
         self.ended: BaseException | None = None
         self.scores: Sequence[Any] = ()
-        # Of each seed: the seeds that it reported with, and its reports.
-        self._sampled: dict[int, tuple[list[int], SampledReports]] = {}
+        # Of each seed: the number of its training, and the reports of that.
+        self._sampled: dict[int, tuple[int, SampledReports]] = {}
         self._left: dict[int, Left] = {}
-        self._reports = _NO_REPORTS
+        self._reports = Reports(block=block, many=block.count)
         try:
             self.training = Calls(function, trainer.form, block, trainer.limit).state()
         except BaseException as error:
             _pass_on(error, trainer.on_raise)
             self.ended = error
 
-    def begin(self, seeds: int) -> None:
-        """The stack, of so many seeds, begins: the time limit counts from here."""
-        self._reports = Reports(self._trainer.limit, many=seeds, block=self.block)
+    def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
+        """Note what these seeds of the block report; return those that are stopped as hopeless.
 
-    def hear(self, of: Sequence[int], result: Any) -> set[int]:
-        """Note what these seeds of the block report; return those that are stopped as hopeless."""
+        The number is another one where a seed trains again from the start.
+        """
         left = dict[int, Left]()
         band, key = self.block.band, self.block.point.key
         for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            reports = self._reports_of(seed, of)
+            reports = self._reports_of(seed, number)
             reports.add(partial(dict, numbers))
             at = reports.count
             if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
@@ -1024,18 +1020,14 @@ class _StackedBlock:
         if self.ended is None:
             try:
                 self._reports(result)
-            except (BlockCancelled, SeedTimeout) as error:
+            except BlockCancelled as error:
                 self.ended = error
         return set(left)
 
-    def _reports_of(self, seed: int, of: Sequence[int]) -> SampledReports:
-        """The reports of a seed that reports together with these.
-
-        If others reported with it before, but for those that left, it trains again from the start.
-        """
+    def _reports_of(self, seed: int, number: int) -> SampledReports:
         before = self._sampled.get(seed)
-        if before is None or [one for one in before[0] if one not in self._left] != list(of):
-            before = self._sampled[seed] = list(of), SampledReports(self._trainer.on)
+        if before is None or before[0] != number:
+            before = self._sampled[seed] = number, SampledReports(self._trainer.on)
         return before[1]
 
     def outcome(self, note: str) -> Outcome | TrainingError:
@@ -1097,7 +1089,7 @@ def _add_results(
         if isinstance(error, (BlockCancelled, *trainer.untried)):
             raise
         _pass_on(error, call.on_raise)
-        if n > 1 and not isinstance(error, SeedTimeout):  # which would take as long again
+        if n > 1:
             return False
         verdict, shown = crashed(_reason(error), n), _shown(error)
     else:

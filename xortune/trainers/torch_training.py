@@ -170,7 +170,7 @@ class TorchTraining(ABC):
                 "there are none", place="seeds", allowed="one or more seeds", fix="give range(8)"
             )
 
-        def tell(_: int, of: Sequence[int], scores: Any) -> Collection[int]:
+        def tell(_: int, of: Sequence[int], scores: Any, __: int) -> Collection[int]:
             # As no seed leaves, a single one is always trained in the loop, with plain numbers.
             on_report(of, arrays_of([scores]) if len(of) == 1 else scores)
             return ()
@@ -184,11 +184,12 @@ class TorchTraining(ABC):
     @staticmethod
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
-        report: Callable[[int, Sequence[int], Any], Collection[int]] = lambda *_: (),
+        report: Callable[[int, Sequence[int], Any, int], Collection[int]] = lambda *_: (),
         failures: tuple[type[BaseException], ...] = (Exception,),
+        limit: float | None = None,
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `vectorized.train_stacked`."""
-        return train_stacked(groups, report, failures)
+        return train_stacked(groups, report, failures, limit)
 
     def stacking(self) -> Stacking:
         """How this configuration is stacked: see `core.trainer.Stacking`."""

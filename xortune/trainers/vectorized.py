@@ -6,31 +6,34 @@
 A stack in which a seed's training raises is trained again in halves, and in the end the seed alone:
 so it fails alone. A stack that is refused on its way (`CannotStack`) is trained again in one stack
 for each configuration, and in the loop if that is refused too, or if seeds would share something.
+The seeds of a stack that takes longer than their time limits in all train again, each alone.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import Ended, Hopeless, untracked
+from xortune.trainers.function import Ended, Hopeless, SeedTimeout, untracked
 from xortune.trainers.limits import keeping_freed_memory, time_is_over
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
 from xortune.trainers.stack import Group, Stack
 from xortune.trainers.surroundings import Shares
 from xortune.trainers.verdicts import MethodError
 
-Report = Callable[[int, Sequence[int], Any], Collection[int]]
-"""Called with the index of a group, some of its seeds, and their intermediate scores. It returns
-the seeds that leave, with `Hopeless` in place of a score."""
+Report = Callable[[int, Sequence[int], Any, int], Collection[int]]
+"""Called with the index of a group, some of its seeds, their intermediate scores, and a number that
+is another one where they train again from the start. It returns the seeds that leave, with
+`Hopeless` in place of a score."""
 
 Row = tuple[int, int]
 """The index of a group, and one of its seeds."""
@@ -48,6 +51,7 @@ def train_stacked(
     groups: Sequence[Group],
     report: Report = lambda *_: (),
     failures: tuple[type[BaseException], ...] = (Exception,),
+    limit: float | None = None,
 ) -> tuple[list[list[Any]], str]:
     """Train the seeds of some configurations of one class.
 
@@ -55,15 +59,17 @@ def train_stacked(
         groups: each configuration's training with its seeds.
         report: called after every `report_every` epochs but the last. What it raises ends all.
         failures: exceptions of a training that are the failure of its seed; all others end all.
+        limit: seconds for a seed, checked when it reports and at its end; None for no limit.
 
     Returns:
-        For each group the score of each seed, or the exception that its training raised; fewer
-        seeds if the search's time was over before. And a sentence: whether they train as one.
+        For each group the score of each seed, or the exception that its training raised, or
+        `SeedTimeout`; fewer seeds if the search's time was over before. And a sentence: whether
+        they train as one.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
     """
-    block = _StackedGroups(groups, report, failures, [{} for _ in groups])
+    block = _StackedGroups(groups, report, failures, limit, [{} for _ in groups])
     sentence = ""
     for pilot, indices in block.by_pilot():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
@@ -82,14 +88,17 @@ class _StackedGroups:
     """The seeds of some configurations, and their results so far.
 
     Attributes:
-        groups, report, failures: see `train_stacked`.
+        groups, report, failures, limit: see `train_stacked`.
         results: of each group, by the seed: its score, or the exception that it raised.
+        numbers: of the times that seeds train, for `Report`.
     """
 
     groups: Sequence[Group]
     report: Report
     failures: tuple[type[BaseException], ...]
+    limit: float | None
     results: Sequence[dict[int, Any]]
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def by_pilot(self) -> list[tuple[Pilot | None, list[int]]]:
         """The indices of the groups by their pilots: groups with one pilot may be in one stack.
@@ -163,17 +172,25 @@ class _StackedGroups:
 
     def _train_alone(self, index: int, seed: int) -> None:
         """Train a seed in the loop."""
-        training = self.groups[index][0]
+        training, number, began = self.groups[index][0], next(self.numbers), time.monotonic()
+
+        def check_time() -> None:
+            if self._is_late(began, 1):
+                raise SeedTimeout(f"took longer than {self.limit:g} s")
 
         def report(told: Any) -> None:
-            if self.report(index, [seed], told):
+            leaves = self.report(index, [seed], told, number)
+            check_time()
+            if leaves:
                 raise Hopeless
 
         try:
             # `run` also reads the parameters of the optimizer
             with ending_forks(), untracked(training):
-                self.results[index][seed] = training.run(seed, report)
-        except Hopeless as ended:
+                score = training.run(seed, report)
+            check_time()
+            self.results[index][seed] = score
+        except (Hopeless, SeedTimeout) as ended:
             self.results[index][seed] = ended
         except Ended:
             raise
@@ -181,7 +198,10 @@ class _StackedGroups:
             self.results[index][seed] = error
 
     def _train_together(self, rows: Sequence[Row], pilot: Pilot) -> bool:
-        """Train rows as one model; return False if that fails.
+        """Train rows as one model, or each alone if that takes longer than their limits in all.
+
+        Returns:
+            False if it fails.
 
         Raises:
             CannotStack: a stack does not train them as the loop does.
@@ -189,6 +209,7 @@ class _StackedGroups:
         indices = list(dict.fromkeys(index for index, _ in rows))
         groups = [(self.groups[index][0], [s for i, s in rows if i == index]) for index in indices]
         steps = trained_as_one(groups, at_once=pilot.at_once)
+        number, began = next(self.numbers), time.monotonic()
         staying, leaving = list(rows), list[int]()
         while staying:
             try:
@@ -202,17 +223,26 @@ class _StackedGroups:
                 for (index, seed), score in zip(staying, scores, strict=True):
                     self.results[index][seed] = score
                 return True
-            leaving = self._reported(staying, scores)
+            leaving = self._reported(staying, scores, number)
             staying = [row for place, row in enumerate(staying) if place not in leaving]
+            if self._is_late(began, len(rows)):
+                steps.close()
+                self.train_each(staying)
+                break
         return True
 
-    def _reported(self, rows: Sequence[Row], scores: Sequence[Any]) -> list[int]:
+    def _is_late(self, began: float, seeds: int) -> bool:
+        """Whether seeds that began at a `time.monotonic` exceed their time limits in all."""
+        return self.limit is not None and time.monotonic() - began > self.limit * seeds
+
+    def _reported(self, rows: Sequence[Row], scores: Sequence[Any], number: int) -> list[int]:
         """Report the intermediate scores of rows; the places of those that leave."""
         leaving: list[int] = []
         for index, places in itertools.groupby(range(len(rows)), lambda place: rows[place][0]):
             of_group = list(places)
             seeds = [rows[place][1] for place in of_group]
-            hopeless = self.report(index, seeds, arrays_of([scores[place] for place in of_group]))
+            told = arrays_of([scores[place] for place in of_group])
+            hopeless = self.report(index, seeds, told, number)
             gone = [place for place in of_group if rows[place][1] in hopeless]
             self.results[index].update({rows[place][1]: Hopeless() for place in gone})
             leaving += gone
