@@ -1194,6 +1194,25 @@ def test_no_stack_and_no_seed_begins_when_the_time_is_over():
     assert (type(ended), ended.outcome) == (OutOfTime, None)
 
 
+def test_a_seed_that_left_before_one_that_nobody_trains_has_no_result(monkeypatch):
+    """The second seed leaves, the stack is refused later, and the time is over by then."""
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
+    over = []
+    monkeypatch.setattr("xortune.trainers.vectorized.time_is_over", lambda: bool(over))
+
+    def report(_, seeds, *__):
+        if len(seeds) == len(SEEDS):
+            return {SEEDS[1]}
+        over.append(True)
+        raise CannotStack("late")
+
+    training = Small({})
+    training.report_every = 1
+    [found], _ = Small.run_all([(training, SEEDS)], report)
+    assert found == []
+
+
 def test_an_incomplete_training_is_refused_with_what_is_missing():
     class Bare(xt.TorchTraining):
         def model(self):

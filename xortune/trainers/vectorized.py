@@ -63,8 +63,8 @@ def train_stacked(
 
     Returns:
         For each group the score of each seed, or the exception that its training raised, or
-        `SeedTimeout`; fewer seeds if the search's time was over before. And a sentence: whether
-        they train as one.
+        `SeedTimeout`; only the first seeds if the search's time was over before. And a sentence:
+        whether they train as one.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
@@ -78,9 +78,12 @@ def train_stacked(
         else:
             block.train(rows, pilot)
             sentence = pilot.sentence
-    # Seeds are trained in their order: the scores are those of the first seeds of each group.
     in_order = zip(groups, block.results, strict=True)
-    return [[of[seed] for seed in seeds if seed in of] for (_, seeds), of in in_order], sentence
+    # Where a stack is given up, a seed may have left it before one that is not trained any more.
+    return [
+        [of[seed] for seed in itertools.takewhile(of.__contains__, seeds)]
+        for (_, seeds), of in in_order
+    ], sentence
 
 
 @dataclass(frozen=True)
