@@ -343,6 +343,39 @@ def _without_void(piece: Piece) -> tuple[Piece, list[tuple[int, Block]]]:
     return Piece(tuple(done), results, piece.seconds), void
 
 
+class _Collected:
+    """Outcomes of a block's seeds, one after the other, that become one piece.
+
+    Args:
+        index: of the block in its batch.
+        block: the block.
+
+    Attributes:
+        at: the first seed without an outcome.
+        seconds: that the collected seeds took.
+    """
+
+    def __init__(self, index: int, block: Block) -> None:
+        self._index, self._block = index, block
+        self.at, self.seconds = block.first, 0.0
+        self._outcomes: list[Outcome] = []
+
+    def add(self, outcome: Outcome, seconds: float) -> Iterator[Piece]:
+        """Collect an outcome; before, yield the piece of others that it does not go with."""
+        if self._outcomes and not _are_alike(self._outcomes[-1], outcome):
+            yield from self.piece()
+        self._outcomes.append(outcome)
+        self.at, self.seconds = self.at + outcome.n, self.seconds + seconds
+
+    def piece(self) -> Iterator[Piece]:
+        """Yield the piece of what is collected, if there is any."""
+        if self._outcomes:
+            outcome, seconds = reduce(Outcome.merge, self._outcomes), self.seconds
+            self._outcomes, self.seconds = [], 0.0
+            done = self._block.part(self.at - outcome.n, outcome.n)
+            yield Piece(((self._index, done),), [outcome], seconds)
+
+
 def _parts_of_block(
     trainer: Trainer,
     index: int,
@@ -352,17 +385,15 @@ def _parts_of_block(
     *,
     singly: bool,
 ) -> Iterator[Piece]:
-    """Yield the pieces of a block, up to a seed that could not be tried."""
-    collected, first, seconds = list[Outcome](), block.first, 0.0
-    at, size = block.first, block.count if has(trainer, "takes_many_seeds") else 1
-    waits = iter(TRY_AGAIN_SECONDS)  # of the seed `at`
+    """Yield the pieces of a block, up to a seed that could not be tried or a part without results.
 
-    def collection() -> Piece:
-        done = block.part(first, at - first)
-        return Piece(((index, done),), [reduce(Outcome.merge, collected)], seconds)
-
-    while at < block.seeds.stop:
-        part = block.part(at, min(size, block.seeds.stop - at))
+    What is tried again after a wait is a seed alone.
+    """
+    collected = _Collected(index, block)
+    size = block.count if has(trainer, "takes_many_seeds") else 1
+    waits = iter(TRY_AGAIN_SECONDS)  # of the next seed
+    while (left := block.seeds.stop - collected.at) > 0:
+        part = block.part(collected.at, min(size, left))
         is_wanted, started = begin(index, part), time.perf_counter()
         with ending_at(until):
             if time_is_over():
@@ -372,35 +403,25 @@ def _parts_of_block(
         taken = time.perf_counter() - started
         if isinstance(result, Void):
             if result.outcome is not None:  # of the seeds before the one that could not be tried
-                if collected and not _are_alike(collected[-1], result.outcome):
-                    yield collection()
-                    collected, first, seconds = [], at, 0.0
-                collected, seconds = [*collected, result.outcome], seconds + taken
-                at, waits = at + result.outcome.n, iter(TRY_AGAIN_SECONDS)
-            if collected:
-                yield collection()
-                collected, seconds = [], 0.0
-            first, size, wait = at, 1, next(waits, None)
-            if wait is not None:
-                _wait(wait, partial(begin, index, Block(block.point, at, 1)))
-                continue
-            yield Piece(((index, Block(block.point, at, 1)),), [Void(result.reason)], taken)
+                yield from collected.add(result.outcome, taken)
+                waits = iter(TRY_AGAIN_SECONDS)
+            yield from collected.piece()
+            seed, size, wait = block.part(collected.at, 1), 1, next(waits, None)
+            if wait is None:
+                yield Piece(((index, seed),), [Void(result.reason)], taken)
+                return
+            _wait(wait, partial(begin, index, seed))
+        elif isinstance(result, TrainingError):
+            yield from collected.piece()
+            yield Piece(((index, block.part(part.first, left)),), [result], taken)
             return
-        failed = isinstance(result, TrainingError)
-        if collected and (failed or not _are_alike(collected[-1], result)):
-            yield collection()
-            collected, first, seconds = [], at, 0.0
-        if failed:
-            rest = block.part(at, block.seeds.stop - at)
-            yield Piece(((index, rest),), [result], taken)
-            return
-        collected.append(result)
-        at, seconds, waits = at + part.count, seconds + taken, iter(TRY_AGAIN_SECONDS)
-        if not singly:
-            size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
-        if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
-            yield collection()
-            collected, first, seconds = [], at, 0.0
+        else:
+            yield from collected.add(result, taken)
+            waits = iter(TRY_AGAIN_SECONDS)
+            if not singly:
+                size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
+            if collected.seconds >= PIECE_SECONDS or singly or collected.at == block.seeds.stop:
+                yield from collected.piece()
 
 
 SLICE_SECONDS = 0.05
