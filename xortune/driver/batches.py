@@ -366,7 +366,7 @@ class Batches:
     def _queued_batch(self) -> tuple[Job, ...]:
         """The next batch of the queue; its jobs that are given up are recorded, not trained."""
         while batch := self._queue.pop():
-            if jobs := tuple(job for job in batch if not self._is_given_up(job)):
+            if jobs := tuple(job for job in batch if not self._record_if_given_up(job)):
                 return jobs
         return ()
 
@@ -378,7 +378,7 @@ class Batches:
             job = self._decided_job()
             if job is None:
                 break
-            if self._is_given_up(job):
+            if self._record_if_given_up(job):
                 continue
             job = self._cut(job)
             jobs.append(job)
@@ -448,7 +448,7 @@ class Batches:
         self._decider.put_back(replace(job, block=rest))
         return replace(job, block=block.part(block.first, size))
 
-    def _is_given_up(self, job: Job) -> bool:
+    def _record_if_given_up(self, job: Job) -> bool:
         """Whether a job's config is given up; then the job is recorded as failed."""
         if (error := self._retries.error_if_given_up(job)) is None:
             return False

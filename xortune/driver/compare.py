@@ -163,7 +163,7 @@ def compare(
 ) -> RunComparison | SequentialComparison | NumberComparison: ...
 
 
-def compare(  # one step after the other
+def compare(
     runs: Compared | Sequence[Compared],
     *more: Compared,
     by: str | None = None,
@@ -277,7 +277,7 @@ def compare(  # one step after the other
             ]
         )
     if most is not None:
-        _refuse_given(candidates)
+        _refuse_outcomes(candidates)
     to_train = [config for config in wanted if config is not None]
     outcomes: list[Outcome] = []
     if to_train:
@@ -448,7 +448,7 @@ def _same(point: Point, of: str, fix: str) -> InputError:
     )
 
 
-def _refuse_given(candidates: Sequence[Candidate]) -> None:
+def _refuse_outcomes(candidates: Sequence[Candidate]) -> None:
     for candidate in candidates:
         if candidate.is_given:
             raise InputError(

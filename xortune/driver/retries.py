@@ -71,7 +71,9 @@ class Retries:
         Raises:
             Exception: what the trainer itself raised, if there is one attempt.
         """
-        if self._is_faultless(jobs, failure):
+        if failure.kind in ("setup", "stopped"):
+            return [jobs]
+        if failure.kind == "node" and self._count_lost_machine(jobs):
             return [jobs]
         if failure.cause is not None and self._attempts == 1:
             raise failure.cause
@@ -120,10 +122,8 @@ class Retries:
             return [job]
         return job.split(min(MAX_PARTS, job.block.count))
 
-    def _is_faultless(self, jobs: tuple[Job, ...], failure: WorkerFailure) -> bool:
-        """Whether nothing in a batch is at fault; count its machine if that was lost."""
-        if failure.kind != "node":
-            return failure.kind in ("setup", "stopped")
+    def _count_lost_machine(self, jobs: tuple[Job, ...]) -> bool:
+        """Count the machine that a batch has lost; return whether it may lose another one."""
         ids = [block_id(job.block) for job in jobs]
         self._machine_losses.update(ids)
         return all(self._machine_losses[one] <= MAX_MACHINE_LOSSES for one in ids)

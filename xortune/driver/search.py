@@ -292,7 +292,8 @@ def search(
 
     Raises:
         InputError: an argument or the space file is not usable; nothing was overwritten.
-        TrainingError: a seed failed, and `fail_fast` was given. The run keeps what had finished.
+        TrainingError: a seed failed, and `fail_fast` was given; or more seeds are void than
+            `max_void` allows. The run keeps what had finished.
         Halted: Ray has ended. The run keeps what had finished.
         KeyboardInterrupt: the user interrupted. The run keeps what had finished, its report is
             written, and `resume` continues it. The argument is the run's directory.
@@ -467,7 +468,8 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
 # The search: it is trained, certified, written and told.
 
 EndedEarly: TypeAlias = TrainingError | Halted | KeyboardInterrupt
-"""What ends a search before its end: a failure with `fail_fast`, the loss of Ray, the user."""
+"""What ends a search before its end: a failure with `fail_fast`, too many void seeds, the loss of
+Ray, the user."""
 
 
 def _run_search(checked: _Checked, voice: Voice, executor: Executor | None = None) -> Run:

@@ -111,7 +111,8 @@ def search_session(
         False if the user interrupted it.
 
     Raises:
-        TrainingError: a seed failed, with `fail_fast`.
+        TrainingError: a seed failed, with `fail_fast`; or more seeds are void than `max_void`
+            allows.
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses, a run that may not be continued so.
     """

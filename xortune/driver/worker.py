@@ -291,7 +291,7 @@ def pieces(
         until: `time.time` from which on no training begins.
         singly: whether each seed is a call, because seeds have a time limit.
         begin: called with the index and the part of a block before it trains; False if the result
-            is not wanted any more.
+            is not wanted any more. A batch that trains as one trains all the same.
 
     Raises:
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.

@@ -64,7 +64,7 @@ def train_stacked(
     Returns:
         For each group the score of each seed, or the exception that its training raised, or
         `SeedTimeout`; only the first seeds if the search's time was over before. And a sentence:
-        whether they train as one.
+        whether those of the last group train as one.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
