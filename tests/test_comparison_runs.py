@@ -37,8 +37,8 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.success import parse_success
-from xortune.driver.compare import WantedSeeds, train_shared
 from xortune.driver.processes import ending_processes
+from xortune.driver.shared_seeds import WantedSeeds, train_shared
 from xortune.runs.run import load_run
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import paired_difference, unpaired_difference

@@ -36,7 +36,7 @@ from xortune.core.trainer import (
 )
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
-from xortune.driver.jobs import Done, Job, WorkerFailure
+from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.driver.loop import Executor
 from xortune.driver.process import uninterrupted
 from xortune.driver.processes import (
@@ -47,7 +47,6 @@ from xortune.driver.processes import (
     processes_for,
     timed_out,
 )
-from xortune.driver.progress import BatchProgress
 from xortune.driver.worker import (
     AGAIN,
     BEGUN,

@@ -25,10 +25,9 @@ from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
-from xortune.driver.jobs import Done, Job, WorkerFailure
+from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import ray_settings, uninterrupted
-from xortune.driver.progress import BatchProgress
 from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
 from xortune.driver.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
