@@ -17,6 +17,7 @@ from types import ModuleType
 
 import commands
 import pytest
+from compared import purpose
 from drivers import claim_of, state
 from forked import Python
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
@@ -444,6 +445,29 @@ def test_a_race_expects_a_range_of_seeds(tmp_path):
         assert Watcher(path).look(began + 901).seeds_expected == (440, 440 + 9 * 16 - 26 - 8)
     update_manifest(path, complete=True)
     assert "all 440 seeds, 11 of 11 proposals" in shown(xt.status(path))
+
+
+def test_no_more_seeds_of_the_search_are_expected_while_fresh_seeds_train(tmp_path):
+    path, began = tmp_path / "run", 1_800_000_000
+    lines = [finished(began + 10 * number, number, 2, 2) for number in range(9)]
+    given = {"trials": 9, "ladder": [2, 4, 8, 16], "space_text": RACE}
+    write_run(path, lines, started=utc(began), **given)
+    fresh = purpose(lines[0].block.point, 1, 1, 20)
+    check = replace(finished(began + 100, 0, 2, 2, first=2000), purpose=fresh)
+    with held(path):
+        assert Watcher(path).look(began + 99).seeds_expected == (18, 9 * 16)
+        append(path, check)
+        found = Watcher(path).look(began + 101)
+        assert (found.seeds_expected, found.seconds_left) == ((18, 18), (0, 0))
+        assert "18 seeds  2/20 fresh seeds  best 2/2  running" in status_line(found)
+        assert "all 18 seeds, 9 of 9 proposals; at work on what follows: a cert" in shown(found)
+    # A later session searches on.
+    with held(path):
+        update_manifest(path, trials=10)
+        (path / JOURNAL).write_text(
+            (path / JOURNAL).read_text().replace(f'"at":{began + 100}', '"at":1700000000')
+        )
+        assert Watcher(path).look(began + 101).seeds_expected == (20, 10 * 16)
 
 
 def test_a_run_whose_workers_start_says_so(tmp_path):

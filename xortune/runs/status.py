@@ -669,6 +669,8 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     expected = None if total is None else _expected(run, seeds, max(total - done, 0))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state = state_of(driver, manifest)
+    if state == "running" and _certifies(run, driver):
+        expected = seeds, seeds
     end, finished = written, moment(manifest.get("finished"))
     if state == "running" and expected != (seeds, seeds):
         end = now
@@ -723,6 +725,12 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         seconds=searched,
         seed_seconds=spent / seeds if seeds and spent else None,
     )
+
+
+def _certifies(run: Run, driver: Driver) -> bool:
+    """Whether the driver trains fresh seeds, after which it searches no more."""
+    last = float(run.checks.times.max(initial=-1))
+    return driver.since is not None and last >= driver.since
 
 
 def _leader(run: Run) -> Leader | None:
