@@ -555,6 +555,24 @@ def test_a_search_tells_each_result_and_only_the_last_one_is_the_end(tmp_path, s
     assert xt.status(run).seeds_expected == (seeds, seeds)
 
 
+def test_a_resumed_search_expects_the_seeds_that_it_has(tmp_path):
+    space = {"name": "told", "parameters": {"x": {"low": 0.0, "high": 1.0}}}
+    space |= {"search": {"sampler": "random", "trials": 4}, "seeds": {"race": {"max": 8}}}
+    told = []
+
+    def train(config, seed):
+        return seed % 4 < 4 * config["x"]
+
+    given = {"train": train, "output": tmp_path / "run", "workers": 0}
+    xt.search(space, **given)
+    run = xt.search(space, trials=6, resume=True, listener=progress(told.append), **given)
+    for one in told:
+        least, most = one.seeds_expected
+        assert one.seeds_done <= least <= most
+    assert told[-1].seeds_done == told[-1].seeds_expected[1] == run.table["n"].sum()
+    assert not any(one.ended for one in told[:-1])
+
+
 def test_when_all_seeds_are_done_it_says_what_a_search_still_does(tmp_path):
     began = 1_800_000_000
     lines = [finished(began + 5, 0, 2, 8)]

@@ -337,7 +337,7 @@ class SearchDecisions:
         match step:
             case Step.CONTINUE:
                 number, state = self._continuing.popleft()
-                self._new_seeds += self._grant(Decision(number, state, new=True, counted=True))
+                self._grant(Decision(number, state, new=True, counted=True))
                 return True
             case Step.REPEAT:
                 number, key = self._recorded.decisions[self._flight.made]
@@ -374,7 +374,7 @@ class SearchDecisions:
         if key is None:
             return False
         state = self.configs[key]
-        self._more_seeds += self._grant(Decision(state.proposal, state, new=False, counted=True))
+        self._grant(Decision(state.proposal, state, new=False, counted=True))
         return True
 
     def _begin(self) -> bool:
@@ -389,16 +389,20 @@ class SearchDecisions:
             state.number = self._entered
         state.proposal = number
         self.contest.enter(point.key)
-        self._new_seeds += self._grant(Decision(number, state, new=True))
+        self._grant(Decision(number, state, new=True))
         if not self._trials.are_left:
             self.contest.end_trials(self._granted)
         return True
 
     # Granting seeds: those that the journal has are not trained again.
 
-    def _grant(self, decision: Decision) -> int:
-        """Give a decision's config its next seeds, and return how many."""
+    def _grant(self, decision: Decision) -> None:
+        """Give a decision's config its next seeds."""
         parts = self._recall(decision)
+        if decision.new:
+            self._new_seeds += decision.seeds
+        else:
+            self._more_seeds += decision.seeds
         number = self._flight.add(decision)
         self.contest.note(decision.state)
         self._hand_out(number, decision, parts)
@@ -406,7 +410,6 @@ class SearchDecisions:
             self._complete(number, decision)
             self.news.clear()  # of known results only the last progress is shown
             self.news.append(self.progress)
-        return decision.seeds
 
     def _recall(self, decision: Decision) -> list[range]:
         """Grant the next seeds, take in those that the journal has, and return what it lacks."""
