@@ -120,11 +120,15 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
     [
         ({"workers": -1}, "workers: -1"),
         ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: only where others train"),
+        ({"workers": 0, "ray": xt.Ray("auto")}, "address: 'auto'; allowed: only where others"),
         (
             {"workers": 0, "ray": xt.Ray(timeout=3)},
             "ray: True; allowed: only where others train",
         ),
-        ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
+        (
+            {"workers": 2, "address": "auto"},
+            "workers: 2, but Ray is already running; allowed: any number where",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, options, words):

@@ -181,14 +181,15 @@ class Cluster:
                 )
             if cluster.workers == 0:
                 allowed = "only where others train, not with --workers 0"
-                refuse_given(allowed, address=address, ray=bool(ray))
+                refuse_given(allowed, address=asked.address, ray=bool(ray))
             seconds, count = _seconds(asked.timeout), cluster.workers
             cluster = cls(asked.address, asked.cpus, asked.gpus, seconds, count, ray=True)
         if cluster.workers and (cluster.place != "local" or is_connected()):
+            here = "" if cluster.ray else "0 (this process), or "
             raise InputError(
                 f"{cluster.workers}, but Ray is already running",
                 field="workers",
-                allowed="0 (this process), or any number where the search starts Ray itself",
+                allowed=f"{here}any number where the search starts Ray itself",
                 fix="leave it out; --cpus-per-trial says how many run at once there",
             )
         return cluster
