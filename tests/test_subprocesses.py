@@ -62,6 +62,21 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("slow", "code"), [("seed == 0", 0), ("True", 2)])
+def test_a_check_tries_other_seeds_after_one_over_its_time_limit(tmp_path, slow, code):
+    train_file(tmp_path, f"time.sleep(1000 * ({slow}))", "return True")
+    limited = SPACE.replace("./train.py:run", "{function: ./train.py:run, timeout: 0.5s}")
+    (tmp_path / "space.yaml").write_text(limited)
+    ended = command(*SEARCH)
+    assert ended.exit_code == code, ended.stderr
+    if code:
+        assert "check: took longer than 0.5 s; allowed: a function that trains" in ended.stderr
+        assert "--no-check" in ended.stderr
+    else:
+        counts = xt.load_run("run").results
+        assert [(one.outcome.successes, one.outcome.n) for one in counts] == [(1, 2), (1, 2)]
+
+
 def test_an_import_that_ends_its_process_is_told(tmp_path):
     train_file(tmp_path, "return True")
     (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")

@@ -559,7 +559,10 @@ def train_in_process(
 
 def timed_out(block: Block, limit: float) -> Outcome:
     """The outcome of a seed that took longer than its time limit."""
-    return Outcome.crashed(block.seeds, 0, f"took longer than {limit:g} s")
+    reason = f"took longer than {limit:g} s"
+    outcome = Outcome.crashed(block.seeds, 0, reason)
+    # As of one that reports: it may be this seed alone, so that a check tries others too.
+    return replace(outcome, details=replace(outcome.details, traceback=reason))
 
 
 def stacking_in_process(
