@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_the_last_line_is_read(tmp_path, metric, line, success, status, values):
     found = {name: numbers.tolist() for name, numbers in outcome.details.values.items()}
     np.testing.assert_equal(found, {name: [value] for name, value in values.items()})
     assert (0 in outcome.details.failed) == (status in (Status.CRASHED, Status.DIVERGED))
+
+
+def test_a_seed_that_diverged_in_the_check_is_in_its_block_with_what_it_printed(tmp_path):
+    (tmp_path / "line").write_text('{"a": NaN}\n')
+    command = CommandSettings(SH % "cat line", GOOD, JSON)
+    trainer, point = command_trainer(command, tmp_path), Point({"x": 1})
+    [checked] = trainer.train([Block(point, 0, 1)])
+    known = replace(trainer, known={(point.key, 0): checked})
+    [outcome] = known.train([Block(point, 0, 2)])
+    assert outcome.details.failed == {0: "a is nan", 1: "a is nan"}
+    assert outcome.details.output == dict.fromkeys((0, 1), '{"a": NaN}\n')
 
 
 def test_numbers_beside_an_exit_code(tmp_path):

@@ -589,6 +589,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
     for seed in block.seeds:
         if (known := trainer.known.get((block.point.key, seed))) is not None:
             results.add_known(known)
+            output[seed] = known.details.output.get(seed, "")
             continue
         if time_is_over():
             break
