@@ -1,6 +1,7 @@
 """Async functions: one event loop awaits many seeds; answers do not depend on how many at once."""
 
 import asyncio
+import bdb
 import random
 import time
 
@@ -119,6 +120,37 @@ def test_a_seed_that_exceeds_its_time_limit_fails_alone(tmp_path, monkeypatch):
     )
     assert outcome.details.failed == {3: "took longer than 0.2 s"}
     assert outcome.successes == 5
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+@pytest.mark.parametrize("in_child", [False, True])
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_what_would_end_the_event_loop_fails_its_seed_alone(raised, in_child, workers):
+    async def fails(_, seed):
+        async def child():
+            raise raised(2)
+
+        if seed == 1:
+            await (asyncio.gather(child()) if in_child else child())
+        return True
+
+    def evaluated():
+        return xt.evaluate({}, range(4), train=fails, workers=workers, verbose=0)
+
+    if raised is KeyboardInterrupt and not workers:  # as of any function in this process
+        with pytest.raises(KeyboardInterrupt):
+            evaluated()
+        return
+    outcome = evaluated()
+    assert (outcome.successes, outcome.details.failed) == (3, {1: f"{raised.__name__}: 2"})
+
+
+def test_leaving_a_debugger_ends_what_awaits_in_the_event_loop():
+    async def fails(_, seed):
+        raise bdb.BdbQuit
+
+    with pytest.raises(KeyboardInterrupt):
+        xt.evaluate({}, range(4), train=fails, workers=4, verbose=0)
 
 
 def test_it_is_called_in_a_notebook_whose_event_loop_runs():

@@ -341,7 +341,7 @@ class EventLoop:
         self._awaited: dict[int, tuple[tuple[Job, ...], Future[None]]] = {}  # by their numbers
         self._begun = 0
         self._unwanted: set[tuple[str, int]] = set()
-        self._arrived: queue.SimpleQueue[tuple[int, Done]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[int, Done | KeyboardInterrupt]] = queue.SimpleQueue()
         self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
@@ -375,6 +375,8 @@ class EventLoop:
             rest = progress.end(list(progress.left.items()))
             seconds = time.perf_counter() - began
             self._arrived.put((number, Done(rest, failure, seconds, worker)))
+        except KeyboardInterrupt as error:  # a debugger is left
+            self._arrived.put((number, error))
 
     async def _attempt(self, block: Block) -> Outcome | TrainingError:
         """The outcome of a seed, which is tried again while it cannot be tried."""
@@ -403,7 +405,10 @@ class EventLoop:
             while True:
                 self._receive(*self._arrived.get_nowait())
 
-    def _receive(self, number: int, done: Done) -> None:
+    def _receive(self, number: int, done: Done | KeyboardInterrupt) -> None:
+        if isinstance(done, KeyboardInterrupt):
+            del self._awaited[number]
+            raise done
         self.done.append(done)
         if done.ends:
             del self._awaited[number]

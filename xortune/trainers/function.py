@@ -397,7 +397,16 @@ def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     the loop that used it first. A notebook's own loop is running already.
     """
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="async attempts", daemon=True)
+
+    def run() -> None:
+        is_ended = False
+        while not is_ended:
+            # A task that raises these leaves the loop, and who awaits it would wait for ever.
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
+                is_ended = True
+
+    thread = threading.Thread(target=run, name="async attempts", daemon=True)
     thread.start()
 
     def end() -> None:
@@ -817,6 +826,8 @@ class CustomTrainer(UsersTraining):
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the search ends
             error = raised  # what the function awaits was cancelled
+        except KeyboardInterrupt as raised:
+            error, call.on_raise = raised, None  # its own: Ctrl-C comes to the main thread
         except BaseException as raised:
             error = raised
         _add_seed(call, returned, error, self.success, results)
