@@ -20,6 +20,8 @@ import hydra
 def main(cfg):
     if cfg.opt.name == "bad" and cfg.seed % 2:
         raise ValueError("no such optimizer")
+    if cfg.opt.name == "stopped" and cfg.seed == 2:
+        raise KeyboardInterrupt
     assert cfg.fixed == 7
     return {"accuracy": cfg.opt.lr if cfg.seed % 4 else 1.0}
 
@@ -59,6 +61,17 @@ def test_a_program_of_hydra_is_searched(tmp_path):
     jobs = sorted((p for p in (tmp_path / "out").iterdir() if p.name.isdecimal()), key=str)
     assert len(jobs) == 17  # one was the check
     assert "seed=" in (jobs[1] / ".hydra" / "overrides.yaml").read_text()
+
+
+def test_who_interrupts_a_sweep_is_told_how_to_continue(tmp_path):
+    how = ("success='accuracy >= 0.9'", "sampler=grid", "space={seeds:{ladder:[4]}}")
+    sweeper = [f"hydra.sweeper.{word}" for word in how]
+    done = swept(tmp_path, "opt.name=sgd,stopped", "opt.lr=0.5", "fixed=7", *sweeper)
+    assert done.returncode == 3
+    [told] = [line for line in done.stderr.splitlines() if line.startswith("xortune: interrupted")]
+    assert told.endswith("to continue, add hydra.sweeper.resume=true hydra.sweep.dir=out")
+    assert "Traceback" not in done.stderr
+    assert xt.load_run(tmp_path / "out" / "xortune").results
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ RESULTS = "optimization_results.yaml"
 DIRECTORY = "xortune"
 """The run's directory, in the sweep's."""
 
+INTERRUPTED = 3
+"""The exit code after Ctrl-C, as that of `xortune search`."""
+
 
 @dataclass
 class XortuneSweeperConf:
@@ -101,8 +104,9 @@ class XortuneSweeper(Sweeper):
 
         Raises:
             CompactHydraException: a setting or a parameter is not usable.
+            SystemExit: the user interrupted.
         """
-        from xortune.core.errors import InputError
+        from xortune.core.errors import InputError, Interrupted
         from xortune.spaces.space import load_space
 
         assert self.config is not None
@@ -141,6 +145,13 @@ class XortuneSweeper(Sweeper):
             message = str(error).replace("check=False", "hydra.sweeper.check=false")
             message = re.sub(r"--resume|resume=True", "hydra.sweeper.resume=true", message)
             raise CompactHydraException(f"xortune: {message}") from None
+        except Interrupted as interrupted:
+            print(
+                f"xortune: interrupted: what had finished is in {interrupted.place}; to continue, "
+                f"add hydra.sweeper.resume=true hydra.sweep.dir={folder}",
+                file=sys.stderr,
+            )
+            raise SystemExit(INTERRUPTED) from None
         best = run.results[0]
         params = {keys[n]: v for n, v in best.point.as_dict().items()}
         results = {
