@@ -27,16 +27,11 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import vectorized
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import (
-    Hopeless,
-    TrackedConfig,
-    cancelling_if,
-    custom_trainer,
-    hearing_reports,
-)
+from xortune.trainers.function import TrackedConfig, custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.pilot import Pilot, pilot_of
+from xortune.trainers.reports import Hopeless, cancelling_if, hearing_reports
 from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import Stack

@@ -27,7 +27,8 @@ from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.run import load_run
 from xortune.runs.status import status as status_of
 from xortune.spaces.model import Objective, RaceSettings, rungs_up_to
-from xortune.trainers.function import cancelling_if, custom_trainer
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.reports import cancelling_if
 from xortune.trainers.source import given_source
 
 GOOD, BAD = at(1.0, 0.25)

@@ -53,6 +53,7 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import single_config
 from xortune.driver.processes import ending_processes, in_this_process
+from xortune.driver.retries import checked_max_void
 from xortune.driver.shared_seeds import (
     Look,
     WantedSeeds,
@@ -70,7 +71,6 @@ from xortune.driver.trainer import (
     worker_and_local_trainer,
 )
 from xortune.driver.voice import Listen, Voice
-from xortune.driver.void import checked_max_void
 from xortune.reports.files import comparison_directory
 from xortune.runs.manifest import identity_of
 from xortune.runs.run import Run

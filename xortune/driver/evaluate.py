@@ -28,8 +28,8 @@ from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.loop import NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
+from xortune.driver.retries import checked_max_void, exceptions, retrying
 from xortune.driver.voice import Listen, Voice
-from xortune.driver.void import checked_max_void, exceptions, retrying
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
 from xortune.trainers.command import CommandTrainer

@@ -37,8 +37,8 @@ from xortune.driver.evaluate import (
     single_config,
     train_seeds,
 )
+from xortune.driver.retries import exceptions
 from xortune.driver.voice import SILENT, Listen, Voice
-from xortune.driver.void import exceptions
 from xortune.integrations.export import exported
 from xortune.reports.scripts import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain

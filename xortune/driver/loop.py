@@ -19,7 +19,7 @@ from xortune.core.trainer import VOID, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Done
 from xortune.driver.process import uninterrupted
-from xortune.driver.void import LEAST_JUDGED, MAX_VOID
+from xortune.driver.retries import LEAST_JUDGED, MAX_VOID
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 

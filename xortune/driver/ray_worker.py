@@ -40,8 +40,8 @@ from xortune.driver.worker import (
     outcome_again,
     pieces,
 )
-from xortune.trainers.function import Reports, cancelling_if, hearing_reports
 from xortune.trainers.limits import time_is_over, use_threads
+from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
 
 with ray_settings():

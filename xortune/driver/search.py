@@ -47,6 +47,7 @@ from xortune.driver.processes import (
     processes_for,
     refuse_unsendable,
 )
+from xortune.driver.retries import MAX_VOID, checked_max_void, exceptions, retrying
 from xortune.driver.trainer import (
     LONG_SEED,
     TRIED_CONFIGS,
@@ -58,7 +59,6 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import SILENT, Listen, Voice
-from xortune.driver.void import MAX_VOID, checked_max_void, exceptions, retrying
 from xortune.integrations.following import following
 from xortune.integrations.trackers import Tracker, checked_trackers
 from xortune.racing.grants import refuse_unprovable

@@ -33,11 +33,11 @@ from xortune.driver.knowledge import TakenOver
 from xortune.driver.loop import Executor, Record, run
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
+from xortune.driver.retries import MAX_VOID
 from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import Check, counting, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
-from xortune.driver.void import MAX_VOID
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS

@@ -25,7 +25,7 @@ from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.loop import Record, run
-from xortune.driver.void import MAX_VOID, retrying
+from xortune.driver.retries import MAX_VOID, retrying
 from xortune.runs.evaluation import SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held

@@ -51,14 +51,9 @@ from xortune.core.trainer import (
 )
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
 from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import (
-    CustomTrainer,
-    Reports,
-    cancelling_if,
-    form_of_source,
-    hearing_reports,
-)
+from xortune.trainers.function import CustomTrainer, form_of_source
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
+from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
 
 # -------------------------------------------------------------------------------------------------

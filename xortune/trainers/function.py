@@ -9,13 +9,12 @@ import inspect
 import os
 import sys
 import threading
-import time
 import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,22 +24,26 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.band import is_look
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text, kind_of
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
-from xortune.core.success import VALUE, Rule
+from xortune.core.success import Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void
-from xortune.trainers import verdicts
-from xortune.trainers.limits import time_is_over, using_threads
+from xortune.trainers.limits import bounded_output, time_is_over, using_threads
+from xortune.trainers.reports import (
+    BlockCancelled,
+    Ended,
+    Hopeless,
+    Reports,
+    SeedTimeout,
+    reported_arrays,
+)
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
     MAX_TEXT,
     MAX_VALUES,
-    SUCCESS,
     KnownSeeds,
     MethodError,
-    Points,
     SampledReports,
     SeedResults,
     UsersTraining,
@@ -50,59 +53,6 @@ from xortune.trainers.verdicts import (
     reported_numbers,
     shortened,
 )
-
-# -------------------------------------------------------------------------------------------------
-# The output of a user's function: to stderr, and of a long one only the beginning and the end.
-#
-# Ray writes what a worker prints to a file. A function that prints a line for each of its steps
-# would fill the disk.
-
-HEAD, TAIL = 20_000, 5_000
-"""Maximum number of characters that a batch prints at once, and when it is trained."""
-
-
-class _Bounded:
-    """A stream that passes on the first characters at once, and the last ones in `finish`."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._left = stream, HEAD
-        self._tail, self._held_back = "", 0
-
-    def write(self, text: str) -> int:
-        """Print the text, or keep its end."""
-        now, later = text[: self._left], text[self._left :]
-        if now:
-            self._left -= len(now)
-            self._stream.write(now)
-        if later:
-            self._held_back += len(later)
-            self._tail = (self._tail + later[-TAIL:])[-TAIL:]
-        return len(text)
-
-    def finish(self) -> None:
-        """Print the end, after the number of characters left out before it."""
-        if self._held_back:
-            gap = self._held_back - len(self._tail)
-            note = f"\n... ({gap:,} characters left out) ...\n" if gap else ""
-            self._stream.write(note + self._tail)
-            self._tail, self._held_back = "", 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def bounded_output() -> Iterator[None]:
-    """Send what is printed in this context to stderr: stdout is for our results, maybe JSON."""
-    stream = _Bounded(sys.stderr) if sys.stderr is not None else None
-    with redirect_stdout(stream), redirect_stderr(stream):
-        try:
-            yield
-        finally:
-            if stream is not None:
-                with suppress(OSError, ValueError):  # stderr is closed
-                    stream.finish()
-
 
 # -------------------------------------------------------------------------------------------------
 # How a user's function is called: its parameters, its reports, its state.
@@ -116,41 +66,6 @@ STACKED = "run_all"
 
 KEPT_OBJECTS = 8
 """Maximum number of objects of a user's class in a process: those used last."""
-
-
-def reported_arrays(result: Any, n: int) -> dict[str, Any]:
-    """The numbers in a report of n seeds, copied, since the user may overwrite the arrays."""
-    arrays: dict[str, Any] = {}
-    for name, entry in (result if isinstance(result, Mapping) else {VALUE: result}).items():
-        with suppress(TypeError, ValueError, RuntimeError):
-            array = np.array(entry, np.float64)
-            if array.shape == (n,) and isinstance(name, str) and name != SUCCESS:
-                arrays[name] = array
-    return arrays
-
-
-class Ended(BaseException):
-    """Ends a call from a report; an `except Exception` in the function does not catch it."""
-
-
-class SeedTimeout(Ended):
-    """The seed exceeded its time limit."""
-
-
-class BlockCancelled(Ended):
-    """The block is cancelled; see `cancelling_if`."""
-
-
-class Hopeless(Ended):
-    """The seed leaves its band, or all seeds of the call do; see `core.band`.
-
-    Attributes:
-        left: of the seed, or of each seed by its index in the call.
-    """
-
-    def __init__(self, *left: Left) -> None:
-        super().__init__()
-        self.left = left
 
 
 @dataclass(frozen=True)
@@ -271,121 +186,6 @@ def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallFor
     return CallForm(reports=reports, state=True, stacked=True)
 
 
-class Reports:
-    """The intermediate results of one call; it is the `report` that a function may take.
-
-    Attributes:
-        last: the last one as the function gave it; None before the first.
-        numbers: its numbers; empty where the call trains many seeds.
-
-    Args:
-        limit: seconds for a seed; None for no limit.
-        many: how many seeds the call trains; None for a call with a single seed.
-        block: what is trained; each report checks whether it is cancelled.
-        seeds: of the call; those that leave the block's band are hopeless.
-        on: see `CustomTrainer`.
-    """
-
-    __slots__ = (
-        *("_began", "_block", "_ended", "_left", "_limit", "_many", "_sampled", "_seeds"),
-        *("last", "numbers"),
-    )
-
-    def __init__(
-        self,
-        limit: float | None = None,
-        *,
-        many: int | None = None,
-        block: Block | None = None,
-        seeds: Sequence[int] = (),
-        on: str | None = None,
-    ) -> None:
-        self._limit, self._many, self._block = limit, many, block
-        self._sampled, self._left = SampledReports(on), dict[int, Left]()
-        self._seeds: Sequence[int] = ()
-        if block is not None and on is not None and block.band is not None and block.band.limits:
-            # Those of a call end together, and an audited one is trained to the end.
-            key, is_audited = block.point.key, block.band.is_audited
-            self._seeds = () if any(is_audited(key, seed) for seed in seeds) else seeds
-        self.last: Any = None
-        self.numbers: Mapping[str, float] = {}
-        self._began = 0.0 if limit is None else time.monotonic()
-        self._ended: BaseException | None = None
-
-    def __call__(self, result: Any) -> None:
-        """Note an intermediate result: what the training would return if it ended now.
-
-        Args:
-            result: true or false, a number, a dict of numbers; for many seeds arrays of these.
-
-        Raises:
-            InputError: a training may not report this.
-            SeedTimeout: the seed exceeded its time limit.
-            BlockCancelled: the block is cancelled.
-            Hopeless: the seed leaves its band, or all seeds of the call do.
-        """
-        if self._many is None:
-            self.numbers = reported_numbers(result)
-        # A copy: the user may fill the same dict again.
-        self.last = dict(result) if isinstance(result, Mapping) else result
-        n = self._many
-        self._sampled.add(lambda: self.numbers if n is None else reported_arrays(self.last, n))
-        if self._is_late():
-            self._ended = SeedTimeout(f"took longer than {self._limit:g} s")
-            self.check()
-        if self._seeds and is_look(self.count):
-            self._look()
-        if _hear is not None and self._block is not None:
-            _hear(self._block, self)
-        if _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
-            self._ended = BlockCancelled()
-        self.check()
-
-    @property
-    def count(self) -> int:
-        """How many reports there are."""
-        return self._sampled.count
-
-    @property
-    def medians(self) -> dict[str, float]:
-        """The numbers of the last report; where many seeds train together, the median of each."""
-        if self._many is None:
-            return dict(self.numbers)
-        first = next(iter(self.last.values()), ()) if isinstance(self.last, dict) else self.last
-        arrays = reported_arrays(self.last, np.size(first))
-        finite = {name: array[np.isfinite(array)] for name, array in arrays.items()}
-        return {name: float(np.median(array)) for name, array in finite.items() if array.size}
-
-    @property
-    def curve(self) -> Points:
-        """A sample of the reports, and the last one."""
-        return self._sampled.points
-
-    def _look(self) -> None:
-        """Note which seeds leave their band; the call ends once all of them have."""
-        band = None if self._block is None else self._block.band
-        if band is None:
-            return
-        told = self.numbers if self._many is None else reported_arrays(self.last, self._many)
-        if band.on in told:
-            numbers = np.broadcast_to(told[band.on], len(self._seeds))
-            for at, number in enumerate(numbers.tolist()):
-                if at not in self._left and band.is_left(self.count, number):
-                    self._left[at] = Left(self.count, self.count, band.own)
-        if len(self._left) == len(self._seeds):
-            self._ended = Hopeless(*(self._left[at] for at in range(len(self._seeds))))
-
-    def _is_late(self) -> bool:
-        if self._limit is None:
-            return False
-        return time.monotonic() - self._began > self._limit * (self._many or 1)
-
-    def check(self) -> None:
-        """Raise again what ended the seed, in case its function caught it."""
-        if self._ended is not None:
-            raise self._ended
-
-
 _NO_REPORTS = Reports()
 
 
@@ -430,34 +230,6 @@ def finished(attempt: Coroutine[Any, Any, Any]) -> Any:
         return future.result()
     finally:
         future.cancel()
-
-
-_is_cancelled: Callable[[Block], bool] | None = None
-
-
-@contextmanager
-def cancelling_if(is_cancelled: Callable[[Block], bool] | None) -> Iterator[None]:
-    """In this context each report in this process ends its block if that is cancelled."""
-    global _is_cancelled  # noqa: PLW0603  # the user's code lies between the caller and reports
-    before, _is_cancelled = _is_cancelled, is_cancelled
-    try:
-        yield
-    finally:
-        _is_cancelled = before
-
-
-_hear: Callable[[Block, Reports], None] | None = None
-
-
-@contextmanager
-def hearing_reports(hear: Callable[[Block, Reports], None]) -> Iterator[None]:
-    """In this context `hear` is called at each report in this process, with what trains."""
-    global _hear  # noqa: PLW0603  # as in `cancelling_if`
-    before, _hear = _hear, hear
-    try:
-        yield
-    finally:
-        _hear = before
 
 
 class TrackedConfig(dict[str, Any]):
@@ -507,7 +279,7 @@ def parameters_of(training: Any) -> TrackedConfig:
     if given is None and isinstance(config, Mapping):
         given = TrackedConfig(config)
     if given is None:
-        raise verdicts.MethodError(
+        raise MethodError(
             "is not set" if config is None else f"is {kind_of(config)}",
             place=f"{type(training).__name__}.config",
             allowed="the dict that __init__ was given",
@@ -665,7 +437,7 @@ OnRaise: TypeAlias = Callable[[BaseException], None]
 REPORTS = "reports"
 """The name of the number of reports, among the numbers of a seed."""
 
-_OWN_FILES = (__file__, verdicts.__file__)
+_OWN_FILES = (__file__, *map(inspect.getfile, (Reports, SeedResults)))
 
 
 @dataclass(frozen=True)

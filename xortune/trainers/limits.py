@@ -1,4 +1,7 @@
-"""Limits of a training: its deadline, engine, stack, memory and threads. torch is not imported."""
+"""Limits of a training: its deadline, engine, stack, memory, threads and output.
+
+torch is not imported.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -386,3 +390,56 @@ def keeping_freed_memory() -> Iterator[None]:
     finally:
         # The value that glibc itself sets in a process that has freed large blocks.
         mallopt(trim, 2 * most)
+
+
+# -------------------------------------------------------------------------------------------------
+# The output of a user's function: to stderr, and of a long one only the beginning and the end.
+#
+# Ray writes what a worker prints to a file. A function that prints a line for each of its steps
+# would fill the disk.
+
+HEAD, TAIL = 20_000, 5_000
+"""Maximum number of characters that a batch prints at once, and when it is trained."""
+
+
+class _Bounded:
+    """A stream that passes on the first characters at once, and the last ones in `finish`."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._left = stream, HEAD
+        self._tail, self._held_back = "", 0
+
+    def write(self, text: str) -> int:
+        """Print the text, or keep its end."""
+        now, later = text[: self._left], text[self._left :]
+        if now:
+            self._left -= len(now)
+            self._stream.write(now)
+        if later:
+            self._held_back += len(later)
+            self._tail = (self._tail + later[-TAIL:])[-TAIL:]
+        return len(text)
+
+    def finish(self) -> None:
+        """Print the end, after the number of characters left out before it."""
+        if self._held_back:
+            gap = self._held_back - len(self._tail)
+            note = f"\n... ({gap:,} characters left out) ...\n" if gap else ""
+            self._stream.write(note + self._tail)
+            self._tail, self._held_back = "", 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def bounded_output() -> Iterator[None]:
+    """Send what is printed in this context to stderr: stdout is for our results, maybe JSON."""
+    stream = _Bounded(sys.stderr) if sys.stderr is not None else None
+    with redirect_stdout(stream), redirect_stderr(stream):
+        try:
+            yield
+        finally:
+            if stream is not None:
+                with suppress(OSError, ValueError):  # stderr is closed
+                    stream.finish()
