@@ -27,7 +27,8 @@ version = functools.cache(importlib.metadata.version)
 def _sketches() -> Iterator[None]:
     """A run's figures are files without a picture, as its page is; few resamples say what matters.
 
-    These take most of the time of a small search, and then what asks for versions of packages.
+    These take most of the time of a small search, and then what asks for versions of packages, and
+    waits for the disk: no machine loses its power here.
     """
     import typer.testing
 
@@ -39,6 +40,7 @@ def _sketches() -> Iterator[None]:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
         patch.setattr("xortune.driver.importance.RESAMPLES", 3)
+        patch.setattr(os, "fsync", lambda _: None)
         patch.setattr("xortune.reports.scripts.environment", functools.cache(environment))
         for module in ("runs.sessions", "trainers.network"):
             patch.setattr(f"xortune.{module}.version", version)

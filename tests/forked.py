@@ -205,11 +205,15 @@ def collapse() -> None:
 
 
 def sketch() -> None:
-    """Reports have no pictures and their templates are there: both take longer than a search."""
+    """Reports have no pictures and their templates are there: both take longer than a search.
+
+    And nothing waits for the disk, as in `_sketches` of conftest.py.
+    """
     document = importlib.import_module("xortune.reports.document")
     document.in_markdown().get_template("run.md.jinja")
     importlib.import_module("xortune.reports.files").svg = lambda plot: f"<svg>{plot.name}</svg>\n"
     importlib.import_module("xortune.driver.importance").RESAMPLES = 3
+    os.fsync = lambda _: None
 
 
 def complete() -> None:
