@@ -1,5 +1,7 @@
 """Hand-made runs for the tests of the run directory and the reports."""
 
+from functools import cache
+
 import numpy as np
 
 from xortune.core.outcome import Outcome
@@ -11,6 +13,7 @@ from xortune.runs.journal import Journal
 from xortune.runs.run import Run, create, load_run
 from xortune.runs.store import JOURNAL
 
+XOR = Task.xor()
 RIGHT, WRONG, ZERO, ONE = (0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1)
 
 CONFIG = {
@@ -43,7 +46,7 @@ def outcome(first, rows, *, diverged=(), epoch=300, epochs=1000):
     finite = np.ones(count, dtype=bool)
     finite[list(diverged)] = False
     return Outcome.judge(
-        Task.xor(),
+        XOR,
         seeds=np.arange(first, first + count),
         epochs=epochs,
         predictions=np.array(rows, dtype=bool),
@@ -53,8 +56,9 @@ def outcome(first, rows, *, diverged=(), epoch=300, epochs=1000):
     )
 
 
+@cache
 def solved(first, k, n, **more):
-    """The first k of n seeds solved, the others with the wrong pattern 0111."""
+    """The first k of n seeds solved, the others with the wrong pattern 0111. It is read-only."""
     return outcome(first, [RIGHT] * k + [WRONG] * (n - k), **more)
 
 
@@ -84,7 +88,7 @@ def tiny_run(path, outcomes=(), *, lines=None, **manifest) -> Run:
     """A finished run of `TINY_SPACE`: a line for each outcome, or the lines given."""
     point = {**CONFIG, "hidden_dim": 3, "epochs": 30}
     points = [{**point, "lr": lr} for lr in (0.02, 0.05, 0.09)]
-    given = {"trainer": "network", "task": "xor", "task_fingerprint": Task.xor().fingerprint}
+    given = {"trainer": "network", "task": "xor", "task_fingerprint": XOR.fingerprint}
     given |= {"name": "tiny", "sampler": "random", "seed": 0, "trials": 3, "ladder": [4]}
     given |= {"window": None, "complete": True}
     lines = lines or [done(i, points[i], outcome) for i, outcome in enumerate(outcomes)]
