@@ -28,8 +28,9 @@ def crossed(rejects, rate, last):
     `rejects(k, n)` for all counts at once; the probability mass of every count is carried along,
     and what is rejected is taken out.
     """
-    k, n = np.arange(last + 1), np.arange(1, last + 1)[:, None]
-    rejected = rejects(np.minimum(k, n), n) & (k <= n)
+    n, k = np.mgrid[1 : last + 1, : last + 1]
+    rejected = k <= n
+    rejected[rejected] = rejects(k[rejected], n[rejected])
     mass, found = np.zeros(last + 1), 0.0
     mass[0] = 1.0
     for now in rejected:

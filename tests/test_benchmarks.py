@@ -163,7 +163,7 @@ def test_summary_says_who_is_how_much_slower():
 @pytest.mark.parametrize(
     "words",
     [
-        ("--spaces", 60, "--runs", 8, "--seed", 20, "--sketch"),
+        ("--spaces", 40, "--runs", 6, "--seed", 20, "--sketch"),
         pytest.param(("--spaces", 120, "--runs", 30, "--seed", 21), marks=pytest.mark.long),
     ],
 )

@@ -59,7 +59,7 @@ def test_an_evaluation_without_outcome_exits_with_4(tmp_path):
     assert "3/4" in result.stdout
 
 
-def test_report_writes_the_files_again(tmp_path):
+def test_report_writes_the_files_again(tmp_path, monkeypatch):
     result = xortune("report", "run", code=0)
     names = {"report.html", "report.md", "figures", "table.csv", "table.tex", "table.parquet"}
     assert names | {"seeds.parquet"} <= {path.name for path in Path("run").iterdir()}
@@ -67,6 +67,7 @@ def test_report_writes_the_files_again(tmp_path):
     shown = json.loads(xortune("report", "run", "--format", "csv", "--json").stdout)
     assert (shown["configs"], [row["k"] for row in shown["table"]]) == (3, [4, 3, 1])
     assert shown["best"] == shown["table"][0]
+    monkeypatch.setattr("xortune.reports.files.pdf", lambda plot: plot.name.encode())
     shown = xortune("report", "run", "--format", "csv,pdf").stdout.split()
     assert shown[-2:] == ["run/table.csv", "run/figures"], "what was written, and nothing else"
     refused(xortune("report", "run", "--format", ""), "html, md, csv, tex, parquet")

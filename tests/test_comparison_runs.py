@@ -410,7 +410,7 @@ def test_sooner_is_mann_and_whitneys_statistic():
     assert astuple(back) == pytest.approx((1 - sooner.probability, 1 - sooner.high, 1 - sooner.low))
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("seeds", [3, 10])
 def test_an_interval_of_few_seeds_has_width_and_covers(seeds):
     """Also where all seeds of one are sooner, and all take equally long."""
     epochs = np.arange(1, 2 * seeds + 1)

@@ -38,9 +38,9 @@ def test_looked_at_after_every_seed_a_race_is_wrong_as_rarely_as_it_says(errors)
     bounds = errors.race_bounds(6, 150)
     apart = [0.6] + [0.5] * 5, [0.88] * 5 + [0.98]
     for rates in ([0.5] * 6, [0.02] * 6, [0.98] * 6, CLOSE, *apart):
-        found = errors.simulate(rates, bounds, races=600)
+        found = errors.simulate(rates, bounds, races=300)
         assert found.best <= found.any <= 0.05, rates
-    assert errors.simulate(CLOSE, bounds, races=600, shared=True).any <= 0.05
+    assert errors.simulate(CLOSE, bounds, races=300, shared=True).any <= 0.05
     # It saves seeds where there is a difference.
     assert errors.simulate([1.0] + [0.4] * 5, bounds, races=100).seeds < 0.45
     assert errors.simulate([1.0] * 6, bounds, races=100).seeds == 1.0
@@ -72,7 +72,7 @@ LOOKS = st.lists(  # so many seeds that bounds differ, in any order, with rates 
 
 
 @given(LOOKS, st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.5, 0.9]))
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_a_look_stops_what_lies_below_the_highest_lower_bound_of_another(looks, seed, alpha):
     rng = np.random.default_rng(seed)
     race = Race(RaceRule((40,), alpha=alpha, finalists=None))

@@ -422,19 +422,20 @@ def test_an_outcome_is_read_only_and_the_callers_seeds_are_the_callers():
 def test_divergence_outranks_everything_and_is_that_of_the_reference_and_the_loop(loss):
     short = replace(exploding(loss, 20), momentum=0.0)
     for config in (
-        exploding(loss, 30),
         exploding(loss, 110),
-        replace(exploding(loss, 300), activation="Tanh", momentum=1.5),
+        replace(exploding(loss, 150), activation="Tanh", momentum=2.0),
         replace(short, lr=1e6),
         replace(short, activation="Tanh", lr=1e20),
         replace(short, optimizer="AdamW", lr=1e20),
         replace(short, optimizer="ASGD", lr=1e20),
     ):
-        mine, theirs = both(config, seeds=np.arange(32))
-        diverged = mine.status == Status.DIVERGED
-        np.testing.assert_array_equal(diverged, theirs.status == Status.DIVERGED)
-        assert (mine.solved_epoch[diverged] == 0).all()
-        np.testing.assert_array_equal(np.isnan(mine.final_loss), np.isnan(theirs.final_loss))
+        stops = (30,) if config.epochs > 30 else ()  # none has diverged then
+        whole = both(config, seeds=np.arange(32), stops=stops)
+        for mine, theirs in zip(*((*one.checkpoints, one) for one in whole), strict=True):
+            diverged = mine.status == Status.DIVERGED
+            np.testing.assert_array_equal(diverged, theirs.status == Status.DIVERGED)
+            assert (mine.solved_epoch[diverged] == 0).all()
+            np.testing.assert_array_equal(np.isnan(mine.final_loss), np.isnan(theirs.final_loss))
         if config.epochs == 110:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "reduction. 'mean'")  # the oracle's KLDivLoss

@@ -1385,14 +1385,19 @@ class KeptSchedule(Small):
 def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
     with pytest.raises(xt.InputError, match=words):
         kind({}).run_seeds([0])
+
+
+def test_every_verb_refuses_it():
+    success, words = "accuracy >= 0.1", r"scheduler\(\) must build a new scheduler"
+    given = {"train": KeptSchedule, "success": success}
     with pytest.raises(xt.InputError, match=words):
-        xt.evaluate({"lr": 0.1}, range(3), train=kind, success="accuracy >= 0.1")
+        xt.evaluate({"lr": 0.1}, range(3), **given)
     with pytest.raises(xt.InputError, match=words):
-        xt.gate({"lr": 0.1}, min_rate=0.5, train=kind, success="accuracy >= 0.1", workers=0)
-    space = {"name": "kept", "success": "accuracy >= 0.1", "parameters": {"lr": {"value": 0.1}}}
+        xt.gate({"lr": 0.1}, min_rate=0.5, **given, workers=0)
+    space = {"name": "kept", "success": success, "parameters": {"lr": {"value": 0.1}}}
     space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
     with pytest.raises(xt.InputError, match=words):
-        xt.search(space, train=kind, workers=0)
+        xt.search(space, train=KeptSchedule, workers=0)
 
 
 def test_seeds_may_share_what_no_training_changes():

@@ -164,7 +164,8 @@ def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
 
     path = tmp_path / "space.yaml"
     path.write_text(STOPPING)
-    on_ray = xt.search(str(path), train=train, output=tmp_path / "ray", ray=True)
+    ray = xt.Ray(cpus=2)  # one worker, as the start of each takes seconds
+    on_ray = xt.search(str(path), train=train, output=tmp_path / "ray", ray=ray)
     # All but its first line is trained again in this process, with as many seeds in flight.
     here = shutil.copytree(on_ray.path, tmp_path / "here")
     first, *_ = (here / JOURNAL).read_text().splitlines(keepends=True)
