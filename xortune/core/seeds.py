@@ -175,6 +175,6 @@ class IgnoredSeed:
                 f"({seeds + len(repeated):,} seeds)"
             )
         return (
-            f"{same}: the training seems to ignore its seed, and then k of n says no more than one "
-            "seed; give the seed to all that draws, as torch.manual_seed(seed) does"
+            f"{same}: does the training use its seed? If not, k of n says no more than one seed; "
+            "give the seed to all that draws, as torch.manual_seed(seed) does"
         )
