@@ -55,7 +55,7 @@ def elsewhere(tmp_path, monkeypatch, forks):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(system, "PROC", Path("/nowhere"))
     monkeypatch.setattr(system, "CGROUP", Path("/nowhere"))
-    for name in ("waitid", "sched_getaffinity", "O_TMPFILE"):
+    for name in ("waitid", "sched_getaffinity", "O_TMPFILE", "pidfd_open"):
         monkeypatch.delattr(os, name, raising=False)
 
 
@@ -94,6 +94,17 @@ def test_the_rest_of_a_session_is_found_and_killed(elsewhere):
     wait_until(lambda: system.has_ended(leader.pid))
     assert system.members(leader.pid) == []
     assert leader.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("place", ["linux", "elsewhere"])
+def test_the_end_of_a_child_is_waited_for_up_to_a_time(place, request):
+    if place == "elsewhere":
+        request.getfixturevalue(place)
+    child = subprocess.Popen(["sh", "-c", "read line; exit 3"], stdin=subprocess.PIPE)
+    assert system.wait_until_ended(child, 0.01) is None
+    child.stdin.close()
+    assert system.wait_until_ended(child, 60.0) == 3
+    assert system.wait_until_ended(child, 60.0) == 3, "it is known"
 
 
 def test_what_is_not_known_is_said(elsewhere):

@@ -30,7 +30,7 @@ import cloudpickle
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.system import kill_group
+from xortune.core.system import kill_group, wait_until_ended
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.worker import (
@@ -220,13 +220,10 @@ class Processes:
         if self.owner != os.getpid():
             return
         self.let_go()
-        try:
-            has_ended_workers = self._template.wait(END_SECONDS) == 0
-        except subprocess.TimeoutExpired:
+        code = wait_until_ended(self._template, END_SECONDS)
+        if code is None:
             self._template.kill()
-            self._template.wait()
-            has_ended_workers = False
-        if not has_ended_workers:
+        if code != 0:
             self._lose_template()
         self.workers.clear()
 
