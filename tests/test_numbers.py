@@ -374,6 +374,15 @@ def test_two_files_of_parameters_at_the_command_line(file):
     assert xortune(*worse).exit_code == 1
 
 
+def test_a_rule_for_success_at_the_command_line_judges_what_files_of_parameters_return():
+    Path("train.py").write_text(TRAIN)
+    for name, base in (("ppo", 175), ("sac", 150)):
+        Path(f"{name}.yaml").write_text(f"base: {base}\n")
+    words = ("compare", "ppo.yaml", "sac.yaml", "--trainer", "./train.py:train", "--seeds", 10)
+    words += ("--success", "return >= 160", "--output", "out", "--workers", 0)
+    assert "ppo solves more seeds than sac" in " ".join(xortune(*words, code=0).stdout.split())
+
+
 def test_a_mean_is_proven_refuted_or_given_up():
     def score(config, seed):
         if config.get("fails") and seed % 3 == 0:

@@ -242,6 +242,12 @@ def test_a_race_looks_twice_while_seeds_double_and_has_its_own_alpha():
     assert asked("null, finalists: null")[2] is None
 
 
+def test_a_description_of_a_search_for_a_number_asks_for_no_verdict():
+    space = as_dict({"low": 0.1, "high": 1.0}, trainer="./t.py:run")
+    lines = dict(space_facts(describe(load_space(space | {"objectives": ["loss_mean"]}))))
+    assert lines["success"] == "finite loss"
+
+
 def test_a_description_says_all_and_is_json():
     found = describe(parse_space(TEXT))
     known = {"rows": 4, "inputs": 2, "trials": 20, "grid_points": None, "seed_epochs": 20 * 16 * 10}

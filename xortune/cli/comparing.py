@@ -38,6 +38,7 @@ def compare(
     different_tasks: bool = False,
     engine: str | None = None,
     trainer: list[str] | None = None,
+    success: str | None = None,
     workers: int | None = None,
     fail_if_worse: bool = False,
     alpha: float = 0.05,
@@ -68,6 +69,7 @@ def compare(
         different_tasks: Compare runs of different tasks or trainers too.
         trainer: Your training function, such as ./train.py:run, if a run's space does not name it.
             Give it once, or once for each run.
+        success: With files of parameters: what a success is, such as 'accuracy >= 0.9'.
         fail_if_worse: Exit 1 if the first run is shown to solve fewer seeds than another.
         alpha: Level of the tests.
         output: Directory for the files; runs/compare-A-B if not given.
@@ -81,6 +83,7 @@ def compare(
         "sequential": sequential,
         "max_seeds": max_seeds,
         "engine": engine,
+        "success": success,
         "workers": workers,
         "different_tasks": different_tasks,
     }

@@ -753,7 +753,8 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     epochs = [int(v) for v in itertools.chain(*counts) if isinstance(v, int | float)]
     ladder, race = space.seeds.ladder, len(space.seeds.ladder) > 1
     task, command = space.task, space.command
-    rule = None if space.success is None else str(space.success)
+    judged = space.rule if any(one.number for one in space.objectives) else space.success
+    rule = None if judged is None else str(judged)
     first = next(probes(space)).as_dict()
     required = space.objectives[0].required
     learned = number_to_learn(space) if space.search.sampler == "auto" else None
