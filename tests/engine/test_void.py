@@ -104,9 +104,8 @@ def test_the_check_before_a_search_does_not_call_a_seed_crashed_that_could_not_b
         raise xt.Unavailable("no route to the service")
 
     space = {"name": "down", "parameters": {"x": 1}, "search": {"sampler": "grid"}}
-    with pytest.raises(xt.InputError, match="void: Unavailable: no route.*in no count") as raised:
+    with pytest.raises(xt.InputError, match=r"void: Unavailable: no route.* is void, in no count"):
         xt.search(space, train=down, output=tmp_path / "run", workers=0, verbose=0)
-    assert "counts as crashed" not in str(raised.value)
 
 
 def test_all_seeds_of_a_call_are_tried_again_one_by_one():
