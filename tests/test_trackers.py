@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from commands import refused, xortune
 from drivers import claim_of, wait_until
-from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, write_run
+from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, tiny_run, write_run
 
 import xortune as xt
 from xortune.integrations import following as module
@@ -184,6 +184,12 @@ def test_what_is_not_usable_is_refused(run, tmp_path, words, message):
     result = xortune("log", run.path, *[word.format(file=file) for word in words])
     assert "secret" not in refused(result, message.format(file=file))
     assert time.monotonic() - began < 60  # MLflow alone tries for minutes
+
+
+def test_the_command_says_how_many_configurations_it_logged(tmp_path):
+    tiny_run(tmp_path / "one", [solved(0, 3, 4, epochs=30)])
+    result = xortune("log", tmp_path / "one", "--tensorboard", tmp_path / "logs", code=0)
+    assert result.stdout == f"TensorBoard: 1 configuration in {tmp_path / 'logs'}\n"
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -141,4 +141,4 @@ def log(
             cli.print_json({"run": str(run), "configs": configs, "logged": logs})
         elif not quiet:
             for one in trackers:
-                typer.echo(f"{one.name}: {configs:,} configurations in {one.place(run)}")
+                typer.echo(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
