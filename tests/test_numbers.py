@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+import yaml
 from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
 from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.sequential import compared_in_step
 from xortune.core.point import Point
+from xortune.core.seeds import HAND
 from xortune.stats.anytime import anytime_quantiles
 from xortune.stats.numbers import difference
 from xortune.stats.proportions import paired_margin_p, unpaired_margin_p
@@ -479,3 +482,34 @@ def test_a_search_for_a_number_speaks_of_the_number_alone():
     assert "figures/intervals.svg" in report
     for text in (said, status, report, repr(xt.status("run")), xt.status("run")._repr_html_()):
         assert not [word for word in ("solved", "success") if word in text.lower()]
+
+
+PRINTS = """
+name: prints
+trainer:
+  command: echo 'score {x}{seed}'
+  metric: {regex: 'score (.*)', name: score}
+  timeout: 1m
+objectives: [score_mean]
+parameters: {x: {choice: [1, 2]}}
+search: {sampler: grid}
+seeds: {ladder: [2]}
+"""
+
+
+@pytest.mark.parametrize("space", [AGENTS, PRINTS])
+def test_what_a_search_for_a_number_suggests_sums_up_its_best_on_fresh_seeds(space):
+    Path("train.py").write_text(TRAIN)
+    Path("space.yaml").write_text(space)
+    words = ("search", "space.yaml", "--output", "my run", "--workers", 0)
+    said = xortune(*words, code=0, traceback=True).stdout
+    (command,) = [line for line in said.splitlines() if line.startswith("  xortune export ")]
+    export, evaluate = (shlex.split(one) for one in command.split("&&"))
+    best = xt.load_run("my run").best_params
+    assert xortune(*export[1:], code=0)
+    assert "finished in the search" in Path("best.yaml").read_text()
+    assert yaml.safe_load(Path("best.yaml").read_text()) == best
+    few = ["12" if word == "1000" else word for word in evaluate[1:]]
+    found = json.loads(xortune(*few, "--workers", 0, "--json", code=0).stdout)
+    assert found["n"] == 12
+    assert f"--first-seed {HAND.start}" in command

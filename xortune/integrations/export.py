@@ -14,6 +14,7 @@ from xortune.core.formats import lower_percent, plain
 from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.success import has_rule
 from xortune.core.task import Task
 from xortune.reports.document import lines_of
 from xortune.reports.scripts import certify_command, counting_script, space_of
@@ -147,7 +148,8 @@ def _program(run: Run, key: str | None, seeds: int | None) -> str:
 def _counted(run: Run, result: ConfigResult) -> str:
     k, n = result.outcome.successes, result.outcome.n
     where = "where it was imported from" if is_imported(run.manifest) else "in the search"
-    return f"{k:,} of {n:,} seeds solved {where}"
+    ended = "solved" if has_rule(run.manifest.get("success")) else "finished"
+    return f"{k:,} of {n:,} seeds {ended} {where}"
 
 
 def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[list[range], int]:
