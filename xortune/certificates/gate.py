@@ -555,7 +555,7 @@ class Verdict(Answered, SeedCount):
         a bound that is shown is wrong with twice the risk. A certificate has lower bounds only.
         """
         sides = 1 if self.most is None else 2
-        return 1 - sides * (1 - self.confidence)
+        return round(1 - sides * (1 - self.confidence), 12)  # 0.9, not 0.8999999999999999
 
     @property
     def line(self) -> str:
