@@ -358,7 +358,7 @@ def check_by_training(
             Block(point, seed, 1) for point in points for seed in range(space.seeds.ladder[0])
         )
         early = list(islice(firsts, 1, processes))
-    reason = trace = ""
+    reason, trace, is_untried = "", "", False
     for seed in range(TRIED_CONFIGS):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
@@ -366,13 +366,7 @@ def check_by_training(
         seconds = time.perf_counter() - began
         if isinstance(result, TrainingError):  # no outcome at all, not even a crashed seed
             reason, trace = f"seed {seed} with {_shown(block.point)} {result}", ""
-            if is_void(str(result)):  # so would be another one, after a minute of tries
-                raise InputError(
-                    f"check: {reason}",
-                    place=name,
-                    fix="begin once what it needs is there, or with --no-check: in a search such "
-                    "a seed is void, in no count",
-                )
+            is_untried = is_void(str(result))
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
@@ -401,7 +395,8 @@ def check_by_training(
         if not trace:
             raise InputError(f"check, seed {seed}: {reason}", place=name)
     below = f"see below, or start nevertheless with --no-check\n{trace}"
-    only = "start nevertheless with --no-check: in a search only such a seed counts as crashed"
+    counts_as = "is void, in no count" if is_untried else "counts as crashed"
+    only = f"start nevertheless with --no-check: in a search only such a seed {counts_as}"
     raise InputError(
         f"check: {reason}",
         place=name,
