@@ -39,6 +39,7 @@ from xortune.driver import certify as module
 from xortune.driver.cluster import Cluster
 from xortune.driver.executors import LocalExecutor, Pool
 from xortune.driver.voice import Voice
+from xortune.reports.certificate import certified_lines
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
@@ -389,6 +390,26 @@ def test_the_order_is_recorded_and_shown(run, monkeypatch):
     result = xortune("certify", run.path, "--top", 2, "--seeds", 60, "--neighbourhood", 0.2)
     assert "They order" not in result.stdout
     assert "all at least" in result.stdout
+
+
+def test_a_later_attempt_takes_nothing_back_of_the_neighbours_or_of_the_bound(run):
+    small = certify(run, Counting(EDGE), top=2, seeds=60, **AROUND).finalists
+    # A larger bound of its own, without neighbours, keeps those that were measured.
+    found = certify(run, Counting(EDGE), top=2, seeds=400)
+    for one in small:
+        later = found.finalist(one.key)
+        assert (later.attempt, later.n) == (2, 400)
+        assert later.neighbours == one.neighbours
+        assert later.neighbourhood_bound == one.neighbourhood_bound
+    assert any("all at least" in line for line in certified_lines(found))
+    # So do neighbours that are measured by an attempt with a smaller bound of its own.
+    trainer = Counting({KEYS[1]: 4, KEYS[2]: 4})
+    again = certify(run, trainer, top=2, seeds=300, **AROUND)
+    for one in found.finalists:
+        later = again.finalist(one.key)
+        assert (later.lower_bound, later.attempt) == (one.lower_bound, 2)
+        assert later.neighbourhood_bound > one.neighbourhood_bound
+        assert {near.n for near in later.neighbours} == {300}
 
 
 def test_what_is_complete_is_not_trained_again_for_another_order(run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, starmap
 from pathlib import Path
@@ -96,10 +96,10 @@ class CertifiedResult(SeedCount):
         first: its first fresh seed; the others follow.
         lower_bound: of the success rate; None while planned seeds are missing.
         confidence: of this bound alone; the certificate has that of all bounds together.
-        neighbours: the finalist with one setting moved.
+        neighbours: the finalist with one setting moved; another attempt may have trained them.
         neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
             None without neighbours, or while seeds of one are missing.
-        attempt: the number of the attempt that trained these seeds.
+        attempt: the number of the attempt that trained its own seeds.
         upper_bound: of the success rate; None where `lower_bound` is, and of a sequence.
     """
 
@@ -225,23 +225,36 @@ class Certificate:
 
     @cached_property
     def finalists(self) -> tuple[CertifiedResult, ...]:
-        """Every certified configuration with its largest bound, in the order of `latest`.
+        """Every certified configuration with its largest bounds, in the order of `latest`.
 
-        The bounds of all attempts hold together, so a later one takes nothing back. Attempts count
-        if they are complete and the same trainer and versions as in `latest` made them; of equal
-        bounds the later one is shown. None if no attempt is complete.
+        The bounds of all attempts hold together, so a later one takes nothing back: neither a
+        configuration's own nor that of its neighbourhood, which another attempt may have measured.
+        Attempts count if they are complete and the same trainer and versions as in `latest` made
+        them; of equal bounds the later one is shown. None if no attempt is complete.
         """
         if (latest := self.latest) is None:
             return ()
         largest: dict[str, CertifiedResult] = {}
+        around: dict[str, CertifiedResult] = {}
         for attempt in self.attempts:
             if not attempt.complete or attempt.fingerprints != latest.fingerprints:
                 continue
             for found in attempt.finalists:
                 before = largest.get(found.key, found)
-                if _place(found, latest.by)[:2] <= _place(before, latest.by)[:2]:
+                if (found.lower_bound or 0.0) >= (before.lower_bound or 0.0):
                     largest[found.key] = found
-        return _ordered(largest.values(), latest.by, latest.required)
+                before = around.get(found.key, found)
+                if (found.neighbourhood_bound or 0.0) >= (before.neighbourhood_bound or 0.0):
+                    around[found.key] = found if found.neighbours else before
+        results = [
+            replace(
+                found,
+                neighbours=around[key].neighbours,
+                neighbourhood_bound=around[key].neighbourhood_bound,
+            )
+            for key, found in largest.items()
+        ]
+        return _ordered(results, latest.by, latest.required)
 
     @property
     def best(self) -> CertifiedResult:
