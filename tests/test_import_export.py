@@ -181,6 +181,13 @@ def test_what_cannot_be_read_is_told_with_its_place(tmp_path, text, message):
         read_in(tmp_path, text)
 
 
+@pytest.mark.parametrize("success", ["acc % >= 30", "acc >= 30"])
+def test_a_rule_for_a_column_that_it_cannot_name_is_told_to_rename_it(tmp_path, success):
+    text = "lr,seed,acc %\n1,0,50\n"
+    with pytest.raises(InputError, match=r"the column 'acc %'; allowed: .*; fix: rename the col"):
+        read_in(tmp_path, text, Asked(("lr",), success=success))
+
+
 def test_a_config_and_seed_twice_is_refused_with_both_lines_and_what_differs(tmp_path):
     text = "lr,drop,seed,success\n0.1,0,7,1\n0.1,0,8,1\n0.1,0.5,7,0\n"
     with pytest.raises(InputError) as caught:

@@ -28,7 +28,7 @@ from xortune.core.files import reading
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Success, is_name, parse_success
 from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of, read_table
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
@@ -238,8 +238,9 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
 
 def _rule(table: ResultsTable, success: str) -> Success:
     try:
-        return parse_success(success)
+        rule = parse_success(success)
     except InputError as error:
+        _refuse_unnameable(table, lambda name: success.startswith(f"{name} "))
         if success.isidentifier():
             raise InputError(
                 f"{table.source} has no column {success!r}",
@@ -248,6 +249,22 @@ def _rule(table: ResultsTable, success: str) -> Success:
                 fix=nearest(success, table.columns) + ", or give --success",
             ) from None
         raise error.at("success") from None
+    if rule.name not in table.columns:
+        _refuse_unnameable(table, lambda name: name.startswith(rule.name))
+    return rule
+
+
+def _refuse_unnameable(table: ResultsTable, is_meant: Callable[[str], bool]) -> None:
+    """Refuse a rule that means a column whose name no rule can contain, such as `acc %`."""
+    for name in table.columns:
+        if not is_name(name) and is_meant(name):
+            raise InputError(
+                f"a rule cannot contain the name of the column {name!r}",
+                field="success",
+                place=table.source,
+                allowed="letters, digits, _, -, dots and /, with a letter or _ first",
+                fix="rename the column",
+            )
 
 
 def _status_of(cell: Cell) -> int:
