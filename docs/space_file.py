@@ -138,6 +138,9 @@ def _value(node: Node) -> str:
         words = "any value" if "array" in kinds else "value"
     if "items" in node:
         words += f" ({_value(node['items'])})"
+    if "prefixItems" in node:  # of so many
+        words += f" ({', '.join(map(_value, node['prefixItems']))})"
+        node = {}
     if isinstance(node.get("additionalProperties"), Mapping):
         words += f" (names to {_value(node['additionalProperties'])})"
     bounds = [said.format(f"{node[key]:,}") for key, said in BOUNDS if key in node]

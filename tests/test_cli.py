@@ -288,6 +288,7 @@ seeds: {ladder: [2]}
         ("random", "bayes", "auto, tpe, gp, nsgaii, random, grid, cmaes; fix: use one of these"),
         ("trainer", "require: {rate: 90}\ntrainer", "below 1; fix: write 0.9 for 90 %"),
         ('success: "accuracy >= 0.9"', "objectives: [acc]", "fix: write for instance acc_mean"),
+        ('success: "accuracy >= 0.9"', "objectives: [acc_q5]", "fix: write for instance acc_q05"),
         (":run", ":runs", "own has no function 'runs'; allowed: run; fix: did you mean 'run'?"),
     ],
 )

@@ -28,6 +28,7 @@ from xortune.core.numbers import (
     interval_of_all,
     named_statistic,
     of_all,
+    quantile_meant,
     quantile_share,
 )
 from xortune.core.outcome import Outcome
@@ -110,7 +111,7 @@ def parse_measure(by: str, *, sequential: bool) -> tuple[str, str]:
             f"{by!r} is no statistic of a number",
             field="by",
             allowed=f"the name of a number with {ENDINGS}; with sequential also the name alone",
-            fix=f"write {by}_mean, {by}_iqm or {by}_median",
+            fix=f"write {quantile_meant(by) or f'{by}_mean, {by}_iqm or {by}_median'}",
         )
     return found
 

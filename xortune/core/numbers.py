@@ -58,6 +58,12 @@ def named_statistic(text: str) -> tuple[str, str] | None:
     return (name, ending) if name and known else None
 
 
+def quantile_meant(text: str) -> str | None:
+    """`accuracy_q05` for `accuracy_q5` and `accuracy_p5`; None where no quantile is meant."""
+    found = re.fullmatch(r"(.+)_[qp]([0-9]{1,3})", text)
+    return f"{found[1]}_q{min(max(int(found[2]), 1), 99):02}" if found else None
+
+
 def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """The finite numbers."""
     return numbers[np.isfinite(numbers)]

@@ -33,7 +33,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
-from xortune.core.errors import InputError, nearest, of_percent
+from xortune.core.errors import InputError, closest, nearest, of_percent
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
 from xortune.core.success import VALUE, Finite, Rule, Success, parse_success, rule_for
@@ -930,8 +930,13 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
                 location = ("success",)  # beside a command
     elif detail["type"] == _UNKNOWN:
         known = list(node["properties"])
-        fix = _belongs(str(key), known) or nearest(str(key), known, listed=True)
+        around = _node(detail["loc"][:-2])
+        forms = _inner_keys(around) if "oneOf" in around else set()  # another one may be meant
+        fix = _belongs(str(key), known) or closest(str(key), known) or closest(str(key), forms)
+        fix = fix or "use one of these"
         found = InputError("unknown key", allowed=", ".join(known), fix=fix)
+    elif detail["type"] == _MISSING and isinstance(key, int):  # of a list of so many
+        found = _refusal(detail["input"], str(location[-1]), _node(detail["loc"][:-1]))
     elif detail["type"] == _MISSING:
         location = (*location, key)
         about = node.get("description", PARAMETER_FORMS).removesuffix(".")
@@ -992,6 +997,7 @@ def _node(loc: Location) -> dict[str, Any]:
         else:
             inner = node.get("properties", {}).get(part)
             inner = inner or node.get("items" if isinstance(part, int) else "additionalProperties")
+            inner = inner or next(iter(node.get("prefixItems", ())), None)  # they are alike
         if not inner:
             break
         node = _resolved(inner)
@@ -1025,7 +1031,9 @@ def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
             problem, allowed = f"{quoted(value)} is not a list", "a list"
             fix = "write it as [a, b], or as indented lines below"
         case "array":
-            problem, allowed, fix = "is empty", "at least one", "list at least one"
+            count = len(node.get("prefixItems", ()))
+            empty = "is empty", "at least one", "list at least one"
+            problem, allowed, fix = (quoted(value), f"a list of {count}", None) if count else empty
         case "object" if not isinstance(value, dict):
             problem, allowed = f"{quoted(value)} is not a mapping", "a mapping"
             fix = "write it as {key: value}, or as indented lines below"

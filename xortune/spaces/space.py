@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, closest, kind_of, nearest, refuse_unknown
-from xortune.core.numbers import ENDINGS, named_statistic
+from xortune.core.numbers import ENDINGS, named_statistic, quantile_meant
 from xortune.core.point import Point, Value
 from xortune.core.success import is_cost, is_gain, parse_success
 from xortune.core.task import Task
@@ -646,7 +646,8 @@ def _check_parameter(
     allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
         unknown = f"unknown objective {quoted(name)}"
-        ending = f"write for instance {name}_mean" if space.trainer else "use one of these"
+        meant = quantile_meant(name) or f"{name}_mean"
+        ending = f"write for instance {meant}" if space.trainer else "use one of these"
         fix = closest(name, free) or ending
         raise space.refusal(place, unknown, allowed, fix)
     if problem := _not_free(parameter):
