@@ -71,6 +71,12 @@ def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(ru
     assert said in report.replace("\\", "")
 
 
+def test_a_loaded_run_is_taken_over_as_its_directory_is(old, run, tmp_path):
+    asked = {"output": tmp_path / "run", "trials": 2, "train": good, "workers": 0, "verbose": 0}
+    again = xt.search(SHIFTED, from_=old, **asked)
+    assert TakenOver.of(again.manifest) == TakenOver.of(run.manifest)
+
+
 def test_a_resumed_search_does_the_same_without_the_old_run(run, tmp_path):
     lines = (run.path / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     part = tmp_path / "run"

@@ -119,14 +119,14 @@ def refuse_grid(space: SearchSpace) -> None:
         )
 
 
-def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
+def take_over(space: SearchSpace, old: Run | str | os.PathLike[str]) -> TakenOver:
     """What a search of a space takes over from a run, or from an imported table.
 
     Raises:
         InputError: there is no run, or as `refuse_grid`.
     """
     refuse_grid(space)
-    run = load_run(path)
+    run = old if isinstance(old, Run) else load_run(old)
     points: dict[str, Point] = {}
     solved = [result for result in run.results if result.outcome.successes]
     outside = lacking = unlike = 0
@@ -139,7 +139,7 @@ def take_over(space: SearchSpace, path: str | os.PathLike[str]) -> TakenOver:
         point = Point(common.values)
         points.setdefault(point.key, point)
     return TakenOver(
-        str(path),
+        str(run.path if isinstance(old, Run) else old),
         tuple(points.values())[:TAKEN],
         _first_unseen(run),
         len(solved),

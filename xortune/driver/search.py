@@ -120,7 +120,7 @@ class _SearchOptions(TypedDict, total=False):
     fail_fast: bool
     retry: type[BaseException] | Sequence[type[BaseException]]
     max_void: float | None
-    from_: Place
+    from_: Place | Run
     note: str | None
     tags: Iterable[str] | None
     verbose: int
@@ -230,7 +230,7 @@ def search(
     fail_fast: bool = False,
     retry: type[BaseException] | Sequence[type[BaseException]] = (),
     max_void: float | None = None,
-    from_: Place = None,
+    from_: Place | Run = None,
     note: str | None = None,
     tags: Iterable[str] | None = None,
     verbose: int = 1,
@@ -279,8 +279,8 @@ def search(
         fail_fast: end the search at the first seed that fails; `resume` continues it.
         retry: exceptions that say nothing of the training, as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given. `resume` tries them again.
-        from_: another run's directory, also an imported table: its best two configurations are
-            proposed first. Its seeds count in no result; see docs/resume.md.
+        from_: another run, or its directory, also of an imported table: its best two
+            configurations are proposed first. Its seeds count in no result; see docs/resume.md.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: words for the same places; with `resume` they are added to the run's tags.
         verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
