@@ -224,7 +224,7 @@ class Summary:
 
     def __getitem__(self, statistic: str) -> Estimate:
         if statistic not in STATISTICS and _QUANTILE.fullmatch(statistic) is None:
-            known = ", ".join(ending.strip("_") for ending in ENDINGS.split(", "))
+            known = ENDINGS.replace("_", "")
             raise InputError(f"{statistic!r} is no statistic", field="statistic", allowed=known)
         if not self.values.size:
             return Estimate(math.nan, -math.inf, math.inf)
