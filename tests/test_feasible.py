@@ -76,6 +76,14 @@ def test_nobody_gets_seeds_once_all_that_is_cheaper_is_refuted():
     assert next_feasible(last, 0.9) == [2]
 
 
+def test_a_cost_that_failed_seeds_make_infinite_is_the_answer_where_no_other_is():
+    worst = (OPEN, 0.9, math.inf)
+    assert next_feasible(arms(worst, (OPEN, 0.95, math.inf), (REFUTED, 0.0, 1)), 0.9) == [1, 0]
+    assert next_feasible(arms(worst, (OPEN, 0.9, 7)), 0.9) == [1, 0]
+    assert next_feasible(arms(worst, (PROVEN, 1.0, 7)), 0.9) == []
+    assert next_feasible(arms(worst, (PROVEN, 1.0, math.inf)), 0.9) == []
+
+
 def test_seeds_speak_for_a_rate_while_none_fails():
     assert all(speaks_for(n, n, 0.99) for n in range(500))
     assert not speaks_for(7, 8, 0.99)
@@ -281,6 +289,28 @@ def test_a_number_or_a_parameter_of_a_function(tmp_path, wanted, x):
     run = xt.search(space, output=tmp_path / "run", train=own, workers=0, verbose=0)
     assert run.best.x == x
     assert load_run(run.path).objectives == run.objectives
+
+
+def dies(config, seed):
+    return {"success": seed != 1, "loss": math.nan if seed == 1 else config["x"]}
+
+
+def test_a_search_whose_seeds_all_fail_once_proves_the_rate_all_the_same(tmp_path):
+    space = {
+        "name": "dies",
+        "parameters": {"x": {"choice": [1, 2]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {"max": 64}},
+        "objectives": [{"minimize": "loss_mean"}],
+        "require": {"rate": 0.5},
+    }
+    run = xt.search(space, output=tmp_path / "run", train=dies, workers=0, verbose=0)
+    required = required_rate(run)
+    assert required.states.tolist() == [PROVEN, OPEN]
+    [said] = required.sentences
+    assert "proven that 1 configuration reaches it (1 is open);" in said
+    assert "None that reaches it has a loss_mean, because failed seeds" in said
+    assert f"In the search {run.results[0].key} (loss_mean failed) reaches 0.5 (proven" in said
 
 
 def test_seconds_are_an_objective(tmp_path):

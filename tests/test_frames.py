@@ -171,7 +171,7 @@ def test_numbers_need_no_rule_and_are_summed_up_with_their_intervals():
     assert "solved" not in shown + found._repr_html_()
     with pytest.raises(xt.InputError, match="there is no number 'height'"):
         found.summary("height")
-    with pytest.raises(xt.InputError, match="'worst' is no statistic; allowed: .*, q01 to q99"):
+    with pytest.raises(xt.InputError, match=r"'worst' is no statistic; allowed: .*, q01 to q99"):
         summary["worst"]
     lost = xt.evaluate({}, [3], train=numbers_of, workers=0, verbose=0)
     assert str(lost) == "Outcome(1 seed, 1 failed (seed 3: ValueError: no luck))"

@@ -116,16 +116,19 @@ def next_feasible(arms: Arms, rate: float) -> list[int]:
     """The configurations that may be the answer, the one that gets seeds next first.
 
     A configuration may be the answer while it may reach the rate, and cost less than each that is
-    proven to reach it. Those whose seeds speak for the rate, since it is at least as likely as
-    before the first seed, come first, from the lowest cost on: one of them is the answer, if any
-    is, and the others need no seeds once it is proven. Then the rest, the likeliest first: what
-    costs less than the answer has to be refuted.
+    proven to reach it. Where none is, any cost will do, also one that failed seeds make infinite.
+    Those whose seeds speak for the rate, since it is at least as likely as before the first seed,
+    come first, from the lowest cost on: one of them is the answer, if any is, and the others need
+    no seeds once it is proven. Then the rest, the likeliest first: what costs less than the answer
+    has to be refuted.
 
     The order follows Katz-Samuels and Scott (2019): first the arm of the best value among those
     that seem feasible, then the arm that threatens it most.
     """
-    bar = arms.cost[arms.state == PROVEN].min(initial=math.inf)
-    may = (arms.state == OPEN) & arms.more & (arms.least < bar)
+    proven = arms.cost[arms.state == PROVEN]
+    may = (arms.state == OPEN) & arms.more
+    if proven.size:
+        may &= arms.least < proven.min()
     hopeful = _is_hopeful(arms.chance, rate)
     rows = np.flatnonzero(may)
     order = np.lexsort(

@@ -61,11 +61,16 @@ def required_rate(run: Run) -> RequiredRate | None:
     name = plain(objective.name)
     certificate = run.certificate
     found = () if certificate is None else certificate.finalists
-    of_key = dict(zip(run.results.keys, amounts.tolist(), strict=True))
+    keys, places = run.results.keys, {key: at for at, key in enumerate(run.results.keys)}
+
+    def named(at: int) -> str:
+        amount = float(amounts[at])
+        return f"{name} {number(amount)}" if np.isfinite(amount) else f"{keys[at]} ({name} failed)"
+
     verdicts = [
-        " ".join([name, number(of_key[one.key]), verdict])
+        f"{named(places[one.key])} {verdict}"
         for one in found
-        if one.key in of_key
+        if one.key in places
         for verdict in _verdicts(one, requirement.rate)
     ]
     sentences = lines_of(
@@ -78,9 +83,9 @@ def required_rate(run: Run) -> RequiredRate | None:
         open=counts[OPEN],
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
-        best=number(float(amounts[0])),
+        best=number(float(amounts[0])) if np.isfinite(amounts[0]) else None,
         searched=[
-            f"{name} {number(float(amounts[at]))} {proven}"
+            f"{named(at)} {proven}"
             for at, proven in _in_search(run, requirement, cost, states).items()
         ],
         verdicts=verdicts,
