@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -790,6 +790,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
         "price": space.seeds.price,
+        "stop_hopeless": space.seeds.stop_hopeless and asdict(space.seeds.stop_hopeless),
         "required_rate": required and required.rate,
     }
 
