@@ -16,12 +16,10 @@ from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.driver.optuna_study import STARTUP
 from xortune.driver.propose import (
-    FITTED_EACH,
     RANDOM_EVERY_OF_COUNTS,
     RANDOM_EVERY_OF_NUMBERS,
     ProposalKinds,
     first_seed_values,
-    fitted_at,
     proposer_for,
 )
 from xortune.racing.gaussian_process import (
@@ -303,16 +301,6 @@ def test_tpe_of_auto_is_guarded_too():
     assert all(drawn[STARTUP::RANDOM_EVERY_OF_COUNTS])
     assert sum(drawn[STARTUP:30]) < 19, "some are its own"
     assert sum(drawn[30:]) > 25
-
-
-@given(st.integers(0, 200_000))
-def test_a_process_is_fitted_each_time_at_first_and_then_rarely(number):
-    at = fitted_at(number)
-    assert at <= number
-    assert fitted_at(at) == at
-    if number < FITTED_EACH:
-        assert at == number
-    assert number - at <= max(8, number / 5)
 
 
 def test_points_of_the_start_come_first_and_are_learned():

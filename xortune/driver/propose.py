@@ -23,8 +23,6 @@ from xortune.driver.shared_study import SharedStudy
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
-    Floats,
-    Kernel,
     LearnedNumber,
     NumberSums,
     Observed,
@@ -366,17 +364,6 @@ class ProposalKinds:
 # The number that a rule judges, or that is the objective.
 
 
-FITTED_EACH = 80
-"""Up to this proposal the process is fitted for each; then for the first of 8, from twice this
-number on for the first of 16, and so on."""
-
-
-def fitted_at(number: int) -> int:
-    """The proposal before which the process of a proposal was fitted."""
-    block = 4 * 2 ** (number // FITTED_EACH).bit_length() if number >= FITTED_EACH else 1
-    return number - number % block
-
-
 class NumberModel:
     """A Gaussian process of a number; see `racing.gaussian_process`.
 
@@ -391,13 +378,9 @@ class NumberModel:
         self._rows: dict[str, int] = {}  # by key, the row of what was seen
         self._at = array("d")  # coordinates, one row after the other
         self._seen = tuple(array("d") for _ in fields(NumberSums))
-        self._then: tuple[Floats, NumberSums] | None = None  # known when the process is fitted
-        self._kernel: Kernel | None = None
-        self._kept = -1  # the proposal before which it was kept
 
     def ask(self, number: int) -> Point | None:
         """The proposal of the process; None if it expects to gain too little."""
-        self._keep(number)
         if not self._rows:
             return None
         with one_thread():
@@ -406,9 +389,8 @@ class NumberModel:
             self._take(point)
         return point
 
-    def enter(self, number: int, point: Mapping[str, Value]) -> None:
+    def enter(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
         """Do not propose a point again."""
-        self._keep(number)
         self._take(point)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
@@ -427,26 +409,13 @@ class NumberModel:
     def _take(self, point: Mapping[str, Value]) -> None:
         self._taken.update(places(coordinates_of(self._axes, point)[None]))
 
-    def _keep(self, number: int) -> None:
-        """Keep what is known, if the process of later proposals is fitted to it."""
-        if fitted_at(number) == number != self._kept:
-            self._kept, self._then, self._kernel = number, self._known(), None
-
-    def _known(self) -> tuple[Floats, NumberSums]:
-        at = np.array(self._at).reshape(-1, len(self._axes))
-        return at, NumberSums(*map(np.array, self._seen))
-
-    def _observed(self, at: Floats, numbers: NumberSums) -> Observed:
-        return Observed(at, *distances(numbers, self._number.bar))
-
     def _modelled(self, number: int) -> Point | None:
-        if self._kernel is None:
-            assert self._then is not None
-            rng = np.random.default_rng(proposal_seed(self._space, fitted_at(number)))
-            self._kernel = fitted(self._axes, self._observed(*self._then).part(FITTED_CONFIGS, rng))
         rng = np.random.default_rng(proposal_seed(self._space, number))
-        known = self._observed(*self._known()).part(KNOWN_CONFIGS, rng)
-        best = proposed(self._axes, self._kernel, known, self._taken, rng)
+        at = np.array(self._at).reshape(-1, len(self._axes))
+        numbers = NumberSums(*map(np.array, self._seen))
+        known = Observed(at, *distances(numbers, self._number.bar)).part(KNOWN_CONFIGS, rng)
+        kernel = fitted(self._axes, known.part(FITTED_CONFIGS, rng))
+        best = proposed(self._axes, kernel, known, self._taken, rng)
         if best is None:
             return None
         values = {
