@@ -193,7 +193,7 @@ def test_the_number_stands_beside_k_of_n_in_every_table(tmp_path):
     assert texts == [("0.7", "0.54"), ("0.25", "0.13"), ("–", "–")]
     text = markdown(run)
     assert "| 1 | 3/4 | 75 % | 30–96 % | 0.7 | 0.54 |" in text
-    assert "what an unlucky seed gets" in text
+    assert "k/n counts it, these two do not" in text
     assert " & 0.7 & 0.54 " in table_tex(run)
     assert "score_<wbr>median" in page(run_document(run))
 

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from xortune.core.formats import decimals, interval, measured, number, percent, plain, roughly
+from xortune.core.formats import (
+    decimals,
+    interval,
+    measured,
+    number,
+    percent,
+    plain,
+    roughly,
+    upper_percent,
+)
 from xortune.core.outcome import wilson
 from xortune.reports import document
 from xortune.reports.document import latex_escaped, latex_table, markdown_table, table_of, texts
@@ -265,3 +274,9 @@ def test_a_cell_is_never_two_and_a_row_never_ends_early(first, second):
 )
 def test_an_estimated_count_has_two_digits_that_count(amount, text):
     assert roughly(amount) == text
+
+
+@given(st.floats(0, 1))
+def test_an_upper_bound_is_never_shown_lower_than_it_is(bound):
+    shown = float(upper_percent(bound).removesuffix(" %"))
+    assert 100 * bound - 1e-6 <= shown < 100 * bound + 0.1

@@ -60,6 +60,11 @@ def lower_percent(bound: float | None) -> str:
     return "–" if bound is None else f"{100 * rounded_down(bound, 4):.2f} %"
 
 
+def upper_percent(bound: float) -> str:
+    """An upper bound in percent, rounded up."""
+    return f"{100 * rounded_up(bound, 3):.1f} %"
+
+
 def hundredths(rate: float, digits: int) -> str:
     """A rate in percent, without the sign; `100` and `0` only if it is exactly that."""
     shown, unit = f"{round(100 * rate, digits) + 0.0:.{digits}f}", 10.0**-digits  # no -0.0

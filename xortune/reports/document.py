@@ -24,6 +24,7 @@ from xortune.core.formats import (
     percent,
     plain,
     roughly,
+    upper_percent,
     value,
 )
 from xortune.reports.drawing.model import Plot
@@ -232,6 +233,7 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         count=count,
         interval=interval,
         lower_percent=lower_percent,
+        upper_percent=upper_percent,
         measured=measured,
         number=number,
         percent=percent,
