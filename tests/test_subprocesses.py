@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from subprocess import PIPE
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
+from xortune.driver.worker import no_output
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -75,6 +77,12 @@ def test_a_check_tries_other_seeds_after_one_over_its_time_limit(tmp_path, slow,
     else:
         counts = xt.load_run("run").results
         assert [(one.outcome.successes, one.outcome.n) for one in counts] == [(1, 2), (1, 2)]
+
+
+def test_a_check_lets_a_training_close_the_descriptors_of_its_output_more_than_once():
+    """The second time they may be those of the file into which the check prints."""
+    with no_output():
+        os.close(sys.stdout.fileno())
 
 
 def test_an_import_that_ends_its_process_is_told(tmp_path):

@@ -601,12 +601,13 @@ def serve(connection: Connection) -> None:
 @contextmanager
 def no_output() -> Iterator[None]:
     """What is printed within is not shown."""
-    with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
-        redirect_stdout(nowhere),
-        redirect_stderr(nowhere),
-    ):
-        yield
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # its close may fail
+    try:
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        with suppress(OSError):  # the user's code has closed 1 or 2, which it then may be
+            nowhere.close()
 
 
 def _train_batch(
