@@ -4,13 +4,16 @@ Output that fails fails no command: what cannot be shown is shown less, and file
 Ctrl-C interrupts, and SIGTERM as job schedulers send it.
 """
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tty
+from pathlib import Path
 from unittest.mock import Mock
 
 import forked
@@ -23,6 +26,7 @@ import xortune as xt
 from xortune.cli.searching import resume_command
 from xortune.driver import search as api
 from xortune.driver.process import handle_signals, uninterrupted
+from xortune.driver.worker import FRESH, PROGRAM
 from xortune.runs.run import load_run
 
 __all__ = ["_somewhere", "drivers"]  # the fixtures
@@ -49,6 +53,30 @@ def program(*words, after=""):
 def test_what_needs_nothing_heavy_loads_nothing_heavy(words, code, unloaded):
     ran = program(*words, after=f"print(code, sorted({{*{unloaded}}} & set(sys.modules)))")
     assert ran.stdout.splitlines()[-1] == f"{code} []"
+
+
+@pytest.mark.parametrize("how", [("-m", "xortune"), ("-c", PROGRAM, "0"), ("-c", FRESH, "0")])
+def test_files_of_the_working_folder_are_no_modules_of_python(tmp_path, how):
+    """Neither for the command line nor for a process of the pool; the xortune here is empty."""
+    installed = tmp_path / "installed" / "xortune"
+    (installed / "driver").mkdir(parents=True)
+    shutil.copy(Path(xt.__file__).with_name("__main__.py"), installed)
+    begun = "import json, queue\nmain = serve = lambda *_: print('begun', json.loads)\n"
+    for module in ("cli", "driver/worker"):
+        (installed / module).with_name("__init__.py").touch()
+        (installed / f"{module}.py").write_text(begun)
+    for name in ("json.py", "queue.py"):
+        (tmp_path / name).write_text("raise SystemExit(7)\n")
+    path = [str(installed.parent), *sys.path]
+    asked = path if FRESH in how else {"path": path, "imports": [], "engine": False}
+    ran = subprocess.run(
+        [sys.executable, *how, json.dumps(asked)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed.parent)},
+        check=False,
+        capture_output=True,
+    )
+    assert (ran.returncode, ran.stdout[:5]) == (0, b"begun"), ran.stderr
 
 
 @pytest.mark.parametrize(("loaded", "code"), [(["ray"], 0), ([], 139)])

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from xortune.cli import main
+import os
+import sys
+
+_lies_there = __file__ == os.path.join(sys.path[0], "xortune", "__main__.py")  # noqa: PTH118
+if not (sys.flags.safe_path or _lies_there):
+    # Python looks into the working folder first, where a file may have the name of one of its own
+    # modules.
+    sys.path.append(sys.path.pop(0))
+
+from xortune.cli import main  # noqa: E402
 
 main()

@@ -59,16 +59,23 @@ from xortune.trainers.verdicts import one_line
 # -------------------------------------------------------------------------------------------------
 # The template.
 
-PROGRAM = """
-import json, sys
+_NO_WORKING_FOLDER = """
+import sys
+sys.path[:] = filter(None, sys.path)
+"""
+"""A file of the working folder may have the name of one of Python's own modules, such as
+`types.py`. Python puts that folder, as an empty text, before them for a program of its `-c`."""
+
+PROGRAM = f"""{_NO_WORKING_FOLDER}
+import json
 asked = json.loads(sys.argv[2])
 sys.path[:] = asked["path"]
 from xortune.driver.worker import main
 main(int(sys.argv[1]), asked["imports"], asked["engine"])
 """
 
-FRESH = """
-import json, sys
+FRESH = f"""{_NO_WORKING_FOLDER}
+import json
 sys.path[:] = json.loads(sys.argv[2])
 from multiprocessing.connection import Connection
 from xortune.driver.worker import serve
