@@ -311,6 +311,22 @@ def test_two_signals_while_results_are_written_are_both_heard(capfd):
     assert capfd.readouterr().err == f"{ENDING}\n"
 
 
+def test_the_exit_code_of_a_command_is_not_that_of_the_signal(tmp_path):
+    """With -m Python ends itself by the signal, if that came in code that is made from a text."""
+    (tmp_path / "begun.py").write_text("""
+import sys, xortune.cli
+def app():
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        sys.exit(130)
+xortune.cli.app = app
+xortune.cli.main()
+""")
+    ran = subprocess.run([sys.executable, "-m", "begun"], capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (3, b"interrupted: nothing had begun\n")
+
+
 def test_a_third_signal_ends_it_at_once(ending):
     process = ending(signal.SIGINT, signal.SIGINT)
     process.send_signal(signal.SIGINT)

@@ -60,9 +60,11 @@ def main() -> None:
         print("interrupted: nothing had begun", file=sys.stderr)
         code = INTERRUPTED
     code = _checked_output(code)
-    if "ray" in sys.modules and isinstance(code, int):
+    if isinstance(code, int) and ("ray" in sys.modules or code == INTERRUPTED):
         # Ray's threads outlive `ray.shutdown`. An interrupted one can crash the process while
-        # Python takes it apart, and the exit code would be that of the crash.
+        # Python takes it apart, and the exit code would be that of the crash. It would be that of
+        # the signal if another one comes then, or, with -m, if the first came in code that is made
+        # from a text, as a dataclass is.
         run_exit_functions()
         sys.stdout.flush()
         sys.stderr.flush()
