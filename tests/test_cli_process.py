@@ -13,17 +13,20 @@ import subprocess
 import sys
 import time
 import tty
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import Mock
 
 import forked
 import pytest
+import typer
 from commands import _somewhere, xortune
 from drivers import drivers, wait_for_lines, wait_until
 from hand_made import TINY_SPACE, solved, tiny_run
 
 import xortune as xt
 from xortune.cli.searching import resume_command
+from xortune.cli.shared import exit_on_error
 from xortune.driver import search as api
 from xortune.driver.process import handle_signals, uninterrupted
 from xortune.driver.worker import FRESH, PROGRAM
@@ -298,17 +301,48 @@ def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
     assert len(load_run("run").evaluations) >= 2
 
 
-def test_two_signals_while_results_are_written_are_both_heard(capfd):
+@pytest.fixture(name="handled")
+def _handled():
+    """Signals are handled as those of a command."""
     before = signal.getsignal(signal.SIGINT)
     handle_signals()
-    try:
-        with pytest.raises(KeyboardInterrupt), uninterrupted():
-            list(map(signal.raise_signal, [signal.SIGINT] * 2))
-    finally:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, before)
+    yield
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handled")
+def test_two_signals_while_results_are_written_are_both_heard(capfd):
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        list(map(signal.raise_signal, [signal.SIGINT] * 2))
     assert capfd.readouterr().err == f"{ENDING}\n"
+
+
+def called(config, seed):
+    return True
+
+
+async def awaited(config, seed):
+    return True
+
+
+@pytest.mark.usefixtures("handled", "forks")
+@pytest.mark.parametrize("train", [called, awaited])
+def test_a_signal_that_a_package_swallows_is_heard_when_trainings_are_waited_for(train):
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        xt.evaluate({"x": 1}, seeds=range(4), train=train, workers=1)
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_signal_of_which_an_import_makes_an_error_is_no_error(capfd):
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept"):
+        raise ImportError("initialization failed")
+    assert (ended.value.exit_code, capfd.readouterr().err) == (3, "interrupted: nothing is kept\n")
 
 
 def test_the_exit_code_of_a_command_is_not_that_of_the_signal(tmp_path):

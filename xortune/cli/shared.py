@@ -45,6 +45,7 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
+from xortune.driver.process import is_interrupted
 from xortune.driver.voice import Message, show_failure
 
 if TYPE_CHECKING:
@@ -274,6 +275,11 @@ def exit_on_error(
                         error = error.at(f"--{name}".rstrip("_").replace("_", "-"))
                         break
             fail(*_message(error, interrupted))
+        except ImportError:
+            if not is_interrupted():
+                raise
+            # What a compiled package makes of a signal that comes while it is imported.
+            fail(*_message(KeyboardInterrupt(), interrupted))
 
 
 def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]:

@@ -252,6 +252,23 @@ def mark_interrupted() -> None:
     _interrupts = max(_interrupts, 1)
 
 
+def is_interrupted() -> bool:
+    """Whether a signal has arrived since the command began."""
+    return _interrupts > 0 and getsignal(SIGINT) is _interrupt
+
+
+def raise_lost_interrupt() -> None:
+    """Raise the first signal again, if it has been lost and the command goes on.
+
+    Some packages catch every exception while they are imported. Who waits for trainings calls this.
+
+    Raises:
+        KeyboardInterrupt: a signal has arrived.
+    """
+    if is_interrupted():
+        raise KeyboardInterrupt
+
+
 def _interrupt(*_: object) -> None:
     global _interrupts  # noqa: PLW0603
     _interrupts += 1

@@ -33,6 +33,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.system import kill_group, wait_until_ended
 from xortune.core.trainer import Block, Stacking, Trainer, has
 from xortune.driver.batches import BATCH_SECONDS
+from xortune.driver.process import raise_lost_interrupt
 from xortune.driver.worker import (
     ANSWER,
     BEGUN,
@@ -353,6 +354,7 @@ class Worker:
 
     def _next_message(self, deadline: float, limit: float | None) -> tuple[Any, ...]:
         while True:
+            raise_lost_interrupt()
             left = max(0.0, deadline - time.monotonic())
             ready = wait([self.connection, self.processes.control], min(left, 1.0))
             if self.connection in ready or self.code is not None:
