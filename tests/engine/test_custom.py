@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -33,6 +34,13 @@ from xortune.trainers.source import FunctionObject, FunctionSource, given_source
 
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
 RULE, ACC = "accuracy >= 0.6", "acc >= 2"
+
+
+def unread():
+    """A stream whose reader has gone away."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    return open(writes, "w", buffering=1)
 
 
 def trainer_of(function, rule=None, limit=None):
@@ -608,3 +616,17 @@ BINDINGS = [always, lambda n: functools.partial(always, n), lambda n: lambda *_,
 def test_functions_of_one_text_that_are_bound_to_other_numbers_are_different(bind):
     digests = [given_source(bind(n)).digest for n in (1, 2, 2)]
     assert digests[0] != digests[1] == digests[2]
+
+
+def test_no_seed_fails_because_nobody_reads_what_it_prints(monkeypatch):
+    def prints(config, seed):
+        print("epoch 1", flush=True)
+        print("epoch 2", file=sys.stderr)
+        return True
+
+    stream = unread()
+    monkeypatch.setattr(sys, "stderr", stream)
+    [outcome] = trainer_of(prints).train([Block(Point({"x": 1}), 0, 3)])
+    assert (outcome.successes, outcome.n) == (3, 3)
+    with pytest.raises(BrokenPipeError):
+        stream.close()

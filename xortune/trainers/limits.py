@@ -403,7 +403,10 @@ HEAD, TAIL = 20_000, 5_000
 
 
 class _Bounded:
-    """A stream that passes on the first characters at once, and the last ones in `finish`."""
+    """A stream that passes on the first characters at once, and the last ones in `finish`.
+
+    What cannot be printed is lost: no seed fails because who reads stderr has gone away.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._left = stream, HEAD
@@ -414,11 +417,17 @@ class _Bounded:
         now, later = text[: self._left], text[self._left :]
         if now:
             self._left -= len(now)
-            self._stream.write(now)
+            with suppress(OSError, ValueError):  # ValueError: it is closed
+                self._stream.write(now)
         if later:
             self._held_back += len(later)
             self._tail = (self._tail + later[-TAIL:])[-TAIL:]
         return len(text)
+
+    def flush(self) -> None:
+        """Print what waits in the stream."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
     def finish(self) -> None:
         """Print the end, after the number of characters left out before it."""
