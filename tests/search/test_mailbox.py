@@ -3,17 +3,19 @@
 import asyncio
 import os
 import pickle
+import threading
 import time
 import types
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from xortune.core.errors import TrainingError
+from xortune.core.errors import Halted, TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver import ray_worker
+from xortune.driver import ray_executor, ray_worker
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.processes import ending_processes
 from xortune.driver.worker import BEGUN, REPORTED
@@ -147,3 +149,30 @@ def test_a_seed_that_hangs_in_its_own_process_costs_no_seed_beside_it():
         with pytest.raises(TrainingError, match=r"exit code 3"):  # the driver finds out which
             trainer.train([Block(Point({"how": "die"}), 0, 4)])
     assert (outcome.successes, outcome.details.failed) == (2, {1: "took longer than 0.4 s"})
+
+
+def test_who_trains_on_a_ray_that_has_ended_leaves_it_before_the_driver_disconnects(monkeypatch):
+    """Ray ends the process, as if all were done, if a thread calls it while another disconnects."""
+    connected, left = threading.Event(), []
+    connected.set()
+
+    def check_ray():
+        left.append((threading.current_thread().name, tune.has_left_ray.is_set()))
+        connected.clear()
+        raise Halted("Ray's raylet has ended")
+
+    def ends():
+        with pytest.raises(Halted):
+            tune.check_ray()
+
+    tune = ray_executor._TuneThread(None, None, Path(), None)
+    driver = Mock(spec=ray_executor.RayExecutor, _tune=tune)
+    monkeypatch.setattr(ray_executor, "is_lost", lambda: True)
+    monkeypatch.setattr(ray_executor, "check_ray", check_ray)
+    monkeypatch.setattr(ray_executor.ray, "is_initialized", connected.is_set)
+    trains = threading.Thread(target=ends, name="Tune")
+    trains.start()
+    with pytest.raises(Halted):
+        ray_executor.RayExecutor._check_ray(driver)
+    trains.join()
+    assert left == [(threading.current_thread().name, True), ("Tune", True)]

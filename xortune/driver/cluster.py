@@ -255,10 +255,16 @@ ROLES = {"raylet": "raylet", "gcs_server": "GCS"}
 _lost: str | None = None
 
 
+def is_lost() -> bool:
+    """Whether the connected Ray has ended."""
+    return _lost is not None
+
+
 def check_ray() -> None:
     """Return if Ray lives; disconnect from it otherwise.
 
     Tune's cleanup calls Ray, which would hang or start another Ray. Disconnected, it fails at once.
+    But Ray ends the process, with exit code 0, if another thread is in a call of it meanwhile.
 
     Raises:
         Halted: Ray has ended.

@@ -24,7 +24,7 @@ from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
+from xortune.driver.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
 from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.driver.process import raise_lost_interrupt, ray_settings, uninterrupted
@@ -49,6 +49,10 @@ LOOK_SECONDS = 1.0
 
 ANSWER_SECONDS = 5.0
 """Maximum time that a driver that ends waits for the last results."""
+
+LEAVE_SECONDS = 5.0
+"""Maximum time in which Tune's thread, which may hang in a call of it, leaves a Ray that has ended.
+Tune looks several times a second."""
 
 WAIT_SECONDS = 30.0
 """Time without a worker after which the user is told why. Workers that start on a busy machine are
@@ -278,7 +282,7 @@ class RayExecutor:
             Halted: Ray has ended.
         """
         raise_lost_interrupt()
-        check_ray()
+        self._check_ray()
         self._listen(LOOK_SECONDS)
         if self._tune.error is not None:
             raise self._tune.error
@@ -290,6 +294,12 @@ class RayExecutor:
             # If all nodes have left, a slot waits for the next one.
             self.slots = max(1, fitting(self.cluster))
         self._report_idleness()
+
+    def _check_ray(self) -> None:
+        """Raise Halted if Ray has ended, once Tune's thread has left it."""
+        if is_lost():
+            self._tune.has_left_ray.wait(LEAVE_SECONDS)
+        check_ray()
 
     def stop(self) -> None:
         """Kill the workers; what has finished is in `done`."""
@@ -328,7 +338,7 @@ class RayExecutor:
             try:
                 events = ray.get(self._events)
             except ray.exceptions.RayActorError as error:
-                check_ray()
+                self._check_ray()
                 raise Halted("the process that hands out batches to Ray's workers ended") from error
             self._events = self._mailbox.events.remote()
             for name, what, content in events:
@@ -415,6 +425,7 @@ class _TuneThread(threading.Thread):
 
     Attributes:
         stopping: whether Tune is to end.
+        has_left_ray: set once it calls nothing of a Ray that has ended.
         failures: of Tune itself, with nothing trained in between.
         error: why it has ended, other than by `stopping`.
     """
@@ -422,6 +433,7 @@ class _TuneThread(threading.Thread):
     def __init__(self, trainer: Trainer, cluster: Cluster, folder: Path, mailbox: Any) -> None:
         super().__init__(name="Ray Tune", daemon=True)
         self.stopping, self.failures = False, 0
+        self.has_left_ray = threading.Event()
         self.error: BaseException | None = None
         self._trainer, self._cluster, self._folder = trainer, cluster, folder
         self._mailbox = mailbox
@@ -442,6 +454,8 @@ class _TuneThread(threading.Thread):
             self.error = error
             with suppress(Exception):
                 self._mailbox.wake.remote()
+        finally:
+            self.has_left_ray.set()
 
     def _fit(self) -> None:
         resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
@@ -487,6 +501,14 @@ class _TuneThread(threading.Thread):
         self._asked.set()
         self.join()
 
+    def check_ray(self) -> None:
+        """Raise Halted if Ray has ended, once the driver's thread has left it."""
+        if is_lost():
+            self.has_left_ray.set()
+            while ray.is_initialized() and not self.stopping:
+                time.sleep(0.02)
+        check_ray()
+
     # Tune calls these.
 
     def propose(self, trial: str) -> bool:
@@ -514,7 +536,7 @@ class _TuneThread(threading.Thread):
             InputError: Tune has failed repeatedly, or the disk is full.
             Halted: Ray has ended.
         """
-        check_ray()
+        self.check_ray()
         if is_full(error):
             raise InputError(
                 "cannot be written (the disk is full)",
@@ -603,7 +625,7 @@ class _Stopping(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Leave Tune's loop, which would wait for every trial; it asks several times a second."""
-        check_ray()
+        self._thread.check_ray()
         if self._thread.stopping:
             raise _Stopped
         return False
