@@ -1,6 +1,7 @@
 """Whatever a user's function does to its process, the command lives and has the last word."""
 
 import os
+import select
 import signal
 import sys
 import time
@@ -15,7 +16,12 @@ from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
-from xortune.driver.worker import no_output
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver.processes import ending_processes, processes_for
+from xortune.driver.worker import READY, no_output
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import given_source
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -299,3 +305,23 @@ def test_workers_end_with_a_driver_that_is_killed_before_it_has_read_that_one_en
         for pid in (one, other):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def endless(config, seed):
+    time.sleep(1000)
+
+
+@pytest.mark.usefixtures("forks")
+def test_a_worker_ends_with_its_template_whoever_kills_that():
+    """Ray kills it with the worker of Ray that trains in it, and its forks would train on."""
+    trainer = custom_trainer(given_source(endless), None)
+    with ending_processes():
+        processes = processes_for(trainer)
+        worker = processes.take()
+        worker.ask(READY, None)
+        processes.listen()
+        worker.train(trainer, [Block(Point({"x": 1}), 0, 1)], None, encodes=False)
+        ended = os.pidfd_open(worker.pid)
+        processes._template.kill()
+        assert select.select([ended], [], [], 10)[0]
+        os.close(ended)

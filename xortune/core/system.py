@@ -124,6 +124,14 @@ def wait_until_ended(child: subprocess.Popen[bytes], seconds: float) -> int | No
     return None
 
 
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent ends; elsewhere than on Linux it cannot."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
+
+
 def kill_group(leader: int, *, session: bool) -> None:
     """Kill a process group.
 

@@ -36,7 +36,7 @@ from typing import Any
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.system import has_ended, kill_group, threads_besides
+from xortune.core.system import end_with_parent, has_ended, kill_group, threads_besides
 from xortune.core.trainer import (
     TRY_AGAIN_SECONDS,
     Block,
@@ -561,6 +561,7 @@ def serve(connection: Connection) -> None:
     trains the blocks of `again`, each after `(BEGUN, None, block)`, and sends what came of the last
     one, `(AGAIN, outcome, seconds)`.
     """
+    end_with_parent()  # Ray kills what its own worker has started: the template, not its forks
     driver = _Requests(connection)
     trainer: Any = None
     refusal: BaseException | None = None  # why the trainer could not be received
