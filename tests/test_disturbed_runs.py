@@ -109,6 +109,7 @@ def written_over(run):
 def test_a_journal_that_is_replaced_or_removed_is_kept_beside(disturbed, goes_on, tmp_path, act):
     told = disturbed(act)
     assert f"{JOURNAL}: was replaced, removed or moved" in told
+    assert ("the right one of the two" in told) == (act in (edited, written_over))
     kept = Path(told.partition(" are in ")[2].partition(";")[0])
     assert (kept.parent, kept.stat().st_mode & 0o777) == (tmp_path / "run", 0o640)
     assert act is not written_over or (kept.parent / JOURNAL).read_text() == "mine\n"

@@ -508,12 +508,14 @@ class Guard:
                 fix="make the directory writable; --resume trains the missing seeds again",
             )
         if not has_name:
+            is_replaced = os.path.lexists(self._place)
+            left = "what is there now is left as it is, and " if is_replaced else ""
+            right = "the right one of the two" if is_replaced else "it"
             return DisturbedError(
-                "was replaced, removed or moved while this search wrote to it; what is there now "
-                "is left as it is, and all lines of this search are in "
-                f"{self._shown.with_name(self._kept)}",
+                f"was replaced, removed or moved while this search wrote to it; {left}all lines of "
+                f"this search are in {self._shown.with_name(self._kept)}",
                 place=str(self._shown),
-                fix=f"rename the right one of the two to {self._place.name}, then --resume",
+                fix=f"rename {right} to {self._place.name}, then --resume",
             )
         if os.fstat(self._file).st_size < size:
             return DisturbedError(
