@@ -144,7 +144,14 @@ def test_no_setting_changes_unnoticed():
     names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     told = inspect.getsource(differences)
     missed = {name for name in names if not re.search(rf"\"\w+\.(race\.)?{name}\"", told)}
-    assert missed == {"race", "max", "time_budget"}  # two make the ladder; a time changes no result
+    assert missed == {"race", "time_budget"}  # of a race its settings; a time changes no result
+
+
+def test_a_race_that_goes_further_is_said_by_the_key_that_was_written():
+    old, new = (space_of({"seeds": {"race": {"max": most}}}) for most in (16, 32))
+    assert [(one.name, one.before, one.after) for one in differences(old, new)] == [
+        ("seeds.race.max", "16", "32")
+    ]
 
 
 @pytest.mark.parametrize(("changes", "line", "why"), REFUSED)

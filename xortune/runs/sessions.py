@@ -215,13 +215,16 @@ def differences(
     yield from _count("search.trials", old.search.trials, new.search.trials, free=True)
     started = "this search would not repeat the proposals so far"
     counted = "the counts so far were made otherwise"
+    seeds: tuple[str, object, object] = ("seeds.ladder", old.seeds.ladder, new.seeds.ladder)
+    if old.seeds.race is not None and new.seeds.race is not None:  # the ladder is made of it
+        seeds = "seeds.race.max", old.seeds.race.max, new.seeds.race.max
     pairs: list[tuple[str, object, object, str]] = [
         ("trainer", _trainer(old), _trainer(new), counted),
         ("success", old.success and str(old.success), new.success and str(new.success), counted),
         ("search.sampler", old.search.sampler, new.search.sampler, started),
         ("search.seed", old.search.seed, new.search.seed, started),
         ("search.as_they_come", old.search.as_they_come, new.search.as_they_come, started),
-        ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
+        (*seeds, counted),
         ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
