@@ -38,7 +38,7 @@ from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
 from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.driver.loop import Executor
-from xortune.driver.process import raise_lost_interrupt, uninterrupted
+from xortune.driver.process import uninterrupted
 from xortune.driver.processes import (
     Worker,
     end_processes,
@@ -201,7 +201,6 @@ class Pool:
         Raises:
             InputError: no worker can start.
         """
-        raise_lost_interrupt()
         by_connection: dict[object, _Busy] = {busy.worker.connection: busy for busy in self._busy}
         seconds = min([LOOK_SECONDS, *(self._left(busy) for busy in self._busy)])
         connections = [busy.worker.connection for busy in self._busy]
@@ -390,7 +389,6 @@ class EventLoop:
 
     def wait(self) -> None:
         """Return when a result has arrived, or after `LOOK_SECONDS`."""
-        raise_lost_interrupt()
         with suppress(queue.Empty):
             self._receive(*self._arrived.get(timeout=LOOK_SECONDS))
         self._receive_all()

@@ -18,7 +18,7 @@ from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Done
-from xortune.driver.process import uninterrupted
+from xortune.driver.process import raise_lost_interrupt, uninterrupted
 from xortune.driver.retries import LEAST_JUDGED, MAX_VOID
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
@@ -82,6 +82,7 @@ def run(
                     refusal = error
             if not batches.under_way:
                 break
+            raise_lost_interrupt()
             executor.wait()
             end_fork_of(process)
     except BaseException:

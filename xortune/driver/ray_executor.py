@@ -27,7 +27,7 @@ from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
 from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
-from xortune.driver.process import raise_lost_interrupt, ray_settings, uninterrupted
+from xortune.driver.process import ray_settings, uninterrupted
 from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
 from xortune.driver.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
@@ -281,7 +281,6 @@ class RayExecutor:
             InputError: no worker can start, the disk is full, or Tune has failed repeatedly.
             Halted: Ray has ended.
         """
-        raise_lost_interrupt()
         self._check_ray()
         self._listen(LOOK_SECONDS)
         if self._tune.error is not None:
