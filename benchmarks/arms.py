@@ -123,9 +123,9 @@ def rule(name: str) -> Rule:
         first = rng.random() < 0.5 if name == "T3C" else n[leader] <= n[challenger]
         chosen = leader if may[leader] and (first or not others.any()) else challenger
         best = int(posterior.means.argmax())
-        if known.new and top_two._new_is_worth_more(known, posterior, best, chosen):
-            return NEW
-        return chosen
+        if not known.new:
+            return chosen
+        return top_two._or_more_valuable(known, posterior, best, chosen)
 
     return choose
 

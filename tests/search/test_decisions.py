@@ -25,6 +25,7 @@ from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import (
     LEARNING_STEPS,
+    LITTLE_GAIN,
     LOOKS,
     NEGLIGIBLE_GAIN,
     POINTS,
@@ -266,7 +267,7 @@ class Written:
         return told
 
     def next(self):
-        """Whom the rule may name, with equal counts several, and the value of a new one's seeds."""
+        """Whom the rule may name, with equal counts several; None: a new one."""
         self.learn()
         means = {name: float(sum(self.belief(at) * self.rates)) for name, at in self.at.items()}
         leader = max(means, key=means.__getitem__)
@@ -283,13 +284,25 @@ class Written:
         elif challengers:
             chosen = max(challengers, key=scores.__getitem__)
         else:
-            return {None}, {}
-        new = self.worth(self.prior, self.rungs[0], self.rates - means[leader])
+            return {None}
         second = max((m for name, m in means.items() if name != leader), default=0.0)
-        gain = second - self.rates if chosen == leader else self.rates - means[leader]
-        known = self.worth(self.belief(self.at[chosen]), self.step(chosen), gain)
-        equal = {name for name in free if self.at[name] == self.at[chosen]}
-        return equal, {"new": new, "known": known}
+        over, under = self.rates - means[leader], second - self.rates
+        worth = {
+            name: self.worth(
+                self.belief(self.at[name]), self.step(name), under if name == leader else over
+            )
+            for name in free
+        }
+        worth[None] = self.worth(self.prior, self.rungs[0], over)
+        may = {None, chosen}
+        if max(worth[name] for name in may) < LITTLE_GAIN:
+            may = worth.keys() if leader in free else {None}
+        if max(worth[name] for name in may) < NEGLIGIBLE_GAIN:
+            return {None}
+        best = pytest.approx(max(worth[name] for name in may), rel=1e-6, abs=1e-15)
+        named = {name for name in may if worth[name] == best}
+        equal = {self.at[name] for name in named if name is not None}
+        return named | {name for name in free if self.at[name] in equal}
 
     def chance(self):
         """P(nobody's rate is more than epsilon above that of the first of the table)."""
@@ -321,12 +334,9 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
         plain.at[name] = k, n
         training = {m: plain.step(m) for m in busy & set(plain.at) if plain.at[m][1] < rungs[-1]}
         training |= dict.fromkeys(busy - set(plain.at), 1)  # new ones, of which nothing is known
-        equal, worth = plain.believed(training).next()
-        equal = (equal - set(training)) or equal  # of equals one that waits comes first
-        if worth and worth["new"] != pytest.approx(worth["known"], rel=1e-6, abs=1e-15):
-            prefers_new = worth["new"] > worth["known"] or worth["known"] < NEGLIGIBLE_GAIN
-            expected = {None} if prefers_new else equal
-            assert grants.next(training) in expected
+        named = plain.believed(training).next()
+        # Of equals one that waits comes first.
+        assert grants.next(training) in ((named - set(training)) or named)
         found = ending([Group(*at, 1, 0) for at in plain.at.values()], aim)
         assert found.chance == pytest.approx(plain.chance(), abs=1e-9)
         assert grants.next({}, last=True, left=0) is None
@@ -338,6 +348,24 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
         else:
             assert found.rivals >= 1
             assert found.seeds > 0
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [(511, 512), (8, 8), (4, 4)],
+        [(60, 64), (4, 4), (252, 256), (32, 32), (124, 128), (256, 256)],
+        [(32, 32), (2, 2), (4, 4), (256, 256)],
+    ],
+)
+def test_where_little_is_left_to_gain_seeds_go_where_they_are_worth_most(counts):
+    # In the first two the challenger is the one with four seeds, in the last the leader gets them.
+    rungs = rungs_up_to(512, 1)
+    grants, plain = BestGrants(RaceRule(rungs, alpha=1e-9), Aim()), Written(rungs, Aim())
+    for name, (k, n) in enumerate(counts):
+        grants.see(name, k, n)
+        plain.at[name] = k, n
+    assert {grants.next({})} == plain.next()
 
 
 def test_what_cannot_be_better_at_all_is_no_rival_at_the_end():

@@ -17,7 +17,7 @@ Baudry, de Heide and Kaufmann 2022, Top two algorithms revisited, NeurIPS):
   leader is the cheapest of those within epsilon of the highest mean: each may be the answer.
 - A *new configuration* begins if its first seeds are worth more: the knowledge gradient KG(*) of
   Frazier and Powell (2010), Paradoxes in learning and the marginal value of information, Decision
-  Analysis 7, 378-403.
+  Analysis 7, 378-403. Where both are worth little, seeds go where KG(*) is largest of all.
 - Once there are no new configurations, it ends on a *statement*: the answer is within epsilon of
   the best configuration with probability 1 - delta (Russo's optimal-action probability).
 
@@ -65,9 +65,11 @@ the same counts: with all of it searches were right less often than 1 - delta.""
 LOOKS = tuple(2**i for i in range(9))
 """Numbers of further seeds whose value is computed."""
 
-NEGLIGIBLE_GAIN = 1e-6
-"""A negligible gain for each seed: 0.0003 for 256 seeds. Below it a new configuration begins, which
-may be quicker."""
+LITTLE_GAIN = 1e-6
+"""A gain for each seed that is little: 0.0003 for 256 seeds."""
+
+NEGLIGIBLE_GAIN = 1e-7
+"""A gain that is not worth a seed: a new configuration, which may be quicker, begins instead."""
 
 LEAST_RATE = 1e-6
 """Rates from which another is told are at least as far from 0 and 1: no rate is beyond them."""
@@ -150,9 +152,7 @@ def next_step(known: Known, aim: Aim) -> int | None:
         chosen = -max(free)[2]
     else:
         return NEW if known.new else None
-    if known.new and _new_is_worth_more(known, posterior, leader, chosen):
-        return NEW
-    return chosen
+    return _or_more_valuable(known, posterior, leader, chosen) if known.new else chosen
 
 
 def _leader(groups: Sequence[Group], posterior: _Posterior, aim: Aim) -> int:
@@ -286,22 +286,37 @@ def gains(advantages: Floats) -> Floats:
     return np.asarray(gain / np.array(LOOKS)[:, None], np.float64)
 
 
-def _new_is_worth_more(known: Known, posterior: _Posterior, leader: int, chosen: int) -> bool:
-    means, step = posterior.means, known.groups[chosen].step
-    if chosen == leader:  # its seeds matter if they drop it below the second
-        alone = known.groups[leader].members == 1
-        second = (np.delete(means, leader) if alone else means).max(initial=0.0)
-        advantage = posterior.beliefs[leader] * (second - rates())
-    else:
-        advantage = posterior.beliefs[chosen] * (rates() - means[leader])
-    new = posterior.prior * (rates() - means[leader])
-    values = gains(np.array([new, advantage]))
-    looks = np.array(LOOKS)
-    worth = [
-        values[looks >= min(seeds, LOOKS[-1]), i].max() for i, seeds in enumerate((known.new, step))
-    ]
-    prices = known.price, known.groups[chosen].price
-    return bool(worth[0] / prices[0] >= worth[1] / prices[1] or worth[1] < NEGLIGIBLE_GAIN)
+def _or_more_valuable(known: Known, posterior: _Posterior, leader: int, chosen: int) -> int:
+    """The chosen group, or `NEW` if that is worth more; if both are worth little, the best of all.
+
+    The challenger is the likeliest to be better. Where that is unlikely, more may be gained by one
+    of which less is known, or by doubting the leader. If nothing is worth a seed, or the leader has
+    got all of its seeds, so that it is not doubted any more: `NEW`.
+    """
+    new, more = _worths(known, posterior, leader, [NEW, chosen])
+    if max(new, more) >= LITTLE_GAIN:
+        return NEW if new >= more else chosen
+    if not known.groups[leader].step:
+        return NEW
+    free = [i for i, group in enumerate(known.groups) if group.step and group.free]
+    worths = _worths(known, posterior, leader, free)
+    best = int(worths.argmax())
+    return NEW if new >= worths[best] or worths[best] < NEGLIGIBLE_GAIN else free[best]
+
+
+def _worths(known: Known, posterior: _Posterior, leader: int, steps: Sequence[int]) -> Floats:
+    """The value of each seed of each step for its price: the mean gain of the final answer."""
+    means, groups = posterior.means, known.groups
+    alone = groups[leader].members == 1
+    second = (np.delete(means, leader) if alone else means).max(initial=0.0)
+    beliefs = np.array([posterior.prior if i == NEW else posterior.beliefs[i] for i in steps])
+    # The leader's seeds matter if they drop it below the second.
+    over = np.array([second - rates() if i == leader else rates() - means[leader] for i in steps])
+    seeds = [known.new if i == NEW else groups[i].step for i in steps]
+    prices = [known.price if i == NEW else groups[i].price for i in steps]
+    enough = np.array(LOOKS)[:, None] >= np.minimum(seeds, LOOKS[-1])
+    best = np.where(enough, gains(beliefs * over), 0.0).max(axis=0)
+    return np.asarray(best / prices, np.float64)
 
 
 # -------------------------------------------------------------------------------------------------
