@@ -28,10 +28,15 @@ from numpy.typing import NDArray
 
 import xortune as xt
 from xortune.core.outcome import wilson
+from xortune.core.point import Point
+from xortune.driver.propose import proposer_for
 from xortune.racing.grants import BestGrants
+from xortune.racing.objectives import SeedSummary
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import Aim
-from xortune.spaces.model import race_rungs
+from xortune.spaces.grid import budget
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.space import load_space
 
 TRUTH = range(2**31, 2**31 + 10_000)
 """Seeds that no search has seen: the true rate of a configuration is that on all of them."""
@@ -109,28 +114,53 @@ SEARCHES, DEAR = 40, 10.0
 AIM = Aim()
 
 
+def two_groups(count: int, seed: int, *, priced: bool) -> SearchSpace:
+    """A grid of so many arms of each group, written in any order."""
+    order = np.random.default_rng(100 + seed)
+    written = {
+        "arm": order.permutation(count).tolist(),
+        "group": order.permutation(["fast", "slow"]).tolist(),
+    }
+    return load_space(
+        {
+            "name": "groups",
+            "parameters": {
+                name: {"choice": written[name]} for name in order.permutation([*written]).tolist()
+            },
+            "search": {"sampler": "grid"},
+            "seeds": {"race": {"max": 512}, **({"price": "seconds"} if priced else {})},
+        }
+    )
+
+
 def race_of_two_groups(
     group: NDArray[np.float64], seed: int, *, priced: bool
 ) -> tuple[float, float]:
     """What a race has paid until it has the answer for good, and until its end."""
-    rates, prices = [*group.tolist()] * 2, [1.0] * len(group) + [DEAR] * len(group)
-    rng, left = np.random.default_rng(seed), np.random.default_rng(100 + seed)
-    coming = left.permutation(len(rates)).tolist()
-    rule = RaceRule(race_rungs(512))
-    race, seen, paid, answered = BestGrants(rule, AIM), dict[int, tuple[int, int]](), 0.0, 0.0
+    space = two_groups(len(group), seed, priced=priced)
+    rng, proposer, coming = np.random.default_rng(seed), proposer_for(space), budget(space)
+    rule = RaceRule(space.seeds.ladder)
+    race, paid, answered = BestGrants(rule, AIM), 0.0, 0.0
+    points, seen, rates = dict[str, Point](), dict[str, tuple[int, int]](), dict[str, float]()
 
     while True:
-        name = race.next({}, last=not coming)
-        if name is None and not coming:
+        name = race.next({}, last=len(seen) == coming)
+        if name is None and len(seen) == coming:
             return answered, paid
         if name is None:
-            name = coming.pop(0)
+            point = proposer.propose(len(seen))
+            assert point is not None
+            points[name := point.key] = point
+            rates[name] = float(group[int(str(point["arm"]))])
             race.enter(name)
+        assert isinstance(name, str)
+        price = DEAR if points[name]["group"] == "slow" else 1.0
         k, n = seen.get(name, (0, 0))
         to = next(rung for rung in rule.rungs if rung > n)
         seen[name] = k + rng.binomial(to - n, rates[name]), to
-        paid += (to - n) * prices[name]
-        race.see(name, *seen[name], price=prices[name] if priced else None)
+        paid += (to - n) * price
+        race.see(name, *seen[name], price=price if priced else None)
+        proposer.see(points[name], SeedSummary(*seen[name], timed_blocks=((price, to),)))
         low = wilson(*np.array(list(seen.values())).T)[0]
         if rates[list(seen)[int(low.argmax())]] < group.max() - AIM.epsilon:
             answered = paid

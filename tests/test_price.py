@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from commands import xortune
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -13,13 +15,15 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Job
+from xortune.driver.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_for
 from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
+from xortune.spaces.grid import grid
 from xortune.spaces.model import race_rungs
-from xortune.spaces.space import load_space
+from xortune.spaces.space import load_space, parse_space
 
 AIM = Aim()
 
@@ -75,6 +79,55 @@ def spent(top, rng, *, priced):
             train(left.pop(0), 1)
         else:
             return cost
+
+
+# Of a grid the cheap configurations come first.
+
+SIZES = """
+name: sizes
+parameters:
+  size: {choice: [large, medium, small]}
+  lr: {choice: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}
+search: {sampler: grid}
+seeds: {race: {max: 64}, price: seconds}
+start: [{size: medium, lr: 0.6}]
+"""
+SECONDS = {"large": 100.0, "medium": 10.0, "small": 1.0}
+
+
+def test_once_prices_are_known_the_cheap_points_of_a_grid_come_first():
+    space = parse_space(SIZES)
+    proposer, points = proposer_for(space), []
+    while (point := proposer.propose(len(points))) is not None:
+        points.append(point)
+        proposer.see(point, SeedSummary(1, 1, timed_blocks=((SECONDS[point["size"]], 1),)))
+    assert points[0] == space.start[0]
+    assert len(points) == len({point.key for point in points}) == 18
+    sizes = [point["size"] for point in points]
+    assert set(sizes[:4]) == set(SECONDS), "first of all, one of each kind"
+    assert sizes[4:] == sorted(sizes[4:], key=SECONDS.__getitem__)
+
+
+@given(st.lists(st.tuples(st.integers(0, 17), st.floats(0.01, 100.0)), max_size=12))
+def test_expected_prices_are_those_of_a_bayesian_regression(seen):
+    space = parse_space(SIZES)
+    prices, points = ExpectedPrices(space), list(grid(space))
+    columns = np.array([prices.columns(point) for point in points])
+    rows = np.zeros((18, 1 + 3 + 6))
+    for i, point in enumerate(points):
+        rows[i, [0, 1 + i // 6, 4 + i % 6]] = 1
+        assert point["lr"] == pytest.approx(0.1 * (1 + i % 6))
+    known = dict(seen)  # of a configuration that is seen again, the last price
+    for i in dict.fromkeys(i for i, _ in seen):
+        prices.enter(points[i].key, columns[i])
+    for i, price in seen:
+        prices.see(points[i].key, price)
+    design, logs = rows[list(known)], np.log2(list(known.values()))
+    before = np.diag([100 * EFFECT**2] + [EFFECT**2] * 9)
+    after = np.linalg.inv(np.linalg.inv(before) + design.T @ design / DEVIATION**2)
+    means = rows @ after @ design.T @ logs / DEVIATION**2
+    least = means - np.sqrt(np.diag(rows @ after @ rows.T))
+    assert prices.least(columns) == pytest.approx(least, abs=1e-6)
 
 
 @pytest.mark.parametrize("top", [0.999, 1.0])

@@ -6,23 +6,30 @@ search proposes what it would have proposed.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from xortune.core.errors import InputError
 from xortune.core.point import Point, Value
 from xortune.driver.knowledge import OldProposals, TakenOver
+from xortune.driver.measured import Measured
 from xortune.driver.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
 from xortune.driver.shared_study import SharedStudy
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
+    Coordinate,
+    Floats,
     LearnedNumber,
     NumberSums,
     Observed,
@@ -35,9 +42,9 @@ from xortune.racing.gaussian_process import (
     places,
     proposed,
 )
-from xortune.racing.objectives import SeedSummary, only_rate
-from xortune.spaces.grid import grid
-from xortune.spaces.model import Choice, Range, SearchSpace
+from xortune.racing.objectives import SeedSummary, only_rate, price_of_seed
+from xortune.spaces.grid import budget, grid
+from xortune.spaces.model import Choice, Range, SearchSpace, finite_values
 
 LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
@@ -53,7 +60,7 @@ RANDOM_EVERY_OF_NUMBERS = 3
 RANDOM_EVERY_OF_COUNTS = 2
 """The same of TPE where sampler auto takes it: seeds are only solved or not, which says little."""
 
-Proposer: TypeAlias = "GridProposer | SampledProposer"
+Proposer: TypeAlias = "GridProposer | PricedGridProposer | SampledProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
 
 
@@ -82,6 +89,8 @@ def proposer_for(
         InputError: the storage fails, or the study is another space's.
     """
     sampler = space.search.sampler
+    if sampler == "grid" and space.seeds.price is not None:
+        return PricedGridProposer(space, earlier, normal)
     if sampler == "grid":
         return GridProposer(space, earlier)
     model: Model | None = None
@@ -147,6 +156,158 @@ def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
             if space is not spaces[-1]:
                 known.add(point.key)
             yield point
+
+
+WINDOW = 512
+"""Of so many of the next points of a grid the cheapest is proposed."""
+
+
+class PricedGridProposer:
+    """Proposes `start`, then the points of a grid whose seeds have a price, the cheap ones first.
+
+    The grid's order is by chance the order of prices. All of its points are proposed in any order;
+    if the cheap ones come first, the best of them is known before the dear ones are paid for.
+
+    Args:
+        space: what is searched.
+        earlier, normal: see `proposer_for`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        earlier: Sequence[SearchSpace] = (),
+        normal: Callable[[Point], Point] = _unchanged,
+    ) -> None:
+        self._points, self._read = _points([*earlier, space]), 0
+        self._ends = [budget(one) for one in (*earlier, space)]  # numbers from which a space grew
+        self._normal, self._started = normal, len([*earlier, space][0].start)
+        self._waiting: dict[str, tuple[Point, NDArray[np.intp]]] = {}  # by key, in the grid's order
+        self._prices, self._measured = ExpectedPrices(space), Measured.of(space)
+
+    def propose(self, number: int) -> Point | None:
+        """The point of the next `WINDOW` that is expected to be the cheapest."""
+        self._fill(number)
+        if not self._waiting:
+            return None
+        cheapest = 0
+        if number >= self._started:
+            columns = np.array([columns for _, columns in self._waiting.values()])
+            cheapest = int(self._prices.least(columns).argmin())
+        key = next(islice(self._waiting, cheapest, None))
+        return self._take(key)
+
+    def foresee(self, number: int) -> None:
+        """None: what comes next depends on prices that are not known yet."""
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:
+        """Do not propose a point again."""
+        self._fill(number)
+        if (key := Point(point).key) in self._waiting:
+            self._take(key)
+
+    def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
+        """Do nothing: prices are seen."""
+
+    def see(self, point: Point, seen: SeedSummary) -> None:
+        """Learn what a seed of a configuration costs."""
+        assert self._measured.price is not None
+        price = price_of_seed(self._measured.price, self._measured.names, seen)
+        if price is not None:
+            self._prices.see(point.key, price)
+
+    def _fill(self, number: int) -> None:
+        """Read on in the grid, but no further than the space that proposes this number."""
+        end = next((end for end in self._ends if end > number), self._read)
+        for point in islice(self._points, min(WINDOW - len(self._waiting), end - self._read)):
+            self._read += 1
+            key = point.key
+            with suppress(InputError):  # raised when the search proposes it
+                key = self._normal(point).key
+            self._waiting[key] = point, self._prices.columns(point)
+
+    def _take(self, key: str) -> Point:
+        point, columns = self._waiting.pop(key)
+        self._prices.enter(key, columns)
+        return point
+
+
+EFFECT = 1.0
+"""Standard deviation of what a value of a parameter changes in log2(price), before any is seen."""
+
+DEVIATION = 0.5
+"""Standard deviation of log2(price) from the sum of these effects."""
+
+MOST_VALUES = 32
+"""Values of a parameter that have an effect of their own; of more, neighbours have the same."""
+
+
+class ExpectedPrices:
+    """What a seed of a configuration may cost, in the light of others: a sum of effects of values.
+
+    Bayesian linear regression of log2(price), with known variances (Bishop 2006, Pattern
+    Recognition and Machine Learning, 3.3), updated one configuration at a time. One that is in
+    training counts with its expected price, so that another kind comes next, of which less is known
+    (the kriging believer; see `racing.grants`).
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._axes: list[tuple[Coordinate, int, int]] = []  # with the first column, and how many
+        size = 1  # column 0 is common to all
+        for axis in axes_of(space.parameters):
+            values = min(len(finite_values(axis.parameter) or ()), MOST_VALUES)
+            self._axes.append((axis, size, values))
+            size += values
+        # The last column is of no value: parameters that are not active.
+        self._covariance = np.diag([100 * EFFECT**2, *[EFFECT**2] * (size - 1), 0.0])
+        self._sums = np.zeros(size + 1)
+        self._entered: dict[str, tuple[NDArray[np.intp], float]] = {}  # with log2(price)
+
+    def columns(self, point: Mapping[str, Value]) -> NDArray[np.intp]:
+        """Whole numbers, shape (1 + parameters,): the columns that are 1 for a configuration."""
+        found = [0]
+        for axis, first, values in self._axes:
+            if axis.parameter.name not in point:
+                found.append(len(self._sums) - 1)
+                continue
+            at = axis.coordinate(point[axis.parameter.name])
+            place = round(at * (values - 1)) if axis.ordered else min(int(at), values - 1)
+            found.append(first + place)
+        return np.array(found)
+
+    def enter(self, key: str, columns: NDArray[np.intp]) -> None:
+        """Enter a configuration, of which the price is not known yet."""
+        across = self._covariance[:, columns].sum(axis=1)
+        across /= math.sqrt(DEVIATION**2 + across[columns].sum())
+        expected = float(self._means()[columns].sum())
+        self._covariance -= np.outer(across, across)
+        self._sums[columns] += expected / DEVIATION**2
+        self._entered[key] = columns, expected
+
+    def see(self, key: str, price: float) -> None:
+        """Learn the price of a configuration that was entered, in place of what was expected."""
+        if (known := self._entered.get(key)) is None:
+            return
+        columns, before = known
+        now = math.log2(price)
+        self._sums[columns] += (now - before) / DEVIATION**2
+        self._entered[key] = columns, now
+
+    def least(self, columns: NDArray[np.intp]) -> Floats:
+        """log2 of what configurations may cost at least: the mean less the standard deviation.
+
+        Args:
+            columns: of each configuration; shape (count, 1 + parameters).
+
+        Returns:
+            float64, shape (count,).
+        """
+        variances = self._covariance[columns[:, :, None], columns[:, None, :]].sum(axis=(1, 2))
+        means = self._means()[columns].sum(axis=1)
+        return np.asarray(means - np.sqrt(np.maximum(variances, 0.0)))
+
+    def _means(self) -> Floats:
+        return np.asarray(self._covariance @ self._sums)
 
 
 # -------------------------------------------------------------------------------------------------
