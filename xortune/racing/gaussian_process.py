@@ -540,6 +540,9 @@ MUTATED_CONFIGS = 10
 NEGLIGIBLE_IMPROVEMENT = 0.1
 """An expected improvement, in units of noise, that no proposal is made for."""
 
+SAMPLED = 128
+"""Candidates of which a sample is drawn: the others are hardly ever the highest of all."""
+
 JITTER = 1e-6
 """Share of the variance added to a sample's covariance, which rounding may leave indefinite."""
 
@@ -576,10 +579,12 @@ def proposed(
     if score.max() < NEGLIGIBLE_IMPROVEMENT:
         return None
     if rng.random() < 0.5:
+        likely = np.argsort(-(expected + 2 * spread), kind="stable")[:SAMPLED]
+        candidates, there, half = candidates[likely], there[likely], half[:, likely]
         joint = kernel.between(there, there) - half.T @ half
         joint[np.diag_indices_from(joint)] += JITTER * kernel.variance
         root = cholesky(joint, lower=True, check_finite=False)
-        score = expected + root @ rng.standard_normal(len(candidates))
+        score = expected[likely] + root @ rng.standard_normal(len(likely))
     return np.asarray(candidates[int(np.argmax(score))])
 
 
