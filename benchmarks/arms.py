@@ -123,9 +123,7 @@ def rule(name: str) -> Rule:
         first = rng.random() < 0.5 if name == "T3C" else n[leader] <= n[challenger]
         chosen = leader if may[leader] and (first or not others.any()) else challenger
         best = int(posterior.means.argmax())
-        if not known.new:
-            return chosen
-        return top_two._or_more_valuable(known, posterior, best, chosen)
+        return top_two._or_more_valuable(known, posterior, best, chosen) if known.new else chosen
 
     return choose
 

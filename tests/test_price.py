@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from commands import xortune
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import xortune as xt
@@ -28,11 +28,29 @@ from xortune.spaces.space import load_space, parse_space
 AIM = Aim()
 
 
-def test_seeds_without_a_price_are_given_as_ever():
-    groups = (Group(8, 8, 1, 3), Group(7, 8, 2, 3), Group(0, 1, 5, 1))
-    same = tuple(group._replace(price=4.0) for group in groups)
-    for new in (0, 1):
-        assert next_step(Known(groups, new), AIM) == next_step(Known(same, new, price=4.0), AIM)
+COUNT = st.sampled_from(race_rungs(512)).flatmap(
+    lambda n: st.integers(0, n).map(lambda failures: (n - failures // max(1, n // 4), n))
+)
+
+
+@given(
+    st.lists(COUNT, min_size=1, max_size=5, unique=True),
+    st.lists(st.sampled_from([1.0, 2.0, 16.0]), min_size=6, max_size=6),
+    st.sampled_from([2.0**40, 2.0**-20]),
+)
+@example([(60, 64), (4, 4), (252, 256), (32, 32), (124, 128), (256, 256)], [1.0] * 7, 2.0**40)
+@example([(128, 128), (8, 8), (30, 32)], [1.0] * 6, 2.0**-20)
+def test_the_unit_of_a_price_changes_nothing(counts, prices, unit):
+    rungs = race_rungs(512)
+
+    def step(unit):
+        groups = tuple(
+            Group(k, n, 1, next((rung - n for rung in rungs if rung > n), 0), price=unit * price)
+            for (k, n), price in zip(counts, prices, strict=False)
+        )
+        return [next_step(Known(groups, new, price=unit * prices[-1]), AIM) for new in (0, 1)]
+
+    assert step(unit) == step(1.0)
 
 
 def test_of_equally_good_ones_the_cheap_one_leads_and_gets_the_seeds():

@@ -351,21 +351,23 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
 
 
 @pytest.mark.parametrize(
-    "counts",
+    ("counts", "named"),
     [
-        [(511, 512), (8, 8), (4, 4)],
-        [(60, 64), (4, 4), (252, 256), (32, 32), (124, 128), (256, 256)],
-        [(32, 32), (2, 2), (4, 4), (256, 256)],
+        # Not the challenger, which has 4 of 4, but one of which more may be expected.
+        ([(60, 64), (4, 4), (252, 256), (32, 32), (124, 128), (256, 256)], 3),
+        # The leader, 128 of 128: it may be worse than it looks.
+        ([(63, 64), (128, 128), (4, 8), (508, 512)], 1),
+        # The leader has all its seeds: a new one.
+        ([(511, 512), (8, 8), (4, 4)], None),
     ],
 )
-def test_where_little_is_left_to_gain_seeds_go_where_they_are_worth_most(counts):
-    # In the first two the challenger is the one with four seeds, in the last the leader gets them.
+def test_where_little_is_left_to_gain_seeds_go_where_they_are_worth_most(counts, named):
     rungs = rungs_up_to(512, 1)
     grants, plain = BestGrants(RaceRule(rungs, alpha=1e-9), Aim()), Written(rungs, Aim())
     for name, (k, n) in enumerate(counts):
         grants.see(name, k, n)
         plain.at[name] = k, n
-    assert {grants.next({})} == plain.next()
+    assert {grants.next({})} == plain.next() == {named}
 
 
 def test_what_cannot_be_better_at_all_is_no_rival_at_the_end():

@@ -293,19 +293,23 @@ def _or_more_valuable(known: Known, posterior: _Posterior, leader: int, chosen: 
     of which less is known, or by doubting the leader. If nothing is worth a seed, or the leader has
     got all of its seeds, so that it is not doubted any more: `NEW`.
     """
-    new, more = _worths(known, posterior, leader, [NEW, chosen])
-    if max(new, more) >= LITTLE_GAIN:
+    worths, prices = _worths(known, posterior, leader, [NEW, chosen])
+    if worths.max() >= LITTLE_GAIN:
+        new, more = worths / prices
         return NEW if new >= more else chosen
     if not known.groups[leader].step:
         return NEW
     free = [i for i, group in enumerate(known.groups) if group.step and group.free]
-    worths = _worths(known, posterior, leader, free)
-    best = int(worths.argmax())
-    return NEW if new >= worths[best] or worths[best] < NEGLIGIBLE_GAIN else free[best]
+    steps = [NEW, *free]
+    worths, prices = _worths(known, posterior, leader, steps)
+    best = int((worths / prices).argmax())
+    return steps[best] if worths[best] >= NEGLIGIBLE_GAIN else NEW
 
 
-def _worths(known: Known, posterior: _Posterior, leader: int, steps: Sequence[int]) -> Floats:
-    """The value of each seed of each step for its price: the mean gain of the final answer."""
+def _worths(
+    known: Known, posterior: _Posterior, leader: int, steps: Sequence[int]
+) -> tuple[Floats, Floats]:
+    """Of each step: the value of a seed, which is the mean gain of the final answer; its price."""
     means, groups = posterior.means, known.groups
     alone = groups[leader].members == 1
     second = (np.delete(means, leader) if alone else means).max(initial=0.0)
@@ -313,10 +317,9 @@ def _worths(known: Known, posterior: _Posterior, leader: int, steps: Sequence[in
     # The leader's seeds matter if they drop it below the second.
     over = np.array([second - rates() if i == leader else rates() - means[leader] for i in steps])
     seeds = [known.new if i == NEW else groups[i].step for i in steps]
-    prices = [known.price if i == NEW else groups[i].price for i in steps]
+    prices = np.array([known.price if i == NEW else groups[i].price for i in steps])
     enough = np.array(LOOKS)[:, None] >= np.minimum(seeds, LOOKS[-1])
-    best = np.where(enough, gains(beliefs * over), 0.0).max(axis=0)
-    return np.asarray(best / prices, np.float64)
+    return np.where(enough, gains(beliefs * over), 0.0).max(axis=0), prices
 
 
 # -------------------------------------------------------------------------------------------------
