@@ -165,8 +165,9 @@ WINDOW = 512
 class PricedGridProposer:
     """Proposes `start`, then the points of a grid whose seeds have a price, the cheap ones first.
 
-    The grid's order is by chance the order of prices. All of its points are proposed in any order;
-    if the cheap ones come first, the best of them is known before the dear ones are paid for.
+    A grid's own order may begin with all dear ones. Each of its points is proposed once, in
+    whatever order; if the cheap ones come first, the best of them is known before the dear ones are
+    paid for. A sampler that draws must not do so: it would hardly ever draw a dear one.
 
     Args:
         space: what is searched.
@@ -247,8 +248,8 @@ class ExpectedPrices:
 
     Bayesian linear regression of log2(price), with known variances (Bishop 2006, Pattern
     Recognition and Machine Learning, 3.3), updated one configuration at a time. One that is in
-    training counts with its expected price, so that another kind comes next, of which less is known
-    (the kriging believer; see `racing.grants`).
+    training counts with its expected price (the kriging believer; see `racing.grants`), so that one
+    of another kind comes next.
     """
 
     def __init__(self, space: SearchSpace) -> None:
