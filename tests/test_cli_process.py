@@ -82,6 +82,18 @@ def test_files_of_the_working_folder_are_no_modules_of_python(tmp_path, how):
     assert (ran.returncode, ran.stdout[:5]) == (0, b"begun"), ran.stderr
 
 
+def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback(tmp_path):
+    (tmp_path / "xortune").mkdir()
+    (tmp_path / "xortune" / "__init__.py").touch()
+    shutil.copy(Path(xt.__file__).with_name("__main__.py"), tmp_path / "xortune")
+    interrupt = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "xortune" / "cli.py").write_text(f"{interrupt}main = print\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "xortune"], cwd=tmp_path, check=False, capture_output=True
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, b"", b"")
+
+
 @pytest.mark.parametrize(("loaded", "code"), [(["ray"], 0), ([], 139)])
 def test_nothing_is_taken_apart_once_ray_was_there(loaded, code):
     """Ray's threads outlive its end, and one can crash the process while Python ends."""

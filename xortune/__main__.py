@@ -1,16 +1,26 @@
-"""`python -m xortune`: the command line, also where its script is not installed."""
+"""The command line: the script `xortune`, and `python -m xortune` where it is not installed."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-_lies_there = __file__ == os.path.join(sys.path[0], "xortune", "__main__.py")  # noqa: PTH118
-if not (sys.flags.safe_path or _lies_there):
-    # Python looks into the working folder first, where a file may have the name of one of its own
-    # modules.
-    sys.path.append(sys.path.pop(0))
 
-from xortune.cli import main  # noqa: E402
+def main() -> None:
+    """Load the command line and run it."""
+    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # noqa: PLC0415
 
-main()
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, SIG_DFL)  # Ctrl-C while it is loaded shows no traceback
+    from xortune.cli import main as command  # noqa: PLC0415
+
+    command()
+
+
+if __name__ == "__main__":
+    lies_there = __file__ == os.path.join(sys.path[0], "xortune", "__main__.py")  # noqa: PTH118
+    if not (sys.flags.safe_path or lies_there):
+        # Python looks into the working folder first, where a file may have the name of one of its
+        # own modules.
+        sys.path.append(sys.path.pop(0))
+    main()
