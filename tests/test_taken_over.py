@@ -67,7 +67,8 @@ def test_old_configurations_are_proposed_in_turn_and_their_seeds_are_not_used(ru
     assert min(one.block.first for one in run.evaluations) == taken.first_seed
     assert abs(run.best.x - 7.05) < 0.3
     report = (run.path / "report.md").read_text()
-    said = f"of {old.path}, proposed first; seeds begin at {taken.first_seed}"
+    second = "the second unless the first solved no seed"
+    said = f"of {old.path}, proposed first, {second}; seeds begin at {taken.first_seed}"
     assert said in report.replace("\\", "")
 
 
@@ -203,27 +204,70 @@ def taken(*xs):
 
 
 def test_old_ones_are_every_second_proposal_after_those_of_start():
-    proposals = OldProposals(taken(1.0, 2.0).points, 1, frozenset())
+    proposals = OldProposals(taken(1.0, 2.0).points, lambda point: point, 1)
     asked = [proposals.at(number) for number in range(6)]
     assert asked == [None, Point({"x": 1.0}), None, Point({"x": 2.0}), None, None]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "auto"])
-def test_the_sampler_is_not_told_of_old_ones(sampler):
-    """It would look around them, though the best may be elsewhere."""
+@pytest.mark.parametrize(
+    ("x", "solved", "of", "second"),
+    [(1.0, 0, 1, None), (1.0, 0, 0, 2.0), (1.0, 1, 3, 2.0), (5.0, 0, 4, 2.0), (10.0, 0, 4, None)],
+)
+def test_the_second_one_is_not_proposed_where_the_first_failed_all_its_seeds(x, solved, of, second):
+    """A misleading run costs one seed then. No seed yet says nothing, nor do others' failures."""
+
+    def normal(point):
+        return Point({"x": 10.0 * point["x"]})
+
+    old = taken(1.0, 2.0).points
+    proposals = OldProposals(old, normal, 1)
+    proposals.see(Point({"x": x}), solved, of)
+    found = proposals.at(3)
+    assert (found and found["x"]) == second
+    # A misleading one takes no place of the sampler's, and comes back with other results.
+    if second is None:
+        proposals.see(Point({"x": x}), 1, of + 1)
+        assert proposals.at(3) == Point({"x": 2.0})
+
+
+def test_a_misleading_run_costs_one_seed(old, tmp_path):
+    def train(config, seed):
+        return good({**config, "x": config["x"] + 5}, seed)  # best near 2
+
+    run = xt.search(
+        space(trials=12, most=8),
+        output=tmp_path / "run",
+        train=train,
+        from_=old.path,
+        workers=0,
+        verbose=0,
+    )
+    best, second = (point["x"] for point in TakenOver.of(run.manifest).points)
+    trained = [one.block for one in run.evaluations]
+    assert (trained[0].point["x"], trained[0].count) == (best, 1)
+    assert second not in [block.point["x"] for block in trained]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "auto", "gp", "random"])
+def test_the_search_proposes_beside_old_ones_what_it_would_propose_alone(sampler):
+    """The sampler is not told of them: it would look around them, though the best is elsewhere."""
     wanted = load_space({**space(), "search": {"sampler": sampler, "trials": 40}})
-    proposed = []
-    for solved in (0, 8):
-        proposer = proposer_for(wanted, taken=taken(7.0, 3.0))
+
+    def own(olds, solved):
+        proposer = proposer_for(wanted, taken=taken(*olds))
         points = []
         for number in range(24):
-            points.append(point := proposer.propose(number))
-            of_old = point["x"] in (7.0, 3.0)
+            point = proposer.propose(number)
+            of_old = point["x"] in olds
             seen = SeedSummary(solved if of_old else int(4 + point["x"] / 3), 8)
             proposer.learn(number, point, seen)
             proposer.see(point, seen)
-        proposed.append(points)
-    assert proposed[0] == proposed[1]
+            points += [] if of_old else [point]
+        return points
+
+    alone = own((), 0)
+    assert own((7.0, 3.0), 8) == alone[:22]
+    assert own((7.0, 3.0), 0) == alone[:23]  # the second is not proposed
 
 
 def test_a_search_that_takes_over_nothing_proposes_as_ever():
@@ -259,6 +303,5 @@ def test_the_command_and_what_is_refused(old, run, tmp_path):
     done = xortune(
         "search", file, "--from", old.path, "--output", tmp_path / "b", "--workers", 0, code=0
     )
-    points = TakenOver.of(run.manifest).points
-    assert f"of {old.path}: {len(points)} proposed first" in " ".join(done.stderr.split())
+    assert f"of {old.path}: the best is proposed first" in " ".join(done.stderr.split())
     refused(xortune("search", file, "--from", tmp_path / "none"), "none", lines=2)

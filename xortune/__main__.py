@@ -8,11 +8,11 @@ import sys
 
 def main() -> None:
     """Load the command line and run it."""
-    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal  # noqa: PLC0415
+    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal
 
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, SIG_DFL)  # Ctrl-C while it is loaded shows no traceback
-    from xortune.cli import main as command  # noqa: PLC0415
+    from xortune.cli import main as command
 
     command()
 

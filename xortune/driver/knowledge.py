@@ -5,14 +5,15 @@ even trains under other seeds than the old one did, since a configuration that w
 seeds does well under them again.
 
 An old run may mislead, since its task, its rule or its space was another. So only its best two
-configurations are proposed, in turn with the sampler's own, and the sampler is not told of them: it
-would look around them, though the best is elsewhere.
+configurations are proposed, in turn with the sampler's own, the second one not where the first
+failed all of its seeds; and the sampler is not told of them: it would look around them, though the
+best is elsewhere.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -98,10 +99,11 @@ class TakenOver:
             if n
         ]
         usable = self.configs - self.unlike
-        how = "each in turn with a new one"
         first = "none can be proposed"
         if self.points:
-            first = f"{len(self.points)} proposed first, {how}"
+            first = "the best is proposed first"
+        if len(self.points) > 1:
+            first += ", the second best after a new one unless the best solves no seed"
         return (
             f"took over {count(usable, 'configuration')} of {self.source}: {first}"
             f"{''.join('; ' + one for one in left)}; its seeds count in no result, and new ones "
@@ -217,21 +219,52 @@ def _first_unseen(run: Run) -> int:
     return int(ends.max(initial=0))
 
 
-@dataclass(frozen=True)
 class OldProposals:
     """The old configurations, as proposals of a search.
 
-    Attributes:
+    Args:
         points: the old configurations, the best first.
+        normal: returns a point in its trainer's normal form, as results have it.
         start: how many proposals come before, those of the space's `start`.
-        keys: of the points, and of their normal forms.
     """
 
-    points: tuple[Point, ...]
-    start: int
-    keys: frozenset[str]
+    def __init__(
+        self, points: Sequence[Point], normal: Callable[[Point], Point], start: int
+    ) -> None:
+        self._points, self._numbers = (
+            tuple(points),
+            range(start, start + EVERY * len(points), EVERY),
+        )
+        self._made: list[int] = []  # numbers of those that were proposed
+        self._keys = frozenset(one.key for point in points for one in (point, normal(point)))
+        self._misleads = False
+
+    def __contains__(self, point: Point) -> bool:
+        return point.key in self._keys
 
     def at(self, number: int) -> Point | None:
         """The old configuration that is proposal number `number`; None if it is another one."""
-        place, other = divmod(number - self.start, EVERY)
-        return None if other or not 0 <= place < len(self.points) else self.points[place]
+        if self._misleads or number not in self._numbers:
+            return None
+        return self._points[self._numbers.index(number)]
+
+    @property
+    def are_left(self) -> bool:
+        """Whether later proposals may be old ones."""
+        return len(self._made) < len(self._points) and not self._misleads
+
+    def enter(self, number: int, point: Point) -> bool:
+        """Note a proposal; whether it is an old one."""
+        is_old = self.at(number) is not None and point in self
+        if is_old:
+            self._made.append(number)
+        return is_old
+
+    def own(self, number: int) -> int:
+        """The number of a proposal among the search's own, which are those of a search alone."""
+        return number - sum(made < number for made in self._made)
+
+    def see(self, point: Point, successes: int, n: int) -> None:
+        """Learn the results of a configuration: an old one that failed ends the old proposals."""
+        if point in self and n:
+            self._misleads = not successes

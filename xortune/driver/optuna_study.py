@@ -260,6 +260,9 @@ class OptunaStudy:
             else:
                 self._enter(number, point)
 
+    def avoid(self, point: Mapping[str, Value]) -> None:
+        """Do nothing: the study may propose a point again."""
+
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the study the values of a finished proposal, unless it has them."""
         trial_id = self._ids.pop(number)

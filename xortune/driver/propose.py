@@ -57,6 +57,9 @@ benchmarks/README.md."""
 RANDOM_EVERY_OF_NUMBERS = 3
 """The same of a number's process."""
 
+OLD = 2**31
+"""The number from which the draws of old configurations are seeded, where they lack a parameter."""
+
 RANDOM_EVERY_OF_COUNTS = 2
 """The same of TPE where sampler auto takes it: seeds are only solved or not, which says little."""
 
@@ -324,6 +327,9 @@ class Model(Protocol):
     def enter(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter the proposal of a number that was not asked for."""
 
+    def avoid(self, point: Mapping[str, Value]) -> None:
+        """Do not propose a point, of whose results the model is not told."""
+
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Learn the results of a finished proposal."""
 
@@ -363,9 +369,9 @@ class SampledProposer:
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
         common = () if taken is None else taken.points
-        old = tuple(self._draw.point(self.seed(i), known) for i, known in enumerate(common))
-        keys = frozenset(one.key for point in old for one in (point, normal(point)))
-        self._old = OldProposals(old, len(self._start), keys)
+        seeds = (proposal_seed(space, OLD + i, shared) for i in range(len(common)))
+        old = [self._draw.point(*one) for one in zip(seeds, common, strict=True)]
+        self._old = OldProposals(old, normal, len(self._start))
 
     def propose(self, number: int) -> Point:
         """The next point: of `start`, of the model, or drawn from the whole space."""
@@ -380,6 +386,7 @@ class SampledProposer:
         if (old := self._old.at(number)) is not None:
             self.replay(number, old)
             return old
+        number = self._own(number)
         guarded = self._kinds is not None and not self._kinds.learned_are_worth_more
         if self._model is None or guarded or self._draws(number):
             learned = None
@@ -395,25 +402,32 @@ class SampledProposer:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
         if number < len(self._start):
             return self._start[number]
-        if self._added or self._shared is not None or self._old.at(number) is not None:
+        if self._added or self._shared is not None or self._old.are_left:
             return None
-        return self._drawn(number) if self._draws(number) else None
+        own = self._own(number)
+        return self._drawn(own) if self._draws(own) else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known."""
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
-        self._enter_kind(number, Point(point).key)
+        if self._old.enter(number, Point(point)):
+            if self._model is not None and self._shared is None:
+                self._model.avoid(point)
+                return
+        else:
+            self._enter_kind(self._own(number), Point(point).key)
         if self._model is not None:
-            self._model.enter(number, point)
+            self._model.enter(self._own(number), point)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the model the results of a finished proposal, unless an old run made it."""
         if self._model is not None and not self._is_untold(point):
-            self._model.learn(number, point, seen)
+            self._model.learn(self._own(number), point, seen)
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Tell the model and the safeguard all results of a configuration so far."""
+        self._old.see(point, seen.k, seen.n)
         if self._kinds is not None:
             self._kinds.see(point.key, seen.k, seen.n)
         if self._model is not None and not self._is_untold(point):
@@ -423,15 +437,18 @@ class SampledProposer:
         """The seed for a proposal."""
         return proposal_seed(self._space, number, self._shared)
 
+    def _own(self, number: int) -> int:
+        """The number of a proposal where old ones are not counted. A shared study has all."""
+        return number if self._shared is not None else self._old.own(number)
+
     def _is_untold(self, point: Point) -> bool:
         """Whether the model is not told of a point: an old one. A shared study has all."""
-        return point.key in self._old.keys and self._shared is None
+        return point in self._old and self._shared is None
 
     def _draws(self, number: int) -> bool:
         """Whether a proposal is drawn from the whole space, whatever the results."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        # Old configurations do not take the places of the random ones of the begin.
-        first = number < STARTUP + len(self._old.points) and self._shared is None
+        first = number < STARTUP and self._shared is None
         if sampler == "auto":
             return first or number % RANDOM_EVERY_OF_NUMBERS == 0
         if sampler == "tpe":
@@ -444,7 +461,7 @@ class SampledProposer:
 
     def _enter_kind(self, number: int, key: str) -> None:
         """Say what a proposal was. A learned one that is the random one of its number is random."""
-        if self._kinds is None or number < len(self._start) or self._old.at(number) is not None:
+        if self._kinds is None or number < len(self._start):
             return
         self._kinds.enter(key, learned=self._normal(self._drawn(number)).key != key)
 
@@ -548,12 +565,16 @@ class NumberModel:
         with one_thread():
             point = self._modelled(number)
         if point is not None:
-            self._take(point)
+            self.avoid(point)
         return point
 
     def enter(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
         """Do not propose a point again."""
-        self._take(point)
+        self.avoid(point)
+
+    def avoid(self, point: Mapping[str, Value]) -> None:
+        """Do not propose a point."""
+        self._taken.update(places(coordinates_of(self._axes, point)[None]))
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Do nothing: the process has seen all results."""
@@ -567,9 +588,6 @@ class NumberModel:
                 column.append(0.0)
         for column, number in zip(self._seen, self._number.summary(seen), strict=True):
             column[row] = number
-
-    def _take(self, point: Mapping[str, Value]) -> None:
-        self._taken.update(places(coordinates_of(self._axes, point)[None]))
 
     def _modelled(self, number: int) -> Point | None:
         rng = np.random.default_rng(proposal_seed(self._space, number))

@@ -464,9 +464,13 @@ def _rows_asked(run: Run) -> Iterator[tuple[str, str]]:
         else:
             yield label, _entry_text(entry)
     if (old := run.manifest.get("taken_over")) is not None:
-        from_there = f"{len(old['points'])} of {count(old['configs'], 'configuration')}"
-        proposed = f"{from_there} of {plain(old['source'])}, proposed first"
-        yield "taken over", f"{proposed}; seeds begin at {old['first_seed']:,}"
+        taken = {0: "none", 1: "the best"}.get(len(old["points"]), "the best two")
+        proposed = f"{taken} of {count(old['configs'], 'configuration')} of {plain(old['source'])}"
+        second = ", the second unless the first solved no seed" if len(old["points"]) > 1 else ""
+        yield (
+            "taken over",
+            f"{proposed}, proposed first{second}; seeds begin at {old['first_seed']:,}",
+        )
 
 
 def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
