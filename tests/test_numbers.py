@@ -330,6 +330,26 @@ def test_numbers_without_limits_are_compared_by_the_seeds_under_which_one_is_bet
     assert "solved" not in page
 
 
+@pytest.mark.parametrize(("rule", "best"), [("drift <= 0.5", "a"), ("drift >= 0.5", "b")])
+def test_the_rule_for_success_says_which_number_is_better_seed_after_seed_too(tmp_path, rule, best):
+    def drift(config, seed):
+        return {"drift": config["height"] + np.random.default_rng(seed).random() / 10}
+
+    for how in ({"sequential": True, "by": "drift"}, {"seeds": 40, "by": "drift_mean"}):
+        found = xt.compare(
+            [{"height": 0.2}, {"height": 0.7}],
+            train=drift,
+            success=rule,
+            labels=["a", "b"],
+            bounds=(0, 1),
+            workers=0,
+            verbose=0,
+            output=tmp_path,
+            **how,
+        )
+        assert str(found).startswith(f"{best} has a better drift")
+
+
 def test_what_is_beaten_is_dropped_and_the_family_s_error_is_kept():
     rng, wrong = np.random.default_rng(3), 0
     labels, points = ("a", "b", "c", "d"), [Point({"x": i}) for i in range(4)]

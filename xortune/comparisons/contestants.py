@@ -257,6 +257,11 @@ def rule_of(facts: Mapping[str, str]) -> Success | None:
         return None
 
 
+def rule_of_trainer(identity: Mapping[str, str]) -> Success | None:
+    """Return the rule by which a user's own trainer of this identity judges seeds, as `rule_of`."""
+    return rule_of(_own_facts(identity))
+
+
 def trained_by(facts: Mapping[str, object]) -> str:
     """Format engine and versions of an identity, of `provenance` or of a trainer's description."""
     given = facts.get("versions")

@@ -17,6 +17,7 @@ from xortune.comparisons.contestants import (
     candidates_of,
     refuse_different_tasks,
     refuse_different_trainers,
+    rule_of_trainer,
     trained_contestant,
 )
 from xortune.comparisons.numbers import (
@@ -43,7 +44,6 @@ from xortune.core.errors import (
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
-from xortune.core.success import Success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has
 from xortune.driver.certify import (
@@ -469,6 +469,7 @@ def _sequential(
     """
     labels = [candidate.label for candidate in candidates]
     points = [config.point for config in wanted]
+    rules = [rule_of_trainer(identity_of(config.trainer.describe())) for config in wanted]
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
     looked: dict[tuple[int, int], PairedAnswer] = {}
@@ -497,7 +498,7 @@ def _sequential(
         _refuse_all_crashed(candidates, outcomes)
         measure = None
         if by is not None:
-            measure = measure_of(by[0], outcomes, _rules(candidates), by[1], sequential=True)
+            measure = measure_of(by[0], outcomes, rules, by[1], sequential=True)
             check_sequential(measure)
         seeds = [one.solved if measure is None else measure.of(one) for one in outcomes]
         comparison, is_over = compared_in_step(
@@ -529,11 +530,6 @@ def limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
             fix="give bounds, those that hold for all",
         )
     return known.pop() if known else None
-
-
-def _rules(candidates: Sequence[Candidate]) -> list[Success | None]:
-    """The rule by which each run's seeds succeed."""
-    return [None if one.run is None else one.run.asked.success for one in candidates]
 
 
 def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> Iterator[str]:
