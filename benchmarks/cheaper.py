@@ -1,7 +1,7 @@
 """Less training for the same answer: a required rate, the price of seeds, knowledge of other runs.
 
     python benchmarks/cheaper.py required       # the smallest network that reaches a rate: minutes
-    python benchmarks/cheaper.py price          # two groups, one ten times as dear: a minute
+    python benchmarks/cheaper.py price          # two groups, one ten times as dear: 20 minutes
     python benchmarks/cheaper.py knowledge      # with another run, and one that misleads: minutes
     python benchmarks/cheaper.py fresh          # the same on other tasks: minutes
 
@@ -28,15 +28,6 @@ from numpy.typing import NDArray
 
 import xortune as xt
 from xortune.core.outcome import wilson
-from xortune.core.point import Point
-from xortune.driver.propose import proposer_for
-from xortune.racing.grants import BestGrants
-from xortune.racing.objectives import SeedSummary
-from xortune.racing.race import RaceRule
-from xortune.racing.top_two import Aim
-from xortune.spaces.grid import budget
-from xortune.spaces.model import SearchSpace
-from xortune.spaces.space import load_space
 
 TRUTH = range(2**31, 2**31 + 10_000)
 """Seeds that no search has seen: the true rate of a configuration is that on all of them."""
@@ -110,78 +101,72 @@ GROUPS = {
 }
 """The rates of each group. The rule was chosen on the first four sets."""
 
-SEARCHES, DEAR = 40, 10.0
-AIM = Aim()
+SEARCHES, DEAR, NEAR = 40, 10.0, 0.01
 
 
-def two_groups(count: int, seed: int, *, priced: bool) -> SearchSpace:
-    """A grid of so many arms of each group, written in any order."""
+def search_of_groups(group: NDArray[np.float64], seed: int, *, priced: bool) -> tuple[float, float]:
+    """What a search pays until it has the answer for good, and until its end.
+
+    It is a grid of so many arms of each group, written in any order.
+    """
     order = np.random.default_rng(100 + seed)
     written = {
-        "arm": order.permutation(count).tolist(),
+        "arm": order.permutation(len(group)).tolist(),
         "group": order.permutation(["fast", "slow"]).tolist(),
     }
-    return load_space(
+    names = order.permutation([*written]).tolist()
+
+    def train(config: Mapping[str, Any], one: int) -> dict[str, float]:
+        luck = random.Random(f"{seed} {one} {config['group']} {config['arm']}").random()
+        return {"success": luck < group[config["arm"]], "flops": cost(config)}
+
+    run = in_folder(
         {
             "name": "groups",
-            "parameters": {
-                name: {"choice": written[name]} for name in order.permutation([*written]).tolist()
-            },
-            "search": {"sampler": "grid"},
-            "seeds": {"race": {"max": 512}, **({"price": "seconds"} if priced else {})},
-        }
+            "parameters": {name: {"choice": written[name]} for name in names},
+            "search": {"sampler": "grid", "seed": seed},
+            "seeds": {"race": {"max": 512}, **({"price": "flops"} if priced else {})},
+        },
+        train=train,
     )
-
-
-def race_of_two_groups(
-    group: NDArray[np.float64], seed: int, *, priced: bool
-) -> tuple[float, float]:
-    """What a race has paid until it has the answer for good, and until its end."""
-    space = two_groups(len(group), seed, priced=priced)
-    rng, proposer, coming = np.random.default_rng(seed), proposer_for(space), budget(space)
-    rule = RaceRule(space.seeds.ladder)
-    race, paid, answered = BestGrants(rule, AIM), 0.0, 0.0
-    points, seen, rates = dict[str, Point](), dict[str, tuple[int, int]](), dict[str, float]()
-
-    while True:
-        name = race.next({}, last=len(seen) == coming)
-        if name is None and len(seen) == coming:
-            return answered, paid
-        if name is None:
-            point = proposer.propose(len(seen))
-            assert point is not None
-            points[name := point.key] = point
-            rates[name] = float(group[int(str(point["arm"]))])
-            race.enter(name)
-        assert isinstance(name, str)
-        price = DEAR if points[name]["group"] == "slow" else 1.0
-        k, n = seen.get(name, (0, 0))
-        to = next(rung for rung in rule.rungs if rung > n)
-        seen[name] = k + rng.binomial(to - n, rates[name]), to
-        paid += (to - n) * price
-        race.see(name, *seen[name], price=price if priced else None)
-        proposer.see(points[name], SeedSummary(*seen[name], timed_blocks=((price, to),)))
-        low = wilson(*np.array(list(seen.values())).T)[0]
-        if rates[list(seen)[int(low.argmax())]] < group.max() - AIM.epsilon:
+    counts: dict[str, tuple[int, int]] = {}
+    rates: dict[str, float] = {}
+    paid = answered = 0.0
+    for line in run.evaluations:
+        if line.outcome is None:
+            continue
+        point, size = line.block.point, line.block.count
+        paid += size * cost(point)
+        k, n = counts.get(point.key, (0, 0))
+        counts[point.key] = k + line.outcome.successes, n + size
+        rates[point.key] = float(group[int(str(point["arm"]))])
+        low = wilson(*np.array(list(counts.values())).T)[0]
+        if rates[list(counts)[int(low.argmax())]] < group.max() - NEAR:
             answered = paid
+    return answered, paid
+
+
+def cost(config: Mapping[str, Any]) -> float:
+    """What a seed costs."""
+    return DEAR if config["group"] == "slow" else 1.0
 
 
 def price() -> None:
-    """Print what races cost with and without the price of seeds."""
+    """Print what searches cost with and without the price of seeds."""
     print("| rates of a group | first seeds | answer: same price | priced | end: same | priced |")
     print("| :-- | --: | --: | --: | --: | --: |")
     sums = np.zeros(5)
     for name, group in GROUPS.items():
         same, priced = (
             np.mean(
-                [race_of_two_groups(group, seed, priced=priced) for seed in range(SEARCHES)], axis=0
+                [search_of_groups(group, seed, priced=priced) for seed in range(SEARCHES)], axis=0
             )
             for priced in (False, True)
         )
         row = np.array([len(group) * (1 + DEAR), same[0], priced[0], same[1], priced[1]])
         sums += row
-        print("|", name, *(f"| {cost:,.0f}" for cost in row), "|", flush=True)
-    print("| all |", " | ".join(f"{cost:,.0f}" for cost in sums), "|")
+        print("|", name, *(f"| {paid:,.0f}" for paid in row), "|", flush=True)
+    print("| all |", " | ".join(f"{paid:,.0f}" for paid in sums), "|")
 
 
 # -------------------------------------------------------------------------------------------------
