@@ -26,10 +26,11 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import NO_DETAILS, Details, Failure, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.runs.evaluation import decode, encode
 from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.limits import current_deadline, end_at_once, ending_at, time_is_over
+from xortune.trainers.reports import cancelling_if
 from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source
 
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
@@ -589,6 +590,59 @@ def test_a_line_of_the_journal_never_has_more_numbers_than_it_can_be_read_with(m
     assert names(outcome) == "SOLVED CRASHED CRASHED"
     assert "over 64 in all" in outcome.details.failed[2]
     assert decode(encode(done(0, {"x": 1}, outcome))).outcome.successes == 1
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_number_of_reports_takes_the_place_of_no_result(many):
+    def full(config, seed, report):
+        report({"n0": 0.1})
+        return {f"n{i}": 1.0 for i in range(64)}
+
+    def full_of_many(config, seeds, report):
+        report({"n0": np.ones(len(seeds))})
+        return {f"n{i}": np.ones(len(seeds)) for i in range(64)}
+
+    outcome = reported(full_of_many if many else full, "n63 > 0", count=3)
+    assert outcome.successes == 3
+    assert list(outcome.details.values) == [f"n{i}" for i in range(64)]
+
+
+class NoArray:
+    """No array can be made of it."""
+
+    def __array__(self, *_, **__):
+        raise KeyError("gone")
+
+
+def test_what_judging_the_results_of_many_raises_is_the_failure_of_these_seeds():
+    def odd(config, seeds):
+        return NoArray() if 2 in seeds else np.ones(len(seeds), bool)
+
+    outcome = reported(odd, None)
+    assert outcome.details.failed == {2: "KeyError: 'gone'"}
+    assert outcome.successes == 4
+
+
+def test_seeds_of_a_call_that_are_tried_alone_end_in_time_and_what_has_ended_is_kept():
+    def fails(config, seeds, report):
+        if len(seeds) > 1:
+            raise ValueError
+        report(np.ones(1))
+        if seeds[0] == slow:
+            time.sleep(0.3)
+        return np.ones(1, bool)
+
+    trainer, block = trainer_of(fails), Block(Point(CONFIG), 0, 5)
+    slow = 1
+    with ending_at(time.time() + 0.2):
+        [late] = trainer.train([block])
+    assert isinstance(late, OutOfTime)
+    assert late.outcome.n == 2
+    slow, asked = None, iter(range(9))
+    with cancelling_if(lambda _: next(asked) == 3):
+        [cancelled] = trainer.train([block])
+    assert isinstance(cancelled, Unfinished)
+    assert cancelled.outcome.n == 3
 
 
 def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():

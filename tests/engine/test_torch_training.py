@@ -27,9 +27,10 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import vectorized
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import TrackedConfig, custom_trainer
+from xortune.trainers.function import custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
+from xortune.trainers.methods import TrackedConfig
 from xortune.trainers.pilot import Pilot, pilot_of
 from xortune.trainers.reports import Hopeless, cancelling_if, hearing_reports
 from xortune.trainers.seed_draws import SeedDraw

@@ -31,7 +31,8 @@ from xortune.spaces.command import RegexMetric
 from xortune.spaces.model import CommandSettings, StopHopeless
 from xortune.spaces.space import parse_space
 from xortune.trainers.command import command_trainer
-from xortune.trainers.function import CallForm, CustomTrainer, TrackedConfig, custom_trainer
+from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
+from xortune.trainers.methods import TrackedConfig
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import given_source
 from xortune.trainers.vectorized import trained_as_one

@@ -12,7 +12,7 @@ import threading
 import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, TrainingError, Unavailable, error_text, kind_of
+from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
 from xortune.core.success import Rule
@@ -46,6 +46,7 @@ from xortune.trainers.verdicts import (
     MethodError,
     SampledReports,
     SeedResults,
+    SeedVerdict,
     UsersTraining,
     crashed,
     judged,
@@ -232,93 +233,6 @@ def finished(attempt: Coroutine[Any, Any, Any]) -> Any:
         future.cancel()
 
 
-class TrackedConfig(dict[str, Any]):
-    """A configuration that notes which of its parameters the user's code reads.
-
-    Attributes:
-        names_read: the parameters that were read while `noting`.
-        noting: False while the optimizer is made, whose parameters may differ within a stack.
-    """
-
-    def __init__(self, config: Mapping[str, Any], names_read: Iterable[str] = ()) -> None:
-        super().__init__(config)
-        self.names_read = set(names_read)
-        self.noting = True
-
-    def _note(self, *names: str) -> None:
-        if self.noting:
-            self.names_read.update(names)
-
-    def __getitem__(self, name: str) -> Any:
-        self._note(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """See `dict.get`."""
-        self._note(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self._note(str(name))
-        return super().__contains__(name)
-
-
-def parameters_of(training: Any) -> TrackedConfig:
-    """The parameters of a `TorchTraining`, with those that its code has read.
-
-    A training may have put another object into `self.config`. What is read of that is unknown, so
-    all parameters count as read.
-
-    Raises:
-        MethodError: it has not kept what `__init__` was given.
-    """
-    config = getattr(training, "config", None)
-    given: TrackedConfig | None = getattr(training, "_parameters", None)
-    if isinstance(config, TrackedConfig):
-        return config
-    if given is None and isinstance(config, Mapping):
-        given = TrackedConfig(config)
-    if given is None:
-        raise MethodError(
-            "is not set" if config is None else f"is {kind_of(config)}",
-            place=f"{type(training).__name__}.config",
-            allowed="the dict that __init__ was given",
-            fix="begin __init__ with super().__init__(config)",
-        )
-    given.names_read.update(dict.keys(given))
-    return given
-
-
-@contextmanager
-def untracked(training: Any) -> Iterator[None]:
-    """Within this context it is not noted which parameters a training reads."""
-    parameters = parameters_of(training)
-    before, parameters.noting = parameters.noting, False
-    try:
-        yield
-    finally:
-        parameters.noting = before
-
-
-def _reads_all(name: str) -> Callable[..., Any]:
-    """The method of dict of that name, which reads every parameter, with a note of that."""
-    method = getattr(dict, name)
-
-    @functools.wraps(method)
-    def noted(config: TrackedConfig, *args: Any, **more: Any) -> Any:
-        config._note(*dict.keys(config))
-        return method(config, *args, **more)
-
-    return noted
-
-
-for _name in (
-    *("__iter__", "__reversed__", "__len__", "__repr__", "__eq__", "__ne__", "__or__", "__ror__"),
-    *("keys", "values", "items", "copy", "pop", "popitem", "setdefault"),
-):
-    setattr(TrackedConfig, _name, _reads_all(_name))
-
-
 _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
 
 
@@ -326,24 +240,15 @@ class Calls:
     """Calls a user's function for the seeds of one block.
 
     Attributes:
+        trainer: what trains the block.
+        block: the seeds.
         reports: what the last call reported.
-        on_raise: see `CustomTrainer`.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        form: CallForm,
-        block: Block,
-        limit: float | None,
-        on_raise: OnRaise | None = None,
-        *,
-        on: str | None = None,
-    ) -> None:
-        self._function, self._form, self._block, self._limit = function, form, block, limit
-        self.on_raise, self._on = on_raise, on
-        self._config = block.point
-        self._plain = not (form.reports or form.state)
+    def __init__(self, trainer: CustomTrainer, block: Block) -> None:
+        self.trainer, self.block = trainer, block
+        self._function, self._form = trainer.source.function(), trainer.form
+        self._plain = not (self._form.reports or self._form.state)
         self.reports = _NO_REPORTS
 
     def __call__(self, seeds: Any) -> Any:
@@ -368,12 +273,12 @@ class Calls:
         self.reports = self._new_reports(seed)
         given = {REPORT: self.reports} if self._form.reports else {}
         try:
-            async with asyncio.timeout(self._limit) as limit:
-                returned = await self._function(self._config.as_dict(), seed, **given)
+            async with asyncio.timeout(self.trainer.limit) as limit:
+                returned = await self._function(self.block.point.as_dict(), seed, **given)
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise SeedTimeout(f"took longer than {self._limit:g} s") from None
+            raise SeedTimeout(f"took longer than {self.trainer.limit:g} s") from None
         return self._result(returned)
 
     def _returned(self, seeds: Any) -> Any:
@@ -381,7 +286,7 @@ class Calls:
             return finished(self.awaited(seeds))
         if self._plain:
             self.reports = _NO_REPORTS
-            returned = self._function(self._config.as_dict(), seeds)
+            returned = self._function(self.block.point.as_dict(), seeds)
             if type(returned) is not GeneratorType:
                 return returned
             return self._drained(returned, self._new_reports(seeds))
@@ -391,11 +296,11 @@ class Calls:
             if self._form.state:
                 returned = self.state().run(seeds, **given)
             else:
-                returned = self._function(self._config.as_dict(), seeds, **given)
+                returned = self._function(self.block.point.as_dict(), seeds, **given)
             if type(returned) is GeneratorType:
                 return self._drained(returned, self.reports)
         except BaseException:
-            _states.pop((self._function, self._block.point.key), None)  # it may be half-changed
+            self.forget()
             raise
         return self._result(returned)
 
@@ -414,7 +319,8 @@ class Calls:
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
         each = [int(seed) for seed in seeds] if self._form.many else [int(seeds)]
-        return Reports(self._limit, many=many, block=self._block, seeds=each, on=self._on)
+        limit, on = self.trainer.limit, self.trainer.on
+        return Reports(limit, many=many, block=self.block, seeds=each, on=on)
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -422,14 +328,26 @@ class Calls:
 
     def state(self) -> Any:
         """The object of the user's class for the config; a new one if none is kept."""
-        key = self._function, self._block.point.key
+        key = self._key
         if key not in _states:
-            config = self._config.as_dict()
-            _states[key] = self._function(TrackedConfig(config) if self._form.stacked else config)
+            config = self.block.point.as_dict()
+            if self._form.stacked:
+                from xortune.trainers.methods import TrackedConfig  # it imports torch
+
+                config = TrackedConfig(config)
+            _states[key] = self._function(config)
             while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
         _states.move_to_end(key)
         return _states[key]
+
+    def forget(self) -> None:
+        """Keep the object no longer, since it may be half-changed."""
+        _states.pop(self._key, None)
+
+    @property
+    def _key(self) -> tuple[Callable[..., Any], str]:
+        return self._function, self.block.point.key
 
 
 OnRaise: TypeAlias = Callable[[BaseException], None]
@@ -437,7 +355,7 @@ OnRaise: TypeAlias = Callable[[BaseException], None]
 REPORTS = "reports"
 """The name of the number of reports, among the numbers of a seed."""
 
-_OWN_FILES = (__file__, *map(inspect.getfile, (Reports, SeedResults)))
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 @dataclass(frozen=True)
@@ -540,10 +458,9 @@ class CustomTrainer(UsersTraining):
             return None
         try:
             with ending_forks(), _called_in(self.folder), bounded_output():
-                training = Calls(self.source.function(), self.form, block, self.limit).state()
-                found: Stacking = training.stacking()
+                found: Stacking = Calls(self, block).state().stacking()
                 return found
-        except _FAILURES:  # training the block reports it
+        except BaseException:  # training the block reports it
             return None
 
     def prepare(self, blocks: Sequence[Block]) -> None:
@@ -566,27 +483,19 @@ class CustomTrainer(UsersTraining):
                         return _train_stacked(self, blocks)
                 for block in blocks:
                     with _called_in(self.folder):  # each time: the function may change the folder
-                        function = self.source.function()
-                        call = Calls(
-                            *(function, self.form, block, self.limit, self.on_raise), on=self.on
-                        )
-                        seen = SeedResults(block, self.on)
-                        if self.form.many:
-                            results.append(_train_at_once(call, block, self, seen))
-                        else:
-                            results.append(_train_singly(call, block, self, seen))
+                        train = _train_at_once if self.form.many else _train_singly
+                        results.append(train(Calls(self, block), SeedResults(block, self.on)))
         finally:
             sys.setrecursionlimit(depth)
         return results
 
     async def attempt(self, block: Block) -> Outcome | TrainingError:
         """The outcome of a block of one seed, by an async function."""
-        given = (self.source.function(), self.form, block, self.limit, self.on_raise)
-        call, results = Calls(*given, on=self.on), SeedResults(block, self.on)
+        call, results = Calls(self, block), SeedResults(block, self.on)
         if (known := self.known.get((block.point.key, block.first))) is not None:
             results.add_known(known)
             return results.outcome()
-        returned = None
+        returned, on_raise = None, self.on_raise
         error: BaseException | None = None
         try:
             returned = await call.awaited(block.first)
@@ -599,10 +508,10 @@ class CustomTrainer(UsersTraining):
                 raise  # the search ends
             error = raised  # what the function awaits was cancelled
         except KeyboardInterrupt as raised:
-            error, call.on_raise = raised, None  # its own: Ctrl-C comes to the main thread
+            error, on_raise = raised, None  # its own: Ctrl-C comes to the main thread
         except BaseException as raised:
             error = raised
-        _add_seed(call, returned, error, self.success, results)
+        _add_seed(call, returned, error, results, on_raise)
         return results.outcome()
 
 
@@ -647,11 +556,8 @@ def _called_in(folder: str | None) -> Iterator[None]:
             os.chdir(before)
 
 
-_FAILURES = (BaseException,)
-"""The exceptions of a call that are the failure of a seed: all but those that are `Ended`."""
-
 _FAILURES_HERE = (Exception, SystemExit, GeneratorExit)
-"""The same in the process of the user, whose Ctrl-C is no failure of a seed."""
+"""Exceptions that are the failure of a seed in the process of the user, whose Ctrl-C is none."""
 
 
 def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
@@ -663,27 +569,26 @@ def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
     on_raise(error)
 
 
-def _train_singly(
-    call: Calls, block: Block, trainer: CustomTrainer, results: SeedResults
-) -> Outcome | TrainingError:
+def _train_singly(call: Calls, results: SeedResults) -> Outcome | TrainingError:
     """Call the function for one seed after the other."""
+    trainer, block = call.trainer, call.block
     known = trainer.known
     for seed in block.seeds:
         if known and (outcome := known.get((block.point.key, seed))) is not None:
             results.add_known(outcome)
             continue
         if time_is_over():
-            return OutOfTime(results.outcome() if results.n else None)
+            return OutOfTime(results.so_far())
         returned, error = None, None
         try:
             returned = call(seed)
         except BlockCancelled:
-            return Unfinished(results.outcome() if results.n else None)
+            return Unfinished(results.so_far())
         except trainer.untried as raised:
-            return Void(_reason(raised), results.outcome() if results.n else None)
+            return Void(_reason(raised), results.so_far())
         except BaseException as raised:
             error = raised
-        _add_seed(call, returned, error, trainer.success, results)
+        _add_seed(call, returned, error, results, trainer.on_raise)
     return results.outcome()
 
 
@@ -691,8 +596,8 @@ def _add_seed(
     call: Calls,
     returned: Any,
     error: BaseException | None,
-    success: Rule | None,
     results: SeedResults,
+    on_raise: OnRaise | None,
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""
     shown = None
@@ -703,30 +608,38 @@ def _add_seed(
     try:
         if error is not None:
             raise error
-        verdict = judged(returned, success)
+        verdict = judged(returned, call.trainer.success)
     except BaseException as raised:
-        _pass_on(raised, call.on_raise)
+        _pass_on(raised, on_raise)
         verdict, shown = crashed(_reason(raised)), _shown(raised)
-    if call.reports.count:
-        results.add_reports(call.reports.curve)
-        numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
-        verdict = verdict._replace(numbers=numbers)
-    results.add(verdict, shown)
+    results.add_reports(call.reports.curve)
+    results.add(_with_reports(verdict, call.reports), shown)
 
 
-def _train_at_once(
-    call: Calls, block: Block, trainer: CustomTrainer, results: SeedResults
-) -> Outcome | TrainingError:
+def _with_reports(verdict: SeedVerdict, reports: Reports) -> SeedVerdict:
+    """The verdict with the reported numbers, and how many reports there were if it has a place."""
+    if not reports.count:
+        return verdict
+    numbers = {**reports.numbers, **verdict.numbers}
+    if REPORTS not in numbers and len(numbers) < MAX_VALUES:
+        numbers = {REPORTS: reports.count, **numbers}
+    return verdict._replace(numbers=numbers)
+
+
+def _train_at_once(call: Calls, results: SeedResults) -> Outcome | TrainingError:
     """Call the function once with all seeds; if that raises, with each alone."""
-    seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
+    seeds = np.array(call.block.seeds, np.int64)
     try:
-        if not _add_results(call, seeds, trainer, results):
-            for index in range(block.count):
-                _add_results(call, seeds[index : index + 1], trainer, results)
+        if _add_results(call, seeds, results):
+            return results.outcome()
+        for seed in seeds:
+            if time_is_over():
+                return OutOfTime(results.so_far())
+            _add_results(call, seed[None], results)
     except BlockCancelled:
-        return Unfinished()
-    except trainer.untried as raised:
-        return Void(_reason(raised), results.outcome() if results.n else None)
+        return Unfinished(results.so_far())
+    except call.trainer.untried as raised:
+        return Void(_reason(raised), results.so_far())
     return results.outcome()
 
 
@@ -739,7 +652,7 @@ def _train_stacked(
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
     function, limit = trainer.source.function(), trainer.limit
-    stacked = [_StackedBlock(trainer, block, function) for block in blocks]
+    stacked = [_StackedBlock(trainer, block) for block in blocks]
     going = [one for one in stacked if one.ended is None]
 
     def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
@@ -753,7 +666,7 @@ def _train_stacked(
         if going:
             groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
-            failures = _FAILURES if trainer.on_raise is None else _FAILURES_HERE
+            failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
             scores, note = run_all(groups, report, failures=failures, limit=limit)
             for one, of_block in zip(going, scores, strict=True):
                 one.scores = of_block
@@ -769,8 +682,8 @@ class _StackedBlock:
         scores: the score of each seed, or what its training raised; fewer if time was over.
     """
 
-    def __init__(self, trainer: CustomTrainer, block: Block, function: Callable[..., Any]) -> None:
-        self.block, self._trainer, self._function = block, trainer, function
+    def __init__(self, trainer: CustomTrainer, block: Block) -> None:
+        self.block, self._trainer, self._calls = block, trainer, Calls(trainer, block)
         self.training: Any = None
         self.ended: BaseException | None = None
         self.scores: Sequence[Any] = ()
@@ -779,7 +692,7 @@ class _StackedBlock:
         self._left: dict[int, Left] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
-            self.training = Calls(function, trainer.form, block, trainer.limit).state()
+            self.training = self._calls.state()
         except BaseException as error:
             _pass_on(error, trainer.on_raise)
             self.ended = error
@@ -831,15 +744,15 @@ class _StackedBlock:
             if isinstance(score, Hopeless):
                 results.add_stopped(self._left[seed])
             elif isinstance(score, BaseException):
-                _states.pop((self._function, block.point.key), None)  # it may be half-changed
+                self._calls.forget()
                 if isinstance(score, trainer.untried):
-                    return Void(_reason(score), results.outcome() if results.n else None)
+                    return Void(_reason(score), results.so_far())
                 _pass_on(score, trainer.on_raise)
                 results.add(crashed(_reason(score)), _shown(score))
             else:
                 results.add(judged(score, trainer.success))
         if results.n < block.count:
-            return OutOfTime(results.outcome() if results.n else None)
+            return OutOfTime(results.so_far())
         return results.outcome()
 
 
@@ -852,17 +765,19 @@ def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
     return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
 
 
-def _add_results(
-    call: Calls, seeds: NDArray[np.int64], trainer: CustomTrainer, results: SeedResults
-) -> bool:
+def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) -> bool:
     """Call the function with the seeds and add their results.
 
     Returns:
         False if the call raised and each seed is to be called alone.
     """
-    n, shown = len(seeds), None
+    n, trainer, shown = len(seeds), call.trainer, None
     try:
         returned = call(seeds.copy())
+        last = call.reports.last
+        if isinstance(last, Mapping) and isinstance(returned, Mapping):
+            returned = {**last, **returned}
+        verdict = judged(returned, trainer.success, n)
     except Hopeless as hopeless:
         results.add_reports(call.reports.curve, n)
         for left in hopeless.left:
@@ -871,19 +786,12 @@ def _add_results(
     except BaseException as error:
         if isinstance(error, (BlockCancelled, *trainer.untried)):
             raise
-        _pass_on(error, call.on_raise)
+        _pass_on(error, trainer.on_raise)
         if n > 1:
             return False
-        verdict, shown = crashed(_reason(error), n), _shown(error)
-    else:
-        reports = call.reports
-        results.add_reports(reports.curve, n)
-        if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
-            returned = {**reports.last, **returned}
-        verdict = judged(returned, trainer.success, n)
-        if reports.count and REPORTS not in verdict.numbers and len(verdict.numbers) < MAX_VALUES:
-            verdict = verdict._replace(numbers={**verdict.numbers, REPORTS: reports.count})
-    results.add(verdict, shown, n)
+        verdict, shown = crashed(_reason(error)), _shown(error)
+    results.add_reports(call.reports.curve, n)
+    results.add(_with_reports(verdict, call.reports), shown, n)
     return True
 
 
@@ -902,7 +810,7 @@ def _shown(error: BaseException) -> str:
         shown = traceback.TracebackException.from_exception(error)
         cause: traceback.TracebackException | None = shown
         while cause is not None:
-            users = [frame for frame in cause.stack if frame.filename not in _OWN_FILES]
+            users = [frame for frame in cause.stack if not frame.filename.startswith(_PACKAGE)]
             cause.stack = traceback.StackSummary.from_list(users)
             cause = cause.__cause__ or cause.__context__
         return shortened("".join(shown.format()).rstrip(), MAX_TEXT)

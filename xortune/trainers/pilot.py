@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import parameters_of, untracked
 from xortune.trainers.limits import clock, keeping_freed_memory
 from xortune.trainers.methods import (
     Made,
@@ -33,9 +32,11 @@ from xortune.trainers.methods import (
     epochs_of,
     model_of,
     optimizer_of,
+    parameters_of,
     refuse_attributes,
     refuse_reused,
     scored,
+    untracked,
 )
 from xortune.trainers.stack import Stack
 from xortune.trainers.surroundings import Shares

@@ -31,9 +31,8 @@ from torch.func import functional_call, vmap
 
 from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, matrix_rules
 from xortune.trainers.epoch_batches import CHECKED_EPOCHS, EpochBatches, StackedBatch
-from xortune.trainers.function import parameters_of, untracked
 from xortune.trainers.image_rules import image_rules
-from xortune.trainers.methods import scored
+from xortune.trainers.methods import parameters_of, scored, untracked
 from xortune.trainers.seed_draws import Draws
 from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
 from xortune.trainers.step_graph import Program, recorded, unrecorded

@@ -37,15 +37,17 @@ from torch import Tensor, nn
 
 from xortune.core.errors import InputError
 from xortune.core.trainer import Stacking
-from xortune.trainers.function import TrackedConfig, parameters_of, untracked
 from xortune.trainers.methods import (
+    TrackedConfig,
     batches_of,
     epochs_of,
     loss_of,
     model_of,
     optimizer_of,
+    parameters_of,
     refuse_attributes,
     scored,
+    untracked,
 )
 from xortune.trainers.pilot import pilot_of
 from xortune.trainers.vectorized import arrays_of, train_stacked

@@ -23,8 +23,8 @@ import numpy as np
 
 from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.function import untracked
 from xortune.trainers.limits import keeping_freed_memory, time_is_over
+from xortune.trainers.methods import untracked
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
 from xortune.trainers.reports import Ended, Hopeless, SeedTimeout
 from xortune.trainers.stack import Group, Stack

@@ -232,6 +232,10 @@ class SeedResults:
         failed = dict(enumerate(details.failed.values()))
         self.add(SeedVerdict(int(outcome.status[0]), numbers, failed, details.ruled))
 
+    def so_far(self) -> Outcome | None:
+        """The outcome of the seeds added so far; None if there are none."""
+        return self.outcome() if self.n else None
+
     def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
         """The outcome of the seeds added so far.
 
