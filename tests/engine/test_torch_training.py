@@ -1057,6 +1057,21 @@ def test_narrow_stacks_are_timed_where_no_wide_one_gains(seconds, seeds, timed, 
     assert asked == timed
 
 
+def test_no_wider_stack_is_tried_than_one_for_which_memory_is_too_little(monkeypatch):
+    asked = []
+
+    def second_of_seed(pilot, _, width):
+        asked.append(width)
+        pilot.stacked[width] = math.inf
+        return math.inf
+
+    monkeypatch.setattr(Pilot, "_seconds_of_seed", second_of_seed)
+    pilot = Pilot((), loop=10.0)
+    pilot.measure(None, 300)
+    assert asked == [64, 16, 2]
+    assert pilot.sentence == f"a stack of seeds takes more memory than there is: {LOOP}"
+
+
 @pytest.mark.parametrize(
     ("seconds", "seeds", "stacks"),
     [
@@ -1071,6 +1086,24 @@ def test_narrow_stacks_are_timed_where_no_wide_one_gains(seconds, seeds, timed, 
 )
 def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks):
     assert Pilot((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
+
+
+class MakesBuffer(nn.Linear):
+    """It makes a buffer when it is first called."""
+
+    def forward(self, x):
+        if not hasattr(self, "scale"):
+            self.register_buffer("scale", torch.ones(1))
+        return super().forward(x) * self.scale
+
+
+def test_a_buffer_that_the_first_step_makes_is_said():
+    class Late(Small):
+        def model(self):
+            return MakesBuffer(16, 2)
+
+    reason = pilot_of(Late({"lr": 0.1}), SEEDS).reason
+    assert reason.startswith("the model makes the buffer scale in its first step")
 
 
 def test_the_user_is_told_of_stacks_only_where_they_are_faster():

@@ -58,6 +58,13 @@ def under_way(batches, workers):
         yield found.pop(0)
 
 
+def test_a_trainer_of_the_user_may_say_that_a_block_costs_nothing():
+    batches, lines = batches_of(Priced(0.0), points(2))
+    for jobs in under_way(batches, 1):
+        received(batches, jobs, seconds=1.0)
+    assert len({line.block.point.key for line in lines}) == 2
+
+
 def test_how_long_workers_were_there_and_how_long_they_trained(monkeypatch):
     seconds = [0.0]
     monkeypatch.setattr("xortune.driver.timing.time.monotonic", lambda: seconds[0])

@@ -11,7 +11,7 @@ from fakes import by_rate, points
 from hand_made import TINY_SPACE
 
 import xortune as xt
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
@@ -311,6 +311,30 @@ def test_the_time_limit_of_a_seed_counts_from_where_it_begins(tmp_path, monkeypa
     with ending_processes():
         outcome = train_in_process(limited, Block(Point({"x": 1}), 0, 1))
     assert outcome.details.failed == {}
+
+
+class Unreadable:
+    """It cannot be received by another process."""
+
+    def __reduce__(self):
+        return _refused, ()
+
+
+def _refused():
+    raise ValueError("it cannot live elsewhere")
+
+
+def test_why_a_worker_cannot_receive_a_function_is_said(tmp_path):
+    held = Unreadable()
+    space = {"name": "held", "parameters": {"x": {"choice": [1, 2]}}, "search": {"sampler": "grid"}}
+    with pytest.raises(TrainingError, match="it cannot live elsewhere"):
+        xt.search(
+            space,
+            train=lambda *_: held is None,
+            workers=2,
+            output=tmp_path / "run",
+            verbose=0,
+        )
 
 
 def test_a_child_that_returns_from_the_function_ends_there(function):

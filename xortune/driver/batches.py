@@ -75,6 +75,9 @@ AWAITED_SECONDS = 1e-9
 """Seconds of work in a batch of an async function. Its seeds are not sent anywhere, so each is a
 batch of its own."""
 
+LEAST_COST = 1e-9
+"""What a block is taken to cost at least: a user's own trainer may say 0."""
+
 LIMIT_SHARE = 4
 """A batch should take at most its time limit divided by this, so that it is not stopped."""
 
@@ -488,7 +491,7 @@ class Batches:
     def _trained(self, done: Done) -> None:
         """Record the results of a batch: its seconds are split by the estimates of its blocks."""
         assert not isinstance(done.results, WorkerFailure)
-        costs = [self._trainer.cost(job.block) for job in done.jobs]
+        costs = [max(self._trainer.cost(job.block), LEAST_COST) for job in done.jobs]
         estimated, postponed = sum(costs), list[Job]()
         for job, cost, result in zip(done.jobs, costs, done.results, strict=True):
             seconds = done.seconds * cost / estimated + sum(self._checked_in(job.block))

@@ -586,11 +586,12 @@ def serve(connection: Connection) -> None:
                     _train_again(driver, trainer, again, until)
                 driver.send(DONE)
             else:
-                refusal, answer = None, None
+                answer, name = None, "trainer"  # what cannot be read has a user's objects
                 name, argument = pickle.loads(content[0])  # noqa: S301  # from our driver
                 if name == "form":
                     answer = form_of_source(argument)
                 elif name == "trainer":
+                    refusal = None
                     trainer, blocks = argument
                     use_threads(getattr(trainer, "threads", 1))
                     if (prepare := getattr(trainer, "prepare", None)) is not None:
@@ -599,7 +600,7 @@ def serve(connection: Connection) -> None:
                     answer = getattr(trainer, name)(argument)
                 driver.send(ANSWER, answer)
         except BaseException as error:  # also SystemExit: the driver has to learn of it
-            refusal = error if what == CALL else refusal
+            refusal = error if what == CALL and name == "trainer" else refusal
             reason = one_line(error_text(error))
             sent = error if isinstance(error, InputError) else TrainingError(reason)
             driver.send(RAISED, sent, traceback.format_exc())

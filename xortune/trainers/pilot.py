@@ -90,6 +90,8 @@ class Pilot:
     def sentence(self) -> str:
         """For users: that seeds are trained as one, or why they are not."""
         widest = max(self.stacked, default=1)
+        if self.stacked and math.isinf(min(self.stacked.values())):
+            return "a stack of seeds takes more memory than there is: trained one seed at a time"
         if not self.reason and widest > 1 and self.stacks(widest) == widest:
             return "a stack of seeds is no faster than the loop: trained one seed at a time"
         return self.reason or "the seeds of a block are trained as one"
@@ -136,8 +138,9 @@ class Pilot:
             These seconds in the best stack then.
         """
         for width in widths:
-            if self._seconds_of_seed(training, width) > best:
-                break
+            seconds = self._seconds_of_seed(training, width)
+            if seconds > best or (math.isinf(seconds) and widths[0] < widths[-1]):
+                break  # memory that is too little for this one is too little for a wider one
             best = self.stacked[width]
         return best
 
@@ -420,6 +423,8 @@ def _difference_of_seed(
             shown = f"loss {stacked:.6g} against {loop:.6g} in step {number}"
             return f"seeds that are stacked train differently ({shown}); {CAUSES}: {LOOP}"
     for name, buffer in alone.buffers.items():
+        if name not in buffers:
+            return f"the model makes the buffer {name} in its first step, not in `model()`: {LOOP}"
         if not torch.allclose(buffer.double(), buffers[name].double(), 1e-3, 1e-5, equal_nan=True):
             return f"the buffer {name} differs in seeds that are stacked; {CAUSES}: {LOOP}"
     if not torch.equal(alone.generator, generator):
