@@ -38,6 +38,8 @@ def run(config, seed):
 
 SEARCH = """
 import xortune as xt
+from xortune.runs import lock
+lock.HEARTBEAT_SECONDS, lock.LEASE_SECONDS = 0.5, 3.0  # only its beat tells that a driver is gone
 xt.search({"name": "s", "trainer": "./train.py:run", "parameters": {"x": {"choice": [1, 2]}},
     "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}, output="run", workers=1, resume=True,
     check=False)

@@ -84,10 +84,31 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
     assert again.decisions.configs[BAD.key].shown.counted.n == 8 + finished
 
 
+def test_what_is_proven_worse_is_not_wanted_before_anyone_asks_for_a_job():
+    """All workers may train what is to be given up, and nobody asks for long."""
+    good, bad = climbing(queue := two(ends=True))
+    queue.receive(good)
+    assert not queue.wants(bad)
+
+
+def test_a_promotion_that_known_results_prove_worse_is_not_trained():
+    """The good one's 80 had come before the bad one's first 8, which decide on its promotion."""
+    queue = two(ends=True)
+    first, other = queue.next_job(), queue.next_job()
+    queue.receive(first)
+    climb = queue.next_job()
+    assert (climb.block.point, climb.block.count) == (GOOD, 72)
+    queue.receive(climb)
+    queue.receive(other)
+    assert queue.next_job() is None
+    assert queue.finished
+    [bad] = [line.block for line in queue.lines if line.error == NOT_FINISHED]
+    assert (bad.point, bad.first, bad.count) == (BAD, 8, 72)
+
+
 def test_a_block_that_died_is_not_tried_again_for_nothing():
     good, bad = climbing(queue := two(ends=True))
     queue.receive(good)
-    assert queue.next_job() is None
     queue.receive(bad, DEAD)
     assert queue.finished
 

@@ -247,13 +247,13 @@ def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_pat
     module = importlib.import_module("beside_the_program")
 
     def late(config, seed, report):
-        if seed < 8:
+        if seed < 8 or config["x"] == "good":
             time.sleep(0.05)  # so long that several decisions are in flight
-        elif config["x"] == "bad":
-            for step in range(20):
-                time.sleep(0.05)
+        else:  # it is still in training when the last good one ends
+            for step in range(200):
+                time.sleep(0.02)
                 report(step)
-        return {"success": module.good(config["x"]) or seed % 4 == 0, "cost": 1.0}
+        return {"success": module.good(config["x"]) or seed % 8 == 0, "cost": 1.0}
 
     # A race for a front promotes both; one for the best rate would not promote the bad one.
     space = {"name": "late", "parameters": {"x": {"choice": ["good", "bad"]}}}
@@ -267,9 +267,10 @@ def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_pat
     run = xt.search(space, train=late, output=tmp_path / "run")
     good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
     assert good.outcome.successes == good.outcome.n == 80
-    assert 8 <= bad.outcome.n < 80
-    assert (bad.outcome.solved == (bad.outcome.seeds % 4 == 0)).all()
+    assert 8 <= bad.outcome.n < 12
+    assert (bad.outcome.solved == (bad.outcome.seeds % 8 == 0)).all()
     ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
+    assert {e.block.first for e in ended if e.worker} >= {8}, "it was in training"
     assert sum(e.block.count for e in ended) == 80 - bad.outcome.n
     report = (run.path / "report.md").read_text(encoding="utf-8")
     assert f"{80 - bad.outcome.n} seeds of 1 configurations, proven worse meanwhile" in report

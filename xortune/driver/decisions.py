@@ -302,15 +302,24 @@ class SearchDecisions:
 
     def _decide(self) -> bool:
         """Make the next decision; False if it must wait for results, or there is none."""
-        while self._flight.is_full:
-            if not self._learn():
-                return False
+        self._use_results()
+        if self._flight.is_full:
+            return False
         while self._flight.has_arrived and self._learn():
             pass
         while not self._take_step():
             if not self._learn():
                 return False
+        self._use_results()
         return True
+
+    def _use_results(self) -> None:
+        """Use the results that the next decision will know.
+
+        At once, and not only when it is made: they may give up what is in training.
+        """
+        while self._flight.is_full and self._learn():
+            pass
 
     def _take_step(self) -> bool:
         """Take the next step; False if there is none."""
@@ -500,6 +509,7 @@ class SearchDecisions:
         self._count(decision, fresh=False)
         if self._flight.learns:
             self._flight.complete(number)
+            self._use_results()
             return
         self._flight.remove(number)  # no decision uses them
         if not decision.state.in_flight:
