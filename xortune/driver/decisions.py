@@ -305,8 +305,6 @@ class SearchDecisions:
         self._use_results()
         if self._flight.is_full:
             return False
-        while self._flight.has_arrived and self._learn():
-            pass
         while not self._take_step():
             if not self._learn():
                 return False
@@ -318,7 +316,7 @@ class SearchDecisions:
 
         At once, and not only when it is made: they may give up what is in training.
         """
-        while self._flight.is_full and self._learn():
+        while (self._flight.is_full or self._flight.has_arrived) and self._learn():
             pass
 
     def _take_step(self) -> bool:
