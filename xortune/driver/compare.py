@@ -258,7 +258,9 @@ def compare(
         wanted = [
             None
             if candidate.is_given
-            else _wanted(candidate, learned, own, engine, (success, by), pool=pool).retried(retry)
+            else _seeds_of(
+                candidate, learned, own, engine, success=success, by=by, pool=pool
+            ).retried(retry)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -284,7 +286,7 @@ def compare(
                     directory,
                     most=most,
                     alpha=alpha,
-                    by=None if by is None else (by, limits or limits_of(candidates)),
+                    by=None if by is None else (by, limits or _limits_of(candidates)),
                     pool=pool,
                     max_void=share,
                     voice=shown,
@@ -309,7 +311,7 @@ def compare(
         return compare_runs(contestants, alpha=alpha, margin=margin)
     found = [contestant.outcome for contestant in contestants]
     rules = [contestant.rule for contestant in contestants]
-    measure = measure_of(by, found, rules, limits or limits_of(candidates))
+    measure = measure_of(by, found, rules, limits or _limits_of(candidates))
     return compare_numbers(contestants, measure, alpha=alpha, margin=margin)
 
 
@@ -363,11 +365,13 @@ def _check(runs: int, seeds: int | None, *, train: bool) -> None:
     if seeds is not None:
         check_count("seeds", seeds, most=len(COMPARE))
         if not train:
-            raise InputError(
-                f"{seeds:,} seeds are asked for, but training is refused",
-                field="seeds",
-                fix="leave one of the two out",
-            )
+            raise _refused(f"{seeds:,} seeds are asked for", "seeds")
+
+
+def _refused(asked: str, field: str) -> InputError:
+    return InputError(
+        f"{asked}, but training is refused", field=field, fix="leave one of the two out"
+    )
 
 
 def _most_seeds(
@@ -385,11 +389,7 @@ def _most_seeds(
         return None
     refuse_given("only without --sequential; with it, --max-seeds is the limit", seeds=seeds)
     if not train:
-        raise InputError(
-            "it trains seeds, but training is refused",
-            field="sequential",
-            fix="leave one of the two out",
-        )
+        raise _refused("it trains seeds", "sequential")
     most = FRESH_SEEDS if given is None else given
     check_count("max_seeds", most, most=MAX_SEEDS_OF_BOUNDARY)
     least = seeds_to_tell_apart(alpha / math.comb(count, 2))
@@ -402,11 +402,6 @@ def _most_seeds(
             fix=f"give {least} or more",
         )
     return most
-
-
-LEAST_ROUND, SHARE_OF_ROUND = 8, 50
-"""A sequential comparison tests after each round of 8 seeds, or of 1/50 of the seeds so far if that
-is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
 def _refuse_same(
@@ -449,6 +444,11 @@ def _refuse_outcomes(candidates: Sequence[Candidate]) -> None:
                 allowed="what can be trained: runs, configs, dicts",
                 fix="leave --sequential out",
             )
+
+
+LEAST_ROUND, SHARE_OF_ROUND = 8, 50
+"""A sequential comparison tests after each round of 8 seeds, or of 1/50 of the seeds so far if that
+is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
 def _sequential(
@@ -513,7 +513,7 @@ def _sequential(
     return replace(comparison, notes=notes)
 
 
-def limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
+def _limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
     """The limits that the spaces of runs give their number; None if none does.
 
     Raises:
@@ -606,33 +606,36 @@ def _lacks_seeds(candidate: Candidate) -> InputError:
     )
 
 
-def _wanted(
+def _seeds_of(
     candidate: Candidate,
     task: Task,
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
-    asked: tuple[str | None, str | None],
     *,
+    success: str | None,
+    by: str | None,
     pool: Cluster,
 ) -> WantedSeeds:
-    run, point, used, here = candidate.run, candidate.point, trainer, pool.workers == 0
+    run, point, here = candidate.run, candidate.point, pool.workers == 0
     assert point is not None  # an outcome is not trained
-    if run is not None and (used is None or callable(used)):
+    used: Trainer
+    if trainer is not None and not callable(trainer):
+        used = trainer
+    elif run is not None:
         with ending_processes():
-            used = trainer_of(run, engine, 0.0, train=used, here=here)
-    elif candidate.task is not None and (used is None or callable(used)):
+            used = trainer_of(run, engine, 0.0, train=trainer, here=here)
+    elif candidate.task is not None:
         used = NetworkTrainer(task, engine or "auto")
-    elif used is None:
+    elif trainer is None:
         raise InputError(
             f"{candidate.label} is a dict, and no function was given to train it",
             field="train",
             allowed="a function of a configuration and a seed",
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
-    elif callable(used):
-        success, by = asked
+    else:
         numbers = by is not None
-        used = single_config(point, used, success, pool.cpus_per_trial, numbers=numbers)[1]
+        used = single_config(point, trainer, success, pool.cpus_per_trial, numbers=numbers)[1]
     if here:
         used = in_this_process(used)
     used = worker_and_local_trainer(used)[1 if here else 0]
@@ -670,9 +673,9 @@ def _trained_again(
     The search of a run has done so. What trains `here`, in this process, is followed by a debugger
     or changes what is around it, and trains once.
     """
-    lacking = [(one, config) for one, config in zip(candidates, wanted, strict=True) if config]
+    trained = [(one, config) for one, config in zip(candidates, wanted, strict=True) if config]
     noted = []
-    for (one, config), outcome in zip(lacking, outcomes, strict=True):
+    for (one, config), outcome in zip(trained, outcomes, strict=True):
         twice = None
         if one.run is None and has(config.trainer, "users_code") and not here:
             twice = train_again(config.trainer, outcome, config.point)
