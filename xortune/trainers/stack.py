@@ -450,7 +450,10 @@ def _seed(seed: int) -> None:
 
 
 def _stacked(models: Sequence[nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The parameters and the buffers of S models, by name, shape (S, ...)."""
+    """The parameters and the buffers of S models, by name, shape (S, ...).
+
+    `torch.func.stack_module_state` refuses models whose class `model()` defines each time.
+    """
 
     def whole(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         return {
