@@ -186,7 +186,7 @@ class Pilot:
 _pilots: list[Pilot] = []
 """All pilots of this process."""
 
-_NOTHING: Final = object()  # no such parameter
+_NOTHING: Final = object()
 """The value of a parameter that a configuration lacks."""
 
 
