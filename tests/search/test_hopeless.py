@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -21,7 +22,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import PROVEN_WORSE, Block
 from xortune.racing.hopeless import Audit, Curve, HopelessSeeds, fewest_solved, is_higher_better
 from xortune.reports.progress import status_line, status_rows
 from xortune.runs.evaluation import encode_outcome
@@ -492,3 +493,32 @@ def test_a_command_may_print_numbers_beyond_the_largest_float(tmp_path):
     assert outcome.solved.all()
     [curves] = outcome.details.curves
     assert curves.values[:, 0].tolist() == [math.inf, 0.5]
+
+
+def _late(config, seed):
+    """The best configuration succeeds late, after the others have."""
+    draw = random.Random(f"{config['kind']} {seed}")
+    is_late = config["kind"] == "late"
+    works = draw.random() < (0.9 if is_late else 0.6)
+    for epoch in range(1, 21):
+        up = works and epoch >= (15 if is_late else 3)
+        yield {"accuracy": (0.95 if up else 0.1) + draw.uniform(0, 0.02)}
+
+
+def test_what_was_stopped_wrongly_is_not_proven_worse_and_is_tried_again(tmp_path):
+    """By the promise of the race, whatever would have become of seeds that were stopped."""
+    space = {
+        "name": "late",
+        "success": "accuracy >= 0.9",
+        "parameters": {"kind": {"choice": ["a", "b", "c", "late"]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [64, 256], "stop_hopeless": {"on": "accuracy", "false_stops": 0.05}},
+    }
+    run = xt.search(space, train=_late, output=tmp_path / "run", workers=0, verbose=0)
+    late = next(result for result in run.results if result.point["kind"] == "late")
+    first = sum(e.outcome.successes for e in run.evaluations.of_keys([late.key])[:2])
+    assert first <= 10  # of 64: the rest was stopped
+    worse = [e.block.point for e in run.evaluations if e.error == PROVEN_WORSE]
+    assert late.point not in worse
+    assert late.outcome.n == 256
+    assert run.results[0].key == late.key

@@ -33,12 +33,14 @@ class Measured:
         names: of the trainer's numbers that objectives, their ties and the price are made of.
         price: what a seed costs: `seconds` or a number; None: all cost the same.
         is_timed: whether the seconds of blocks are kept: an objective or the price asks for them.
+        is_watched: whether hopeless seeds end early.
     """
 
     objectives: tuple[Objective, ...]
     names: tuple[str, ...]
     price: str | None
     is_timed: bool
+    is_watched: bool = False
 
     @classmethod
     def of(cls, space: SearchSpace) -> Measured:
@@ -48,7 +50,8 @@ class Measured:
         paid = () if price in (None, SECONDS) else (price,)
         names = tuple(dict.fromkeys((*numbers_named(space.objectives), *paid)))
         is_timed = SECONDS in (price, optimized and optimized.name)
-        return cls(tuple(space.objectives), names, price, is_timed)
+        is_watched = space.seeds.stop_hopeless is not None
+        return cls(tuple(space.objectives), names, price, is_timed, is_watched)
 
     @property
     def judges_numbers(self) -> bool:
@@ -74,6 +77,7 @@ class Measured:
             for name in self.names
         )
         each = max(0.0, float(line.seconds)) / line.block.count
+        audited, audited_solved = audited_of(line)
         return SeedSummary(
             outcome.successes,
             outcome.n,
@@ -82,6 +86,8 @@ class Measured:
             numbers=numbers,
             timed_blocks=((each, line.block.count),) if self.is_timed else (),
             stopped=int((outcome.status == Status.STOPPED).sum()),
+            audited=audited,
+            audited_solved=audited_solved,
         )
 
     def crashed(self, block: Block) -> SeedSummary:
@@ -113,6 +119,15 @@ class TrainedBlock(Protocol):
     @property
     def outcome(self) -> Outcome | EncodedOutcome | None:
         """Their results; None if there are none."""
+
+
+def audited_of(trained: TrainedBlock) -> tuple[int, int]:
+    """How many hopeless seeds of a block were trained on, and how many of them succeeded."""
+    outcome = trained.outcome
+    if outcome is None or (watched := outcome.details.watched) is None:
+        return 0, 0
+    status = outcome.status[[seed - trained.block.first for seed in watched.left]]
+    return int((status != Status.STOPPED).sum()), int((status == Status.SOLVED).sum())
 
 
 class SeedWatch:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
-from xortune.driver.measured import Measured
+from xortune.driver.measured import Measured, audited_of
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines
 
@@ -125,5 +125,9 @@ class Recorded:
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
             block = Block(point, start, n)
-            found.append(RecordedBlock(block, bool(final), fingerprint, seen, self._lines, line))
+            one = RecordedBlock(block, bool(final), fingerprint, seen, self._lines, line)
+            if seen is not None and self._measured.is_watched:
+                audited, solved = audited_of(one)
+                one = replace(one, seen=replace(seen, audited=audited, audited_solved=solved))
+            found.append(one)
         return found

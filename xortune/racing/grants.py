@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable, Mapping
 from functools import cache
 from math import floor
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import wilson
@@ -53,6 +53,23 @@ many configurations are lucky, and would all be promoted to the top."""
 Alike = tuple[int, int, int]
 """Successes, seeds, and the class of their price: between such configurations no rule chooses."""
 
+
+class _At(NamedTuple):
+    """Where a configuration is.
+
+    Attributes:
+        alike: with its seeds that were stopped and by the audit would have succeeded.
+        speed: see `Grants.see`.
+        successes: of all its seeds, if those that were stopped would have failed.
+        most: if these would have succeeded.
+    """
+
+    alike: Alike
+    speed: float
+    successes: int
+    most: int
+
+
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
 
@@ -68,10 +85,11 @@ class Grants(ProvenRates):
         super().__init__(rule)
         self._rungs = rule.rungs
         self._top, self._most = rule.rungs[-1], rule.finalists
-        self._at: dict[int, tuple[Alike, float]] = {}  # number: what it is alike in, speed
+        self._at: dict[int, _At] = {}  # by number
         self._all: dict[Alike, list[Waiting]] = {}
         self._open: dict[Alike, list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
+        self._missing: set[int] = set()  # those of which some stopped seeds would have succeeded
 
     def forget(self, name: Hashable) -> None:
         """Forget the results of a configuration, which enters again.
@@ -82,7 +100,8 @@ class Grants(ProvenRates):
         number = self.enter(name)
         self._withdraw(number)
         self._at.pop(number, None)
-        others = ((self._race.name_of(i), k, n) for i, ((k, n, _), _) in self._at.items())
+        self._missing.discard(number)
+        others = ((self._race.name_of(i), a.successes, a.alike[1]) for i, a in self._at.items())
         self._race.forget(name, others)
 
     def see(
@@ -93,6 +112,8 @@ class Grants(ProvenRates):
         *,
         speed: float = 0.5,
         price: float | None = None,
+        stopped: int = 0,
+        missed: int = 0,
         **_: object,  # what other races use
     ) -> None:
         """Record the results of a configuration.
@@ -105,20 +126,25 @@ class Grants(ProvenRates):
                 `racing.objectives.tie_break`.
             price: of a seed, if seeds have one and it is known; prices within a factor of 2 are
                 alike.
+            stopped: hopeless seeds that ended early and count as failed.
+            missed: about how many of these would have succeeded: they count as successes, but in
+                no proof.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
         self._withdraw(number)
-        alike = successes, n, 0 if price is None else round(math.log2(price))
-        self._at[number] = alike, speed
+        hoped = successes + missed
+        alike = hoped, n, 0 if price is None else round(math.log2(price))
+        (self._missing.add if missed else self._missing.discard)(number)
+        self._at[number] = _At(alike, speed, successes, successes + stopped)
         insort(self._all.setdefault(alike, []), (-speed, number))
-        if n < self._top and (successes or self.weighs) and number not in self._stopped:
+        if n < self._top and (hoped or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault(alike, []), (-speed, number))
 
     def _withdraw(self, number: int) -> None:
         if (at := self._at.get(number)) is not None:
-            _remove(self._all, *at, number)
-            _remove(self._open, *at, number)
+            _remove(self._all, at.alike, at.speed, number)
+            _remove(self._open, at.alike, at.speed, number)
 
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
@@ -145,10 +171,10 @@ class Grants(ProvenRates):
         if number in self._stopped:
             return True
         at = self._at.get(number)
-        if at is None or not self._race.is_stopped(name, *at[0][:2]):
+        if at is None or not self._race.is_stopped(name, at.most, at.alike[1]):
             return False
         self._stopped.add(number)
-        _remove(self._open, *at, number)
+        _remove(self._open, at.alike, at.speed, number)
         return True
 
     def _best(self, busy: Mapping[Hashable, int], *, last: bool) -> int | None:
@@ -205,6 +231,8 @@ class BestGrants(Grants):
         """
         if last and self._has_spent_all():
             return None
+        if left > 0 and (doubted := self._doubted(busy)) is not None:
+            return doubted
         while True:
             members = self._believed(busy)
             groups = tuple(
@@ -220,6 +248,18 @@ class BestGrants(Grants):
             name = self._race.name_of(number)
             if not self.is_stopped(name):
                 return name
+
+    def _doubted(self, busy: Mapping[Hashable, int]) -> Hashable:
+        """The one that would be first if some of its stopped seeds had succeeded; None if none.
+
+        The audit says that they would have. Its next seeds tell, since the band is wider by that.
+        """
+        if not self._missing:
+            return None
+        first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), at))
+        names = (self._race.name_of(number) for _, number in self._open.get(first, ()))
+        may = (name for name in names if self.enter(name) in self._missing and name not in busy)
+        return next((name for name in may if not self.is_stopped(name)), None)
 
     def _has_spent_all(self) -> bool:
         """Whether a race with prices has spent what `finalists` times all seeds of its first cost.
@@ -250,8 +290,8 @@ class BestGrants(Grants):
             number = self.enter(name)
             if (known := self._at.get(number)) is None:  # a new one: nothing is known of it
                 continue
-            (successes, n, price), _ = known
-            sizes[known[0]] -= 1
+            successes, n, price = known.alike
+            sizes[known.alike] -= 1
             at = successes + round(seeds * successes / n), n + seeds, price
             sizes[at] = sizes.get(at, 0) + 1
             if n + seeds < self._top and number not in self._stopped:

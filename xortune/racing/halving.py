@@ -116,17 +116,19 @@ class NumberGrants(ProvenRates):
         *,
         costs: tuple[float, ...],
         seed_costs: NDArray[np.float64] | None = None,
+        best_costs: NDArray[np.float64] | None = None,
         **_: object,
     ) -> None:
         """As `grants.Grants.see`, with the numbers of the seeds.
 
         `costs` has one item: the objective, with the sign by which less is better; inf where failed
         seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
+        `best_costs` are the same where hopeless seeds were stopped: as if they had been the best.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
         if seed_costs is not None and (self._share is not None or self._limits is not None):
-            self._bound(number, seed_costs)
+            self._bound(number, seed_costs, seed_costs if best_costs is None else best_costs)
         before = self._at.get(number, (0, 0))[1]
         self._at[number] = successes, n
         [cost] = costs
@@ -158,16 +160,24 @@ class NumberGrants(ProvenRates):
         bar = next((cost for cost, other in self._bars if other != number), math.inf)
         return self._least.get(number, -math.inf) > bar
 
-    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
-        # The bounds of all looks hold together, so the best ones count.
+    def _interval(self, number: int, costs: NDArray[np.float64]) -> tuple[float, float]:
         alpha = self._alpha * float(race_share(number)) / 2
         if self._share is not None:
-            low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
-        else:
-            assert self._limits is not None
-            known = np.where(np.isfinite(seed_costs), seed_costs, self._limits[1])
-            # They are sorted, so only their end counts; the bounds of all looks are kept below.
-            low, high = mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
+            low, high = map(float, anytime_quantile(costs, self._share, alpha=alpha))
+            return low, high
+        assert self._limits is not None
+        least, most = self._limits
+        known = np.where(costs == math.inf, most, np.where(costs == -math.inf, least, costs))
+        # They are sorted, so only their end counts; the bounds of all looks are kept.
+        return mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
+
+    def _bound(
+        self, number: int, seed_costs: NDArray[np.float64], best_costs: NDArray[np.float64]
+    ) -> None:
+        # The bounds of all looks hold together, so the best ones count.
+        low, high = self._interval(number, seed_costs)
+        if best_costs is not seed_costs:
+            low, _ = self._interval(number, best_costs)
         self._least[number] = max(low, self._least.get(number, -math.inf))
         cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
         others = (bar for bar in self._bars if bar[1] != number)

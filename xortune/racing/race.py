@@ -31,6 +31,10 @@ ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for the 200
 on them could be compared. But the leader was chosen by looking at these seeds. So the test has to
 hold for all pairs, which costs ln(1/w) twice, and it uses no more seeds than the weaker one has,
 where the bounds use all seeds of the leader. benchmarks/README.md has figures.
+
+**Hopeless seeds that were stopped** (`racing.hopeless`) count as failures of the configuration that
+is ahead, and as successes of the one that is proven worse: so the promise holds whatever would have
+become of them.
 """
 
 from __future__ import annotations
@@ -218,7 +222,10 @@ class Race:
                 self.see(other, successes, n)
 
     def is_stopped(self, name: Hashable, successes: int, n: int) -> bool:
-        """Whether a configuration is proven worse than another."""
+        """Whether a configuration is proven worse than another.
+
+        Seeds that may have succeeded count as successes here.
+        """
         other = self._next if self._bar.name == name else self._bar
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 

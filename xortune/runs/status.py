@@ -231,6 +231,7 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     """
     results = run.results
     n, k = results.counts.n, results.counts.k
+    most = k + results.counts.status[:, Status.STOPPED]  # they may have succeeded
     worse = np.zeros(n.shape, np.bool_)
     if not only_rate(run.objectives) or run.set_aside or not n.size:
         return worse
@@ -245,12 +246,12 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     number = np.array([numbers[key] for key in results.keys])
     bar = float(race_lower(int(k[0]), int(n[0]), int(number[0]), alpha=alpha))
     # Of configurations with equal counts the last one has the smallest share of alpha.
-    counts, group = np.unique(np.stack([k, n]), axis=1, return_inverse=True)
+    counts, group = np.unique(np.stack([most, n]), axis=1, return_inverse=True)
     last = np.zeros(counts.shape[1], np.int64)
     np.maximum.at(last, group.ravel(), number)
     proven = [
-        is_worse(int(k), int(n), int(most), bar, alpha=alpha)
-        for k, n, most in zip(*counts.tolist(), last, strict=True)
+        is_worse(int(k), int(n), int(place), bar, alpha=alpha)
+        for k, n, place in zip(*counts.tolist(), last, strict=True)
     ]
     worse = np.array(proven, np.bool_)[group.ravel()]
     worse[0] = False
