@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import number, plain, rounded_down, rounded_up
+from xortune.core.outcome import Status
 from xortune.racing.feasible import OPEN, PROVEN, REFUTED
 from xortune.racing.objectives import constrained
 from xortune.reports.document import cached_per_run, lines_of
@@ -73,6 +74,7 @@ def required_rate(run: Run) -> RequiredRate | None:
         if one.key in places
         for verdict in _verdicts(one, requirement.rate)
     ]
+    fails = f"does not reach {requirement.rate:g}"  # where no other does
     sentences = lines_of(
         "required.txt.jinja",
         name=name,
@@ -83,9 +85,10 @@ def required_rate(run: Run) -> RequiredRate | None:
         open=counts[OPEN],
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
+        stopped=int(run.results.counts.status[states == REFUTED, Status.STOPPED].sum()),
         best=number(float(amounts[0])) if np.isfinite(amounts[0]) else None,
         searched=[
-            f"{named(at)} {proven}"
+            f"{named(at)} {proven if counts[PROVEN] else proven.replace('does not', fails)}"
             for at, proven in _in_search(run, requirement, cost, states).items()
         ],
         verdicts=verdicts,
