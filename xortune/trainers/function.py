@@ -65,6 +65,9 @@ class's method `run` trains."""
 STACKED = "run_all"
 """The method by which a `TorchTraining` is recognized without importing torch."""
 
+TRACKED = "noting_reads"
+"""The method by which one is made that notes which parameters its code reads."""
+
 KEPT_OBJECTS = 8
 """Maximum number of objects of a user's class in a process: those used last."""
 
@@ -330,12 +333,9 @@ class Calls:
         """The object of the user's class for the config; a new one if none is kept."""
         key = self._key
         if key not in _states:
-            config = self.block.point.as_dict()
-            if self._form.stacked:
-                from xortune.trainers.methods import TrackedConfig  # it imports torch
-
-                config = TrackedConfig(config)
-            _states[key] = self._function(config)
+            make: Callable[..., Any] = self._function
+            make = getattr(make, TRACKED) if self._form.stacked else make
+            _states[key] = make(self.block.point.as_dict())
             while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
         _states.move_to_end(key)

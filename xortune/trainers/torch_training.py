@@ -183,6 +183,11 @@ class TorchTraining(ABC):
                 raise result
         return arrays_of(results)
 
+    @classmethod
+    def noting_reads(cls, config: Mapping[str, Any]) -> Any:
+        """A training of a configuration that notes which of its parameters are read."""
+        return cls(TrackedConfig(config))
+
     @staticmethod
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
