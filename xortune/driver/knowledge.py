@@ -231,10 +231,8 @@ class OldProposals:
     def __init__(
         self, points: Sequence[Point], normal: Callable[[Point], Point], start: int
     ) -> None:
-        self._points, self._numbers = (
-            tuple(points),
-            range(start, start + EVERY * len(points), EVERY),
-        )
+        self._points = tuple(points)
+        self._numbers = range(start, start + EVERY * len(points), EVERY)
         self._made: list[int] = []  # numbers of those that were proposed
         self._keys = frozenset(one.key for point in points for one in (point, normal(point)))
         self._misleads = False

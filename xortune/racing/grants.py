@@ -89,7 +89,6 @@ class Grants(ProvenRates):
         self._all: dict[Alike, list[Waiting]] = {}
         self._open: dict[Alike, list[Waiting]] = {}  # those that may be promoted
         self._stopped: set[int] = set()
-        self._missing: set[int] = set()  # those of which some stopped seeds would have succeeded
 
     def forget(self, name: Hashable) -> None:
         """Forget the results of a configuration, which enters again.
@@ -100,7 +99,6 @@ class Grants(ProvenRates):
         number = self.enter(name)
         self._withdraw(number)
         self._at.pop(number, None)
-        self._missing.discard(number)
         others = ((self._race.name_of(i), a.successes, a.alike[1]) for i, a in self._at.items())
         self._race.forget(name, others)
 
@@ -135,7 +133,6 @@ class Grants(ProvenRates):
         self._withdraw(number)
         hoped = successes + missed
         alike = hoped, n, 0 if price is None else round(math.log2(price))
-        (self._missing.add if missed else self._missing.discard)(number)
         self._at[number] = _At(alike, speed, successes, successes + stopped)
         insort(self._all.setdefault(alike, []), (-speed, number))
         if n < self._top and (hoped or self.weighs) and number not in self._stopped:
@@ -254,12 +251,12 @@ class BestGrants(Grants):
 
         The audit says that they would have. Its next seeds tell, since the band is wider by that.
         """
-        if not self._missing:
+        if not self._all:
             return None
         first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), at))
-        names = (self._race.name_of(number) for _, number in self._open.get(first, ()))
-        may = (name for name in names if self.enter(name) in self._missing and name not in busy)
-        return next((name for name in may if not self.is_stopped(name)), None)
+        missing = (i for _, i in self._open.get(first, ()) if self._at[i].successes < first[0])
+        names = map(self._race.name_of, missing)
+        return next((one for one in names if not (one in busy or self.is_stopped(one))), None)
 
     def _has_spent_all(self) -> bool:
         """Whether a race with prices has spent what `finalists` times all seeds of its first cost.

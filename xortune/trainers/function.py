@@ -356,6 +356,7 @@ REPORTS = "reports"
 """The name of the number of reports, among the numbers of a seed."""
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
+"""Where the frames are that a user's traceback is shown without."""
 
 
 @dataclass(frozen=True)
