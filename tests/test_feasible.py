@@ -31,6 +31,7 @@ from xortune.racing.objectives import (
 )
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.reports.figures.frontier import required_rate
+from xortune.reports.figures.ranking import ranking
 from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.runs.run import load_run
 from xortune.spaces.model import Objective, Requirement
@@ -377,3 +378,29 @@ def test_the_command_says_what_is_required(tmp_path):
     assert "require a success rate of 0.8; of what reaches it, the best hidden_dim" in said
     assert "hopeless seeds whose loss is worse than that of seeds that succeed end early" in said
     assert "certify 300 fresh seeds for the answer and its neighbours in hidden_dim" in said
+
+
+def test_which_one_beats_the_others_is_said_where_another_stands_first(tmp_path):
+    """The answer may have fewer seeds than those that were to be told from the rate."""
+
+    def train(config, seed):
+        luck = np.random.default_rng([seed, config["w"]]).random()
+        return {"success": luck < {1: 0.66, 2: 0.66, 3: 1.0}[config["w"]]}
+
+    space = {
+        "name": "required",
+        "parameters": {"w": {"choice": [1, 2, 3]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {"max": 128}},
+        "objectives": [{"minimize": "w"}],
+        "require": {"rate": 0.7},
+    }
+    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
+    answer, second = run.results[:2]
+    assert answer.point["w"] == 3
+    assert answer.outcome.n < second.outcome.n == 128
+    told = xortune("report", run.path, code=0).stdout
+    assert f"the best of them ({second.key[:6]})" in " ".join(told.split())
+    figure = ranking(run)
+    assert "the best" not in figure.title
+    assert second.key in figure.alt.split("with all 128 seeds, ")[1]

@@ -106,6 +106,8 @@ def ranking(run: Run, top: int = 12) -> Plot:
         enough=enough,
         sizes=[r.outcome.n for r in shown],
         tied=tied,
+        leads=tied.compared == 0 or tied.members[0].key == best.key,
+        tied_name=described(run, tied.members[0]) if tied.compared else "",
         fresh=_fresh(fresh[best.key]) if best.key in fresh else "",
         sure=sure if certified else "",
         same=same_in_all(shown, run.parameters),
