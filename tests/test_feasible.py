@@ -290,6 +290,25 @@ def test_a_number_or_a_parameter_of_a_function(tmp_path, wanted, x):
     run = xt.search(space, output=tmp_path / "run", train=own, workers=0, verbose=0)
     assert run.best.x == x
     assert load_run(run.path).objectives == run.objectives
+    report = (run.path / "report.md").read_text()
+    assert "95 % interval" in report  # of its own verdicts, though no rule is given
+    assert "finished seeds" not in report
+
+
+def test_a_required_rate_without_a_rule_for_numbers_is_refused(tmp_path):
+    def numbers(config, seed):
+        return {"loss": config["x"]}
+
+    space = {
+        "name": "own",
+        "parameters": {"x": {"choice": [1, 2]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {"max": 64}},
+        "objectives": [{"minimize": "x"}],
+        "require": {"rate": 0.5},
+    }
+    with pytest.raises(InputError, match='add `success: "loss <= 0.1"`'):
+        xt.search(space, output=tmp_path / "run", train=numbers, workers=0, verbose=0)
 
 
 def dies(config, seed):

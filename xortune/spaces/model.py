@@ -832,7 +832,7 @@ class SearchSpace:
         None if results are successes or not themselves.
         """
         names = [one.number for one in self.objectives if one.number is not None]
-        asks = any(one.name in MEASURED for one in self.objectives)
+        asks = any(one.name in MEASURED or one.required for one in self.objectives)
         by_exit = self.command is not None and self.command.by_exit
         if self.success is not None or asks or by_exit or self.stop.proven_rate is not None:
             return self.success
