@@ -1,5 +1,6 @@
 """Seeds that have a price: who gets them, time budgets, where seconds went."""
 
+import math
 import re
 import shutil
 
@@ -90,7 +91,7 @@ def spent(top, rng, *, priced):
         race.see(name, *seen[name], price=prices[name] if priced else None)
 
     while True:
-        if (name := race.next({}, last=not left)) is not None:
+        if (name := race.next({}, last=not left, left=10**9)) is not None:
             train(name, next(rung for rung in rule.rungs if rung > seen[name][1]))
         elif left:
             race.enter(left[0])
@@ -162,6 +163,8 @@ def test_a_price_is_the_median_second_or_the_mean_of_a_number():
     seen = SeedSummary(2, 3, numbers=((1.0, 5.0, np.nan),), timed_blocks=((0.5, 2), (9.0, 1)))
     assert price_of_seed("seconds", (), seen) == 0.5
     assert price_of_seed("flops", ("flops",), seen) == 3.0
+    no_prices = SeedSummary(2, 5, numbers=((4.0, 0.0, -8.0, np.inf, np.nan),))
+    assert price_of_seed("flops", ("flops",), no_prices) == 4.0
     assert price_of_seed("seconds", (), SeedSummary(1, 1)) is None
     assert price_of_seed("flops", ("flops",), SeedSummary(0, 1, numbers=((np.nan,),))) is None
 
@@ -281,6 +284,45 @@ def test_a_number_that_is_not_returned_is_refused(tmp_path):
     space = {**SPACE, "seeds": {"race": {}, "price": "costs"}}
     with pytest.raises(InputError, match="did you mean 'cost'"):
         xt.search(space, output=tmp_path / "run", train=priced, workers=0, verbose=0)
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, math.inf, math.nan])
+def test_a_price_that_is_none_is_refused(tmp_path, cost):
+    def train(config, seed):
+        return {"success": True, "cost": cost}
+
+    with pytest.raises(InputError, match="allowed: a finite number above 0 from each seed"):
+        xt.search(SPACE, output=tmp_path / "run", train=train, workers=0, verbose=0)
+
+
+def test_what_has_no_price_counts_with_the_mean_price_of_the_others(tmp_path):
+    def train(config, seed):
+        return {**priced(config, seed), "cost": 1e6 if config["slow"] else -1.0}
+
+    run = xt.search(SPACE, output=tmp_path / "run", train=train, workers=0, verbose=0)
+    assert run.best.x == 0.999
+    report = (run.path / "report.md").read_text()
+    assert "| price of a seed | cost; no seed of 6 configurations has one above 0, so" in report
+    rule, seen = RaceRule(race_rungs(64)), {"price": 2.0**40}
+    race = BestGrants(rule, AIM)
+    for name, price in (("a", seen), ("b", {})):
+        race.see(name, 2, 2, **price)
+    assert {at for _, _, at in race._all} == {40}
+
+
+def test_the_report_says_that_the_price_ended_the_search(tmp_path):
+    def train(config, seed):
+        return {**priced(config, seed + 3000), "cost": 1.0 if config["x"] == 0.9 else 10.0}
+
+    parameters = {"x": {"choice": [0.9, 0.91, 0.92, 0.93, 0.94]}, "slow": True}
+    seeds = {"race": {"max": 64, "epsilon": 0.0001}, "price": "cost", "finalists": 1}
+    space = {**SPACE, "parameters": parameters, "seeds": seeds}
+    run = xt.search(space, output=tmp_path / "run", train=train, workers=0, verbose=0)
+    assert run.results.counts.n.sum() < 64
+    text = " ".join((run.path / "report.md").read_text().split())
+    assert (
+        "limit of 64 seeds after the last proposal, or of what so many of the best cost: a" in text
+    )
 
 
 def test_the_command_says_the_price(tmp_path):

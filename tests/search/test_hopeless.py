@@ -316,6 +316,7 @@ def test_the_bound_of_the_audit_covers(late):
         wrong, all_, k, n = _simulated(draw, 0.5, 500, late=late)
         bound = Audit(n, k, 0, 0, 0, 1, 0.02).bound
         covered.append(not all_ or wrong / all_ <= bound)
+        assert Audit(n, k, all_ - n, 0, 0, 1, 0.02).most_missed >= (wrong - k if n else 0)
     assert np.mean(covered) >= 0.8
 
 

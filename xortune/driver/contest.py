@@ -252,8 +252,8 @@ class RaceContest:
         return None if key is None else str(key)
 
     def seed_limit(self, granted: int) -> int | None:
-        """That of the space if it is reached, and the race would name somebody without it."""
-        if self._finalists is None or granted < self._most_seeds:
+        """That of the space if the race names nobody with it, and would name somebody without."""
+        if self._finalists is None or self._named({}, granted) is not None:
             return None
         return None if self.race.next({}, last=True) is None else self._finalists * self._top
 

@@ -369,7 +369,8 @@ def check_by_training(
             is_untried = is_void(str(result))
             continue
         if result.status[0] != Status.CRASHED:
-            check_numbers(space, result.details.values)
+            numbers = {name: float(array[0]) for name, array in result.details.values.items()}
+            check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
             if result.details.curves:
                 check_watched(space, result.details.curves[0].points().names)
             twice, known = None, {(block.point.key, seed): result}

@@ -132,11 +132,19 @@ class Grants(ProvenRates):
         self._race.see(name, successes, n)
         self._withdraw(number)
         hoped = successes + missed
-        alike = hoped, n, 0 if price is None else round(math.log2(price))
+        price = self._price_of_new() if price is None else price  # no seed of it says one
+        alike = hoped, n, round(math.log2(price))
         self._at[number] = _At(alike, speed, successes, successes + stopped)
         insort(self._all.setdefault(alike, []), (-speed, number))
         if n < self._top and (hoped or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault(alike, []), (-speed, number))
+
+    def _price_of_new(self) -> float:
+        """The mean price of a seed of all configurations."""
+        sizes = [(price, len(members)) for (_, _, price), members in self._all.items()]
+        if not any(price for price, _ in sizes):
+            return 1.0
+        return sum(2.0**price * size for price, size in sizes) / sum(size for _, size in sizes)
 
     def _withdraw(self, number: int) -> None:
         if (at := self._at.get(number)) is not None:
@@ -151,7 +159,7 @@ class Grants(ProvenRates):
         Args:
             busy: configurations in training, with how many seeds.
             last: whether no new configurations are left.
-            left: how many seeds may still be granted; only `BestGrants` asks.
+            left: how many seeds may still be granted; infinite: without any limit.
         """
         del left
         if last and self._most is not None and len(busy) >= self._most:
@@ -226,7 +234,7 @@ class BestGrants(Grants):
         optimization. So what is in training may get the seeds after its next, and nobody else gets
         seeds that its results are expected to make needless.
         """
-        if last and self._has_spent_all():
+        if last and left < math.inf and self._has_spent_all():
             return None
         if left > 0 and (doubted := self._doubted(busy)) is not None:
             return doubted
@@ -271,13 +279,6 @@ class BestGrants(Grants):
             self._paid_before = paid
         first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), -at[2]))
         return paid - self._paid_before >= self._most * self._top * 2.0 ** first[2]
-
-    def _price_of_new(self) -> float:
-        """The mean price of a seed of all configurations."""
-        sizes = [(price, len(members)) for (_, _, price), members in self._all.items()]
-        if not any(price for price, _ in sizes):
-            return 1.0
-        return sum(2.0**price * size for price, size in sizes) / sum(size for _, size in sizes)
 
     def _believed(self, busy: Mapping[Hashable, int]) -> dict[Alike, tuple[int, int | None]]:
         """By count, with the seeds in training: how many, and the first that may be promoted."""

@@ -48,7 +48,7 @@ from xortune.core.band import LOOKS, Band, reports_of, upward
 from xortune.core.outcome import Details, Status
 from xortune.core.success import Success, is_cost
 from xortune.spaces.model import StopHopeless
-from xortune.stats.proportions import clopper_pearson_upper
+from xortune.stats.proportions import clopper_pearson_upper, most_of_rest
 
 MAX_CURVES = 4096
 """Maximum number of curves that a band is learned from: the last ones."""
@@ -405,6 +405,11 @@ class Audit:
         if not self.audited:
             return 1.0
         return float(clopper_pearson_upper(self.succeeded, self.audited))
+
+    @property
+    def most_missed(self) -> int:
+        """At most so many of the stopped seeds would have succeeded, with 95 %."""
+        return most_of_rest(self.succeeded, self.audited, self.stopped)
 
     @property
     def has_widened(self) -> bool:

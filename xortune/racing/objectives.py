@@ -152,17 +152,21 @@ def price_of_seed(price: str, names: Sequence[str], seen: SeedSummary) -> float 
     """What a seed of a configuration costs so far; None if that is not known.
 
     Args:
-        price: `seconds`, or a number of the user's trainer: its mean over the seeds that have it.
+        price: `seconds`, or a number of the user's trainer: see `mean_price`.
         names: of the numbers that `seen` has.
         seen: the results.
     """
     if price == SECONDS:
-        cost = seconds_of_seed(seen.timed_blocks)
-    else:
-        numbers = np.asarray(seen.numbers[names.index(price)], np.float64)
-        known = np.sort(numbers[np.isfinite(numbers)])
-        cost = float(known.mean()) if known.size else math.inf
-    return cost if 0 < cost < math.inf else None
+        seconds = seconds_of_seed(seen.timed_blocks)
+        return seconds if 0 < seconds < math.inf else None
+    return mean_price(seen.numbers[names.index(price)])
+
+
+def mean_price(numbers: ArrayLike) -> float | None:
+    """The mean of the prices of seeds, shape (S,), that are finite and above 0; None without."""
+    given = np.asarray(numbers, np.float64)
+    known = np.sort(given[(given > 0) & np.isfinite(given)])
+    return float(known.mean()) if known.size else None
 
 
 MAX_TRAINED_EPOCHS = 2**31

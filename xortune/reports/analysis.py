@@ -28,7 +28,7 @@ from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.grants import aim_of
 from xortune.racing.hopeless import Audit
-from xortune.racing.objectives import estimates, only_statistic, summary_of
+from xortune.racing.objectives import estimates, mean_price, only_statistic, summary_of
 from xortune.racing.top_two import Ending, Group, ending
 from xortune.reports.document import (
     cached_per_run,
@@ -52,7 +52,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import moment
-from xortune.spaces.model import Objective, StopHopeless, weighs_seeds
+from xortune.spaces.model import SECONDS, Objective, StopHopeless, weighs_seeds
 from xortune.stats.proportions import mcnemar_greater
 
 # -------------------------------------------------------------------------------------------------
@@ -471,6 +471,28 @@ def _rows_asked(run: Run) -> Iterator[tuple[str, str]]:
             "taken over",
             f"{proposed}, proposed first{second}; seeds begin at {old['first_seed']:,}",
         )
+    if (price := price_of(run)) is not None:
+        yield "price of a seed", f"{price}{_unpriced(run, price)}"
+
+
+def price_of(run: Run) -> str | None:
+    """What a seed of the run costs: `seconds` or a number; None if seeds have no price."""
+    space = space_of(run)
+    return None if space is None else space.seeds.price
+
+
+def _unpriced(run: Run, price: str) -> str:
+    """Which configurations have no price, as the end of a sentence; empty if all have one."""
+    if price == SECONDS:
+        return ""
+    numbers = (one.outcome.details.values.get(price, ()) for one in run.results)
+    without = sum(mean_price(one) is None for one in numbers)
+    if not without:
+        return ""
+    return (
+        f"; no seed of {count(without, 'configuration')} has one above 0, so that the mean price "
+        "of the others is taken"
+    )
 
 
 def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
@@ -586,12 +608,14 @@ class End:
         stopped: why it ended early; None if it did not.
         statement: what a search for the best success rate can say of its answer; None of others.
         seed_limit: the most seeds after the last proposal if they ended it; None if they did not.
+        is_priced: whether what so many seeds of the best cost may have ended it before.
     """
 
     complete: bool
     stopped: str | None
     statement: Ending | None
     seed_limit: int | None
+    is_priced: bool
 
 
 @dataclass(frozen=True)
@@ -667,6 +691,7 @@ def report_of(run: Run) -> Report:
             stopped=stopped_because(manifest),
             statement=ending_of(run),
             seed_limit=manifest.get("seed_limit"),
+            is_priced=price_of(run) is not None,
         ),
         settings=settings_of(run),
         commands=commands_of(run),

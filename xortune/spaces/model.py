@@ -960,6 +960,8 @@ def _belongs(key: str, known: Sequence[str]) -> str | None:
     """Where an unknown key belongs, or what it is called here; None if nothing is known."""
     if "low" in known:
         return f"write {SYNONYMS[key]} in place of {key}" if key in SYNONYMS else None
+    if key == "true" and "on" in known:  # YAML 1.1, as PyYAML reads it
+        return 'write "on" in quotes, which PyYAML reads as true without them'
     key = "trials" if key == "n_trials" else key
     top = _schema()["properties"]
     if key in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -692,8 +693,14 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
             )
 
 
-def check_numbers(space: SearchSpace, returned: Iterable[str]) -> None:
-    """Refuse objectives on a number that the trainer did not return."""
+def check_numbers(space: SearchSpace, returned: Mapping[str, float], *, diverged: bool) -> None:
+    """Refuse objectives on a number that the trainer did not return, and a price that is none.
+
+    Args:
+        space: that was asked for.
+        returned: the numbers of a seed.
+        diverged: whether it diverged: then a number may be none.
+    """
     names, price = list(returned), space.seeds.price
     if price not in (None, SECONDS, *names):
         raise space.refusal(
@@ -701,6 +708,14 @@ def check_numbers(space: SearchSpace, returned: Iterable[str]) -> None:
             f"the number {price!r} was not returned",
             ", ".join([SECONDS, *names]),
             nearest(price or "", [SECONDS, *names]),
+        )
+    paid = returned.get(price or "", 1.0)
+    if not (0 < paid < math.inf or diverged):
+        raise space.refusal(
+            ("seeds", "price"),
+            f"the number {price!r} of a seed is {paid:g}, which is no price",
+            "a finite number above 0 from each seed",
+            f"return what a seed costs, or write {SECONDS}",
         )
     for index, objective in enumerate(space.objectives):
         if objective.number is not None and objective.number not in names:

@@ -27,7 +27,6 @@ from xortune.reports.figures.common import (
     plot_of,
     same_in_all,
 )
-from xortune.reports.scripts import space_of
 from xortune.runs.manifest import busy_share, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
@@ -104,7 +103,7 @@ def seeds_spent(run: Run) -> Plot:
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
     by_stop = [(stop, n[stops == stop].tolist()) for stop in Stop if (stops == stop).any()]
-    priced = _has_price(run)
+    priced = report_of(run).end.is_priced
     panels = (_bar_of_each if few else _bars_of_groups)(run, stops, priced=priced)
     return plot_of(
         "seeds-spent",
@@ -118,12 +117,6 @@ def seeds_spent(run: Run) -> Plot:
         workers="" if (share := busy_share(run.manifest)) is None else busy_sentence(*share),
         same=same_in_all(results, run.parameters) if few else "",
     )
-
-
-def _has_price(run: Run) -> bool:
-    """Whether the run's space has a price of seeds."""
-    space = space_of(run)
-    return space is not None and space.seeds.price is not None
 
 
 MILLI = 1000
