@@ -102,7 +102,7 @@ def test_optunas_name_for_trials_is_understood():
         ("n_trials: 3", "", ["s.yaml:12: n_trials: unknown key", "below `search`"]),
         ("ladder: [3]", "", ["ladder: unknown key", "fix: write `ladder` below `seeds`"]),
         (
-            "seeds: {stop_hopeless: {true: a}}",
+            'seeds: {stop_hopeless: {"true": a}}',
             "seeds",
             ["hopeless.true: unknown", '"on" in quotes'],
         ),

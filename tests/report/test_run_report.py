@@ -432,24 +432,33 @@ def watched(statuses, reports, left):
     )
 
 
-def test_a_stopped_seed_would_have_trained_as_long_as_those_that_came_to_the_end(tmp_path):
-    """Crashed and diverged seeds end early too, and say nothing of that."""
-    statuses = [Status.WRONG_PATTERN, Status.CRASHED, Status.DIVERGED, Status.CRASHED]
-    found = watched([*statuses, Status.STOPPED], [10, 1, 2, 1, 2], left=[4])
-    alone = watched([Status.CRASHED, Status.STOPPED], [1, 2], left=[1])  # no seed of its own
-    lines = [done(0, {"rate": 0.1}, found), done(1, {"rate": 0.2}, alone)]
+def test_a_stopped_seed_would_have_trained_as_long_as_failed_ones_that_got_as_far(tmp_path):
+    """Also if these ended by themselves: it might have, too."""
+    statuses = [Status.WRONG_PATTERN, Status.CRASHED, Status.DIVERGED, Status.SOLVED]
+    found = watched([*statuses, Status.STOPPED], [10, 1, 4, 20, 2], left=[4])
+    alone = watched([Status.CRASHED, Status.STOPPED], [1, 2], left=[1])  # no seed got as far
+    good = watched([Status.SOLVED, Status.STOPPED], [21, 2], left=[1])
+    lines = [done(i, {"rate": i / 9}, one) for i, one in enumerate((found, alone, good))]
     run = write_run(tmp_path / "run", lines, space_text=WATCHED_SPACE)
     audit = analysis.audit_of(run)
-    assert (audit.stopped, audit.saved, audit.total) == (2, 16, 10 + 1 + 2 + 1 + 10 + 1 + 10)
+    assert audit.stopped == 3
+    assert audit.saved == (7 - 2) + (7 - 2) + (21 - 2)
+    assert audit.total == 10 + 1 + 4 + 20 + 1 + 21 + 7 + 7 + 21
 
 
-def test_many_stopped_seeds_cost_a_median_for_each_config(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("solved", "told"), [(3, "begins when 49 seeds"), (49, "none reported")])
+def test_that_no_seed_was_stopped_is_said(tmp_path, solved, told):
+    statuses = [Status.SOLVED] * solved + [Status.WRONG_PATTERN]
+    found = watched(statuses, [3] * len(statuses), left=[])
+    run = write_run(tmp_path / "run", [done(0, {"rate": 0.1}, found)], space_text=WATCHED_SPACE)
+    [said] = [one for one in markdown(run).splitlines() if one.startswith("No seed ended early")]
+    assert told in said
+
+
+def test_of_many_stopped_seeds_each_saved_its_rest(tmp_path):
     found = watched([Status.WRONG_PATTERN] + [Status.STOPPED] * 300, [3] * 301, range(1, 301))
     run = write_run(tmp_path / "run", [done(0, {"rate": 0.1}, found)], space_text=WATCHED_SPACE)
-    real, medians = np.median, []
-    monkeypatch.setattr(np, "median", lambda values: medians.append(1) or real(values))
     assert analysis.audit_of(run).saved == 300
-    assert len(medians) <= 2
 
 
 COMPARED = "Only the 2 configurations with all 8 seeds are compared. "

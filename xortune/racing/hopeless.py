@@ -216,7 +216,7 @@ def _threshold(
     depths, solved, weights = depths[order], solved[order], weights[order]
     wrong, leaving = np.cumsum(weights * solved), np.cumsum(weights)
     # With a threshold between the depths of two seeds those up to the first one leave.
-    ends = np.flatnonzero(np.diff(depths, append=np.inf) > 0)
+    ends = np.flatnonzero(np.append(depths[1:], np.inf) > depths)
     ends = ends[np.isfinite(depths[ends])]
     failed = np.maximum(leaving[ends] - wrong[ends], 1e-9)
     bounds = np.array([_most_wrong(one, share) for one in failed.tolist()])
@@ -418,6 +418,11 @@ class Audit:
         The band widens with each of these. Without one the bound is high if few are audited.
         """
         return self.succeeded > 0 and self.bound > self.asked
+
+    @property
+    def begins_after(self) -> int:
+        """The seeds that must have succeeded before any is stopped."""
+        return fewest_solved(self.asked)
 
     @property
     def proves_after(self) -> int:

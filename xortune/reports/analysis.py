@@ -10,6 +10,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -271,11 +273,6 @@ class WatchedSeed(NamedTuple):
         """Whether it was trained on though it left its band."""
         return self.left is not None and self.status != Status.STOPPED
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was trained to the end: not stopped, not crashed, and it did not diverge."""
-        return self.status not in (Status.STOPPED, Status.CRASHED, Status.DIVERGED)
-
 
 def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
     """The seeds whose reports the search watched."""
@@ -293,7 +290,7 @@ def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
 
 
 def audit_of(run: Run) -> Audit | None:
-    """What stopping hopeless seeds came to; None if the search stopped and audited none."""
+    """What stopping hopeless seeds came to; None if the search was not asked to."""
     space = space_of(run)
     settings = None if space is None else space.seeds.stop_hopeless
     if settings is None:
@@ -303,9 +300,7 @@ def audit_of(run: Run) -> Audit | None:
     seeds = [alike.setdefault(seed, seed) for seed in _watched_seeds(run, settings)]
     stopped = [seed for seed in seeds if seed.is_stopped]
     audited = [seed for seed in seeds if seed.is_audited]
-    if not (stopped or audited):
-        return None
-    lengths = _whole_lengths(stopped, [seed for seed in seeds if seed.is_whole and seed.length])
+    lengths = _whole_lengths(stopped, [one for one in seeds if one.length and not one.is_stopped])
     trained = sum(seed.left.trained for seed in stopped if seed.left)
     return Audit(
         audited=len(audited),
@@ -319,18 +314,28 @@ def audit_of(run: Run) -> Audit | None:
     )
 
 
-def _whole_lengths(stopped: Sequence[WatchedSeed], whole: Sequence[WatchedSeed]) -> list[int]:
-    """How long the stopped seeds would have trained, given those that trained to the end.
+def _whole_lengths(stopped: Sequence[WatchedSeed], others: Sequence[WatchedSeed]) -> list[int]:
+    """How long the stopped seeds would have trained, given those that were not stopped.
 
-    Where a function says nothing of its length, this is the median length of its configuration's
-    whole seeds; if it has none, of all of them.
+    Where a function says nothing of its length, this is the mean of the failed seeds of its
+    configuration that got as far, since a failed seed may end by itself; without any, of all such
+    seeds of its configuration, then of those of all configurations.
     """
-    of_key: dict[str, list[int]] = {}
-    for seed in whole:
-        of_key.setdefault(seed.key, []).append(seed.length)
-    medians = {key: int(np.median(lengths)) for key, lengths in of_key.items()}
-    of_all = int(np.median([seed.length for seed in whole] or [0]))
-    return [seed.length or medians.get(seed.key, of_all) for seed in stopped]
+    of_kinds: dict[tuple[str, bool], list[int]] = {}
+    for seed in others:
+        for kind in product((seed.key, ""), {seed.status != Status.SOLVED, False}):
+            of_kinds.setdefault(kind, []).append(seed.length)
+    lengths = {kind: np.sort(found) for kind, found in of_kinds.items()}
+
+    @cache
+    def expected(key: str, trained: int) -> int:
+        for kind in product((key, ""), (True, False)):
+            found = lengths.get(kind, np.empty(0))
+            if (rest := found[np.searchsorted(found, trained) :]).size:
+                return round(float(rest.mean()))
+        return trained
+
+    return [seed.length or expected(seed.key, seed.left.trained) for seed in stopped if seed.left]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -635,7 +640,7 @@ class Report:
         importance: which parameters matter.
         failures: how seeds failed.
         no_outcome: evaluations without an outcome, by their reasons.
-        audit: what stopping hopeless seeds came to; None if none was stopped or audited.
+        audit: what stopping hopeless seeds came to; None if the search was not asked to.
         end: how the search ended.
         settings: what was asked for.
         commands: what trains the best config again.
