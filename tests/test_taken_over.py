@@ -1,6 +1,7 @@
 """What a search takes over from another run: proposals, and no seeds."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -276,6 +277,20 @@ def test_a_search_that_takes_over_nothing_proposes_as_ever():
     assert [plain.propose(i) for i in range(5)] == [other.propose(i) for i in range(5)]
 
 
+def test_the_same_command_with_resume_goes_on_however_the_path_is_written(old, run, monkeypatch):
+    monkeypatch.chdir(old.path.parent)
+    asked = {"output": run.path, "train": good, "workers": 0, "verbose": 0, "resume": True}
+    again = xt.search(SHIFTED, from_=f"{old.path.name}/", **asked)
+    assert TakenOver.of(again.manifest) == TakenOver.of(run.manifest)
+
+
+def test_that_an_old_run_solved_nothing_is_said(tmp_path):
+    fails = {"output": tmp_path / "old", "train": lambda *_: False, "workers": 0, "verbose": 0}
+    failed = xt.search(space(trials=2, most=2), **fails)
+    taken = take_over(load_space(SHIFTED), failed)
+    assert "none can be proposed, since none solved a seed" in str(taken)
+
+
 def test_the_command_and_what_is_refused(old, run, tmp_path):
     with pytest.raises(InputError, match="sampler grid tries every configuration"):
         take_over(
@@ -295,6 +310,10 @@ def test_the_command_and_what_is_refused(old, run, tmp_path):
             from_=old.path,
             workers=0,
             verbose=0,
+        )
+    with pytest.raises(InputError, match=f"this run began with {re.escape(str(old.path))}, and"):
+        xt.search(
+            SHIFTED, output=run.path, train=good, resume=True, from_=part, workers=0, verbose=0
         )
     (tmp_path / "train.py").write_text("def run(config, seed):\n    return True\n")
     file = tmp_path / "own.yaml"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from xortune.core.errors import InputError
@@ -88,6 +89,10 @@ class TakenOver:
             return None
         return cls(**{**entry, "points": tuple(map(Point, entry["points"]))})
 
+    def is_of(self, source: str) -> bool:
+        """Whether this is the run that was named then, however its path is written."""
+        return source == self.source or Path(source).resolve() == Path(self.source).resolve()
+
     def __str__(self) -> str:
         left = [
             f"{n:,} {why}"
@@ -100,6 +105,8 @@ class TakenOver:
         ]
         usable = self.configs - self.unlike
         first = "none can be proposed"
+        if not self.configs:
+            first += ", since none solved a seed"
         if self.points:
             first = "the best is proposed first"
         if len(self.points) > 1:

@@ -220,12 +220,14 @@ class _Session:
         if is_new and before.manifest.get("deterministic") is True:
             update_manifest(self.directory, deterministic=UNKNOWN)
         manifest = manifest_of(self.directory)
-        if self.taken is not None and TakenOver.of(manifest) is None:
+        began = TakenOver.of(manifest)
+        if self.taken is not None and (began is None or not began.is_of(self.taken.source)):
+            other = "without another one" if began is None else f"with {began.source}"
             raise InputError(
-                "this run began without another one",
+                f"this run began {other}, and a run takes over what another knows as it begins",
                 field="from_",
                 place=str(self.directory),
-                fix="leave it out, or begin another run with it",
+                fix=f"leave it out, or begin another run with {self.taken.source}",
             )
         self.spaces = earlier_spaces(self.directory, manifest)
         self.max_in_flight = manifest.get("window")
