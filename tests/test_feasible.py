@@ -347,6 +347,11 @@ def test_seconds_are_an_objective(tmp_path):
     }
     run = xt.search(space, output=tmp_path / "run", train=slow, workers=0, verbose=0)
     assert run.best.x == 1
+    assert run.table["objective"].iloc[0] == run.results.measured(run.objectives[0])[0]
+    text = (run.path / "report.md").read_text()
+    assert "| # | solved | rate | 95 % interval | seconds | x | key |" in text
+    [said] = required_rate(run).sentences
+    assert re.search(rf"{run.results.keys[0]} \([\d.]+ (ms|µs|s)\) reaches 0.8", said), said
     assert xt.search(
         space, output=run.path, train=slow, workers=0, verbose=0, resume=True
     ).table.equals(run.table)

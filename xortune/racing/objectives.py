@@ -67,6 +67,11 @@ def constrained(objectives: Sequence[Objective]) -> Objective | None:
     return objectives[0] if objectives and objectives[0].required is not None else None
 
 
+def timed_objective(objectives: Sequence[Objective]) -> Objective | None:
+    """The objective, if it is the measured seconds of a seed; else None."""
+    return objectives[0] if objectives and objectives[0].name == SECONDS else None
+
+
 def ties_of(objectives: Sequence[Objective]) -> Objective | None:
     """The number that decides between equal counts, if there is one; see `Objective.ties`."""
     return objectives[0].ties if len(objectives) == 1 else None

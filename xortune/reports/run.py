@@ -42,6 +42,7 @@ from xortune.racing.objectives import (
     statistic_value,
     summary_of,
     ties_of,
+    timed_objective,
 )
 from xortune.reports.analysis import Report, compared_for_front, ignored_seed, report_of
 from xortune.reports.certificate import (
@@ -243,7 +244,11 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
         for column in (results.counts.k, results.counts.n, results.counts.epochs_to_solve)
     )
     low, high = (ends.tolist() for ends in wilson(k, n))
-    if objective is None:
+    timed = timed_objective(run.objectives)
+    if timed is not None:
+        amounts = results.measured(timed)[:most].tolist()
+        measures = list(map(number, amounts))
+    elif objective is None:
         amounts = [float(one) if np.isfinite(one) else None for one in epochs]
         measures = ["–" if one is None else number(round(one)) for one in amounts]
     else:
@@ -277,7 +282,8 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
         nothing if score is None else [score.of(r.outcome) for r in results[:most]],
         strict=True,
     )
-    measure = EPOCHS if counts_epochs(run) else None
+    shown = timed or objective
+    measure = plain(shown.name) if shown else EPOCHS if counts_epochs(run) else None
     best = results[0].point
     return ConfigTable(
         parameters=report.varied,
@@ -285,7 +291,7 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
         total=len(results),
         fixed=tuple((name, best[name]) for name in report.fixed if name in best),
         task=task_argument(run),
-        measure=measure if objective is None else plain(objective.name),
+        measure=measure,
         scores=() if score is None else tuple(map(plain, score.columns)),
         ruled=has_rule(run.manifest.get("success")),
     )

@@ -26,6 +26,7 @@ from xortune.core.formats import config_text, count, duration, estimated, plain,
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
+from xortune.racing.objectives import timed_objective
 from xortune.reports.analysis import Report, report_of
 from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
@@ -37,6 +38,7 @@ from xortune.reports.comparison import (
     pairs_table,
 )
 from xortune.reports.document import (
+    EPOCHS,
     PRINTED_CONFIGS,
     Column,
     Table,
@@ -269,7 +271,8 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     if alike := config_text(points[0], [n for n in report.varied if n not in varied]):
         same = f"The same in these {len(points)}" if len(points) > 1 else "The configuration"
         _print(console, f"{same}: {alike}")
-    measure = table.measure if run.is_network or report.looked_for else None
+    has_measure = run.is_network or report.looked_for or timed_objective(run.objectives)
+    measure = table.measure if has_measure else None
     styles = [NOTED.get(row.note, "") for row in table.rows]
 
     def numeric(name: str, cells: Iterable[str], style: str | Sequence[str] = "") -> _Shown:
@@ -315,7 +318,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             )
         if front.more:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
-    values = {"report": report, "bars": has_bars, "epochs": measure}
+    values = {"report": report, "bars": has_bars, "epochs": measure == EPOCHS}
     _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 

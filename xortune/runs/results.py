@@ -29,6 +29,7 @@ from xortune.racing.objectives import (
     statistic_value,
     summary_of,
     ties_of,
+    timed_objective,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines, SeedArray
 from xortune.spaces.model import (
@@ -589,7 +590,8 @@ def config_table(
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
     `epochs_to_solve` is ERT, empty without a success. For each number of a user's own trainer
     follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
-    such a number is the objective, `objective` has it with the ends of its 95 % interval. With
+    such a number is the objective, `objective` has it with the ends of its 95 % interval; seconds
+    have none. With
     several objectives `FRONT` says whether the configuration is on the Pareto front.
     """
     import pandas as pd
@@ -608,6 +610,8 @@ def config_table(
     columns |= statistics(outcomes, {*columns, FRONT})
     if objective is not None:
         columns |= _objective(outcomes, objective, columns)
+    elif (timed := timed_objective(objectives)) is not None:
+        columns[free_name("objective", columns)] = results.measured(timed)
     if front is not None:
         columns[FRONT] = front.copy()
     return pd.DataFrame(columns, copy=False)  # a copy would double the memory

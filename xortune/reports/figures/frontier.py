@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import number, plain, rounded_down, rounded_up
+from xortune.core.formats import duration, number, plain, rounded_down, rounded_up
 from xortune.core.outcome import Status
 from xortune.racing.feasible import OPEN, PROVEN, REFUTED
 from xortune.racing.objectives import constrained
@@ -24,7 +24,7 @@ from xortune.reports.figures.common import (
 )
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.run import Run
-from xortune.spaces.model import Objective, Requirement
+from xortune.spaces.model import SECONDS, Objective, Requirement
 
 DIGITS = 4
 """Decimals of a bound, which is rounded away from the rate."""
@@ -59,14 +59,17 @@ def required_rate(run: Run) -> RequiredRate | None:
     amounts, states = run.results.measured(objective), run.results.rate_states(requirement)
     cost = -amounts if objective.maximize else amounts
     counts = {state: int((states == state).sum()) for state in (PROVEN, OPEN, REFUTED)}
-    name = plain(objective.name)
+    timed = objective.name == SECONDS
+    name, written = ("time of a seed", duration) if timed else (plain(objective.name), number)
     certificate = run.certificate
     found = () if certificate is None else certificate.finalists
     keys, places = run.results.keys, {key: at for at, key in enumerate(run.results.keys)}
 
     def named(at: int) -> str:
-        amount = float(amounts[at])
-        return f"{name} {number(amount)}" if np.isfinite(amount) else f"{keys[at]} ({name} failed)"
+        if not np.isfinite(amounts[at]):
+            return f"{keys[at]} ({name} failed)"
+        amount = written(float(amounts[at]))
+        return f"{keys[at]} ({amount})" if timed else f"{name} {amount}"
 
     verdicts = [
         f"{named(places[one.key])} {verdict}"
@@ -86,7 +89,7 @@ def required_rate(run: Run) -> RequiredRate | None:
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
         stopped=int(run.results.counts.status[states == REFUTED, Status.STOPPED].sum()),
-        best=number(float(amounts[0])) if np.isfinite(amounts[0]) else None,
+        best=written(float(amounts[0])) if np.isfinite(amounts[0]) else None,
         searched=[
             f"{named(at)} {proven if counts[PROVEN] else proven.replace('does not', fails)}"
             for at, proven in _in_search(run, requirement, cost, states).items()
