@@ -293,6 +293,30 @@ def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
     assert "objective" not in rated.table
 
 
+def test_a_seed_that_fails_for_all_stops_no_race_for_a_quantile(tmp_path):
+    """Of 8 seeds it decides the worst tenth, of 128 it does not; until then the median does."""
+
+    def train(config, seed):
+        draw = np.random.default_rng([seed, config["w"]]).random()
+        return {"accuracy": math.nan if seed == 3 else draw ** (1 / config["w"])}
+
+    space = {
+        "name": "one",
+        "parameters": {"w": {"choice": [1, 2, 3, 4, 5, 6, 7, 30]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [8, 128]},
+        "objectives": ["accuracy_q10"],
+    }
+    run = xt.search(space, output=tmp_path / "run", train=train, workers=0, verbose=0)
+    best, *others = run.results
+    assert (best.point["w"], best.outcome.n) == (30, 128)
+    medians = [np.nanmedian(one.outcome.details.values["accuracy"]) for one in others]
+    assert medians == sorted(medians, reverse=True)
+    assert "by accuracy_q10, where that failed by the median, then" in (
+        run.path / "report.md"
+    ).read_text().replace("\\", "")
+
+
 def test_an_interval_says_that_its_worse_end_may_have_failed():
     numbers = np.array([math.nan, math.nan, *np.linspace(0.5, 1.0, 38)])  # 5 % failed
     within = pytest.approx(0.75, abs=0.25)

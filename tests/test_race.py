@@ -124,6 +124,16 @@ def test_a_leader_may_be_stopped_for_the_second_best():
 RUNGS = (4, 16, 64)
 
 
+@pytest.mark.parametrize(("failed", "promoted"), [(1, True), (2, True), (3, False), (8, False)])
+def test_a_failed_quantile_is_promoted_while_more_seeds_may_make_it_a_number(failed, promoted):
+    race = NumberGrants(RaceRule((8, 32)), share=0.9)  # of costs: the worst tenth
+    seeds = np.array([*range(8 - failed), *[math.inf] * failed], float)
+    race.see("a", 8 - failed, 8, costs=(math.inf,), seed_costs=seeds)
+    assert (race.next({}, last=True) == "a") is promoted
+    race.see("b", 8, 8, costs=(100.0,), seed_costs=np.arange(93.0, 101.0))
+    assert race.next({}, last=True) == "b", "a number comes first"
+
+
 def raced(costs, order):
     """All enter with the first rung; then who may climb does, until nobody may. Seeds by name."""
     race = NumberGrants(RaceRule(RUNGS))

@@ -17,6 +17,7 @@ Success rates (`stop: {proven_rate: ..}`) are proven by `racing.race`, as always
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,9 +30,14 @@ from numpy.typing import NDArray
 from xortune.racing.race import ProvenRates, RaceRule, race_share
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.betting import mean_bounds
+from xortune.stats.proportions import clopper_pearson_lower
 
-NumberMember = tuple[float, int]
-"""A configuration's cost at a rung, and its number: the best first, then the oldest."""
+NumberMember = tuple[float, float, int]
+"""A configuration at a rung: its cost; where failed seeds make that infinite, the median's, and
+infinity if more seeds will not change that; its number. The best first, then the oldest."""
+
+LAST = sys.float_info.max
+"""The cost of a configuration that failed seeds make infinite: behind all others."""
 
 
 @dataclass(slots=True)
@@ -61,9 +67,9 @@ def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
         share = len(rung.came) / (above.seeds / rung.seeds)
         most = math.ceil(share) if last else int(share)
         for member in rung.waiting:
-            if not math.isfinite(member[0]) or bisect_left(rung.came, member) >= most:
+            if math.inf in member or bisect_left(rung.came, member) >= most:
                 break
-            yield member[1]
+            yield member[-1]
 
 
 class NumberGrants(ProvenRates):
@@ -132,13 +138,22 @@ class NumberGrants(ProvenRates):
         before = self._at.get(number, (0, 0))[1]
         self._at[number] = successes, n
         [cost] = costs
+        member = (*self._ranked(cost, seed_costs), number)
         for place, rung in enumerate(self._rungs):
             if not before < rung.seeds <= n:
                 continue
-            insort(rung.came, (cost, number))
-            insort(rung.waiting, (cost, number))
+            insort(rung.came, member)
+            insort(rung.waiting, member)
             if place:  # it has left the rung before
                 _drop(self._rungs[place - 1].waiting, number)
+
+    def _ranked(self, cost: float, seed_costs: NDArray[np.float64] | None) -> tuple[float, float]:
+        """See `NumberMember`. A quantile of few seeds may be that of a failed one by bad luck."""
+        if math.isfinite(cost) or self._share is None or seed_costs is None:
+            return (cost, 0.0) if math.isfinite(cost) else (LAST, math.inf)
+        failed = int((seed_costs == math.inf).sum())
+        has_hope = clopper_pearson_lower(failed, len(seed_costs)) < 1 - self._share
+        return LAST, float(np.median(seed_costs)) if has_hope else math.inf
 
     def next(
         self,
@@ -185,4 +200,4 @@ class NumberGrants(ProvenRates):
 
 
 def _drop(members: list[NumberMember], number: int) -> None:
-    members[:] = [member for member in members if member[1] != number]
+    members[:] = [member for member in members if member[-1] != number]

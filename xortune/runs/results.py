@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -176,7 +176,8 @@ def criteria(
 
     A later one decides between configurations that are equal in all earlier ones. Where a rate is
     required, those that are proven to reach it come first, by the objective; then those of which
-    nothing is proven, and last those that are proven not to reach it, by their rate.
+    nothing is proven, and last those that are proven not to reach it, by their rate. Where failed
+    seeds make the objective infinite, the median of its number decides.
 
     Args:
         objectives: of the search.
@@ -197,7 +198,13 @@ def criteria(
     if (objective := only_statistic(objectives)) is not None:
         # Higher rungs first: only numbers of equally many seeds are compared.
         yield -np.searchsorted(np.sort(np.array(rungs, np.int64)), n, "right")
-        yield costs(objective)
+        cost = costs(objective)
+        yield cost
+        yield (
+            costs(replace(objective, statistic="median"))
+            if np.isinf(cost).any()
+            else np.zeros_like(cost)
+        )
     yield -wilson(k, n)[0]
     if required is not None:
         yield cost
