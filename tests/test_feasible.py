@@ -290,6 +290,8 @@ def test_a_number_or_a_parameter_of_a_function(tmp_path, wanted, x):
     run = xt.search(space, output=tmp_path / "run", train=own, workers=0, verbose=0)
     assert run.best.x == x
     assert load_run(run.path).objectives == run.objectives
+    if wanted != "x":  # a failed seed counts as worse than any number
+        assert run.table["objective"].tolist() == run.results.measured(run.objectives[0]).tolist()
     report = (run.path / "report.md").read_text()
     assert "95 % interval" in report  # of its own verdicts, though no rule is given
     assert "finished seeds" not in report

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xortune.core.point import Point
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import BestGrants, Grants
 from xortune.racing.halving import NumberGrants
-from xortune.racing.objectives import cost_share, seed_costs
+from xortune.racing.objectives import SeedSummary, cost_share, facts_for_race, seed_costs
 from xortune.racing.race import (
     Race,
     RaceRule,
@@ -261,6 +262,15 @@ def test_a_seed_that_was_stopped_as_hopeless_is_no_failure_in_a_proof(stopped):
         best = np.append(np.full(38, -np.inf), np.zeros(2)) if stopped else None
         numbers.see("late", 2, 40, costs=(1.0,), seed_costs=failed, best_costs=best)
         assert numbers.is_stopped("late") == (not stopped)
+
+
+def test_a_stopped_seed_may_be_worse_than_what_a_failed_one_counts_as():
+    """In a proof for the one that is ahead; the objective may say that a failed seed is good."""
+    wanted = Objective("accuracy_median", True, "accuracy", "median", failed=0.7)
+    seen = SeedSummary(4, 8, numbers=((0.9, math.nan, 0.2, *[math.nan] * 5),), stopped=5)
+    facts = facts_for_race([wanted], ["accuracy"], None, Point({}), seen)
+    assert facts.seed_costs.tolist() == [-0.9, -0.7, -0.2, *[math.inf] * 5]
+    assert facts.best_costs.tolist() == [*[-math.inf] * 5, -0.9, -0.7, -0.2]
 
 
 def test_what_the_audit_says_was_missed_leads_to_more_seeds_and_to_no_proof():

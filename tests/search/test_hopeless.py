@@ -16,14 +16,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 import xortune as xt
-from xortune.core.band import LOOKS, Band, is_look, reports_of, upward
+from xortune.core.band import LOOKS, Band, is_look, left_by, reports_of, upward
 from xortune.core.errors import InputError
-from xortune.core.outcome import Status
+from xortune.core.outcome import Left, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE, Block
-from xortune.racing.hopeless import Audit, Curve, HopelessSeeds, fewest_solved, is_higher_better
+from xortune.racing.hopeless import (
+    Audit,
+    Curve,
+    HopelessSeeds,
+    curves_of,
+    fewest_solved,
+    is_higher_better,
+)
 from xortune.reports.progress import status_line, status_rows
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.manifest import MANIFEST
@@ -37,6 +44,7 @@ from xortune.trainers.methods import TrackedConfig
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import given_source
 from xortune.trainers.vectorized import trained_as_one
+from xortune.trainers.verdicts import SeedResults
 
 EPOCHS = 12
 
@@ -330,6 +338,30 @@ def _ended(trainer, block):
     [outcome] = trainer.train([block])
     left = outcome.details.watched.left
     return outcome, {seed: (one.report, one.trained) for seed, one in left.items()}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_report_that_lacks_the_number_says_nothing_and_one_that_is_nan_is_the_worst(stored):
+    def train(config, seed):
+        for report in range(1, 6):
+            lacks = seed < 2 and report == 3
+            yield {"loss": 0.1} if lacks and seed else {"accuracy": math.nan if lacks else 0.9}
+
+    trainer, block = replace(TRAINER, source=given_source(train)), Block(Point({}), 0, 3)
+    [outcome] = trainer.train([block])
+    assert outcome.status.tolist() == [Status.SOLVED] * 3
+    if stored:
+        outcome = encode_outcome(block, outcome).decoded(block)
+    assert left_by(BAND, outcome.details) == {0: Left(3, 5)}
+    nan, lacks, whole = curves_of("c", range(3), outcome.status, outcome.details, BAND)
+    assert nan.values[2] == -math.inf
+    assert math.isnan(lacks.values[2])
+    assert {nan.length, lacks.length, whole.length} == {5}
+    assert np.isin(lacks.values[[0, 1, 3, 4]], np.float32(0.9)).all()
+    [alone] = trainer.train([Block(Point({}), 1, 1)])
+    among = SeedResults(Block(Point({}), 1, 1), "accuracy")
+    among.add_known(alone)
+    assert left_by(BAND, among.so_far().details) == {}
 
 
 def test_a_function_is_ended_at_its_report():

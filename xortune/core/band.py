@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched
+from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched, has_number
 
 LOOK_BITS = 3
 """A seed is looked at after reports 1 to 8, 10, 12, 14, 16, 20, ...: those whose number is its
@@ -74,9 +74,12 @@ class Band:
         return int.from_bytes(digest, "big") < self.audit * 2**64
 
     def first_left(self, reports: Sequence[int], numbers: NDArray[Any]) -> int | None:
-        """The first report at which a seed with these numbers is hopeless; None: it is not."""
-        pairs = zip(reports, numbers, strict=True)
-        return next((int(report) for report, x in pairs if self.is_left(int(report), x)), None)
+        """The first report at which a seed with these numbers is hopeless; None: it is not.
+
+        A report that lacks the number says nothing.
+        """
+        told = np.flatnonzero(has_number(numbers)).tolist()
+        return next((int(reports[i]) for i in told if self.is_left(reports[i], numbers[i])), None)
 
     @cached_property
     def last(self) -> int:

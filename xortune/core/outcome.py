@@ -48,6 +48,20 @@ class Failure:
         return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
 
 
+NO_NUMBER = np.uint32(0x7FC0_07A2).view(np.float32)
+"""What a report has in place of a number that it lacks: a NaN that no training reports.
+
+As R's NA it is a NaN with bits of its own, so that a reported NaN can be told from it.
+"""
+
+
+def has_number(values: ArrayLike) -> NDArray[np.bool_]:
+    """Where values, of any shape, are numbers that were reported, a NaN among them."""
+    with np.errstate(over="ignore"):  # beyond float32
+        single = np.ascontiguousarray(values, np.float32)
+    return np.asarray(single.view(np.uint32) != NO_NUMBER.view(np.uint32))
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
     """Numbers that seeds reported during training, thinned: P points of M numbers.
@@ -56,7 +70,7 @@ class Curves:
         names: of the numbers.
         seed: int64, shape (P,): the seed of each point.
         report: int64, shape (P,): the index of the report among those of its seed, from 1.
-        values: float32, shape (P, M): NaN where a report lacks the number.
+        values: float32, shape (P, M): `NO_NUMBER` where a report lacks the number.
     """
 
     names: tuple[str, ...]

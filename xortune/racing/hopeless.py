@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from scipy.special import btdtria
 
 from xortune.core.band import LOOKS, Band, reports_of, upward
-from xortune.core.outcome import Details, Status
+from xortune.core.outcome import Details, Status, has_number
 from xortune.core.success import Success, is_cost
 from xortune.spaces.model import StopHopeless
 from xortune.stats.proportions import clopper_pearson_upper, most_of_rest
@@ -122,7 +122,7 @@ def curves_of(
         at, numbers = reports[seed]
         values = np.full(len(LOOKS), np.nan, np.float32)
         places = np.searchsorted(LOOKS, at)
-        looked = np.flatnonzero(np.take(LOOKS, places, mode="clip") == at)
+        looked = np.flatnonzero((np.take(LOOKS, places, mode="clip") == at) & has_number(numbers))
         values[places[looked]] = upward(numbers[looked], higher=band.higher)
         weight = 1 / band.audit if seed in left else 1.0
         found.append(Curve(key, values, at[-1], ended == Status.SOLVED, weight))

@@ -392,8 +392,8 @@ class SeenFacts:
         speed: between 0 and 1, see `tie_break`.
         costs: one for each objective, less is better; none if the success rate is the only one.
         least: with a required rate the least that the cost may be; -inf if any is possible.
-        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one,
-            shape (S,); else None.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a stopped one,
+            and for a failed one unless the objective says another number, shape (S,); else None.
         best_costs: the same as if the stopped seeds had been the best; None if none was stopped.
         price: of a seed; None if seeds have none, or it is not known.
         stopped: hopeless seeds that ended early: they count as failed, and may have succeeded.
@@ -435,7 +435,8 @@ def facts_for_race(
         per_seed = seed_costs(sole, numbers)
         if seen.stopped:
             rest = np.sort(np.asarray(numbers, np.float64))[: len(numbers) - seen.stopped]
-            best = np.append(np.full(seen.stopped, -math.inf), seed_costs(sole, rest))
+            trained, worst = seed_costs(sole, rest), np.full(seen.stopped, math.inf)
+            per_seed, best = np.append(trained, worst), np.append(-worst, trained)
     return SeenFacts(
         speed=tie_break(objectives, seen),
         costs=cost,

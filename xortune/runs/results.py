@@ -603,7 +603,8 @@ def config_table(
     """
     import pandas as pd
 
-    objective = only_statistic(objectives)
+    required = constrained(objectives)
+    objective = required if required and required.number else only_statistic(objectives)
     detailed = results.detailed or objective is not None
     outcomes = [result.outcome for result in results] if detailed else []
     ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from itertools import compress
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,7 +13,17 @@ from numpy.typing import NDArray
 
 from xortune.core.band import is_look
 from xortune.core.errors import InputError, kind_of, nearest
-from xortune.core.outcome import NO_DETAILS, Curves, Details, Left, Outcome, Status, Watched
+from xortune.core.outcome import (
+    NO_DETAILS,
+    NO_NUMBER,
+    Curves,
+    Details,
+    Left,
+    Outcome,
+    Status,
+    Watched,
+    has_number,
+)
 from xortune.core.point import Point, as_float
 from xortune.core.success import VALUE, Finite, Rule, Success, rule_for
 from xortune.core.trainer import Block, Trainer
@@ -225,8 +236,10 @@ class SeedResults:
         for curves in details.curves:
             kept = curves.points()
             self._points += (
-                (self.n, int(report), dict(zip(kept.names, row, strict=True)))
-                for report, row in zip(kept.report, kept.values.tolist(), strict=True)
+                (self.n, int(report), dict(compress(zip(kept.names, row, strict=True), told)))
+                for report, row, told in zip(
+                    kept.report, kept.values.tolist(), has_number(kept.values), strict=True
+                )
             )
         numbers = {name: float(values[0]) for name, values in details.values.items()}
         failed = dict(enumerate(details.failed.values()))
@@ -273,6 +286,7 @@ class SeedResults:
         indices, reports = np.array([point[:2] for point in points], np.int64).T
         with np.errstate(over="ignore"):  # beyond float32
             values = np.array([[t.get(n, np.nan) for n in names] for *_, t in points], np.float32)
+        values[[[name not in told for name in names] for *_, told in points]] = NO_NUMBER
         return (Curves(names, indices + self._block.first, reports, values),)
 
 
