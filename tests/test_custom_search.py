@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -301,6 +302,7 @@ def test_what_is_printed_or_raised_without_end_is_kept_in_part(capfd):
     """A seed that prints or raises much, and what is left of it on the terminal and in the run."""
     program = """
 import sys
+import time
 
 def run(config, seed):
     print("begin", "x" * 10**7, "end")
@@ -648,6 +650,21 @@ def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, not
         searched(train, "other", check="twice")
     with pytest.raises(xt.InputError, match='check: 1; allowed: True, False, or "seeds"'):
         searched(train, "other", check=1)
+
+
+def test_seeds_that_a_check_trained_have_their_own_seconds():
+    """The first call may load or compile what the others use."""
+    calls = []
+
+    def slow_at_first(config, seed):
+        time.sleep(0 if calls else 0.2)
+        calls.append(seed)
+        return {"accuracy": 1.0}
+
+    run, _ = searched(slow_at_first, "run", workers=0)
+    first, *others = [line.seconds for line in run.evaluations]
+    assert 0.2 <= first < 0.3, "of two seeds"
+    assert max(others) < 0.1
 
 
 def test_the_check_of_a_function_of_a_second_trains_two_seconds_more(monkeypatch):

@@ -273,6 +273,10 @@ def test_a_time_budget_is_spent_to_its_end_by_what_fits(monkeypatch):
         ({"objectives": ["success_rate", "x"]}, "a price of seeds, and no race that weighs them"),
         ({"seeds": {"ladder": [8], "price": "seconds"}}, "no race that weighs them"),
         ({"seeds": {"race": {}, "price": 3}}, "3 is not allowed"),
+        (
+            {"objectives": [{"minimize": "x"}], "require": {"rate": 0.9}},
+            "remove it, or remove `require` with its objective",
+        ),
     ],
 )
 def test_what_has_no_price_is_refused(changes, message):

@@ -331,6 +331,24 @@ def test_the_bound_of_the_audit_covers(late):
 # -------------------------------------------------------------------------------------------------
 # Training.
 
+
+@pytest.mark.parametrize(
+    ("metric", "allowed"),
+    [("{regex: 'err=(.*)', name: err}", "err"), ("last line number", "value")],
+)
+def test_a_number_that_a_commands_metric_does_not_read_is_refused(metric, allowed):
+    text = f"""
+    name: command
+    trainer: {{command: "train {{lr}} {{seed}}", metric: {metric}, success: "{allowed} <= 0.5"}}
+    parameters: {{lr: {{low: 0.0, high: 1.0}}}}
+    search: {{trials: 3}}
+    seeds: {{ladder: [8, 32], stop_hopeless: {{on: %s}}}}
+    """
+    parse_space(text % allowed)
+    with pytest.raises(InputError, match=f"do not report 'loss' on their way; allowed: {allowed}"):
+        parse_space(text % "loss")
+
+
 BAND = Band("accuracy", True, 0.1, 0, {3: 0.5})
 
 

@@ -383,7 +383,7 @@ class _Work:
             ),
             again=self._again,
             fills=session.space.seeds.price is not None,
-            checked=None if check is None else dict.fromkeys(check.known, check.seconds),
+            checked=None if check is None else check.took,
         )
         self.is_searched = self.complete = False
 

@@ -280,7 +280,8 @@ class Check:
         sentence: for the user.
         seconds: of the training.
         note: how a `TorchTraining` trains its seeds.
-        known: the seed's outcome, if the search counts it.
+        known: the outcomes of the seeds that were trained, if the search counts them.
+        took: the seconds of each of these.
         stacking: how a `TorchTraining` trains in stacks.
         twice: both results of a seed that was trained twice, in a sentence, if they differ; empty
             if they do not; None if none was.
@@ -293,6 +294,7 @@ class Check:
     seconds: float
     note: str = ""
     known: KnownSeeds = field(default_factory=dict)
+    took: Mapping[tuple[str, int], float] = field(default_factory=dict)
     stacking: Stacking | None = None
     twice: str | None = None
     first: tuple[Block, Outcome] | None = None
@@ -373,12 +375,13 @@ def check_by_training(
             check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
             if result.details.curves:
                 check_watched(space, result.details.curves[0].points().names)
-            twice, known = None, {(block.point.key, seed): result}
+            key = block.point.key, seed
+            twice, known, took = None, {key: result}, {key: seconds}
             has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")
             later = later and has_alone and not _is_short(trainer, seconds)
             if seconds <= longest and not later:
-                twice, other = _trained_twice(space, trainer, block, result, seconds, most=most)
-                known |= other
+                found = _trained_twice(space, trainer, block, result, seconds, most=most)
+                twice, known, took = found[0], {**known, **found[1]}, {**took, **found[2]}
             # Where a seed does not determine its result, those beside it cannot be blamed.
             if not twice and has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
                 _check_pairs(space, trainer, block, result, points, most=most)
@@ -387,6 +390,7 @@ def check_by_training(
                 seconds,
                 result.details.note,
                 known=known if counts else {},
+                took=took if counts else {},
                 stacking=stacking_in_process(trainer, block, most),
                 twice=twice,
                 first=(block, result) if later and seconds <= longest else None,
@@ -435,23 +439,24 @@ def _trained_twice(
     seconds: float,
     *,
     most: float | None,
-) -> tuple[str | None, KnownSeeds]:
+) -> tuple[str | None, KnownSeeds, Mapping[tuple[str, int], float]]:
     """Train a seed a second time, after another one; short seeds are several that train twice.
 
     Equal results prove little, and of a verdict nearly nothing. `outcome` is that of `block`, which
     took `seconds`.
 
     Returns:
-        `Check.twice`, and the outcomes of the other seeds that did not fail.
+        `Check.twice`; the outcomes of the other seeds that did not fail; the seconds of each.
     """
     point, names = block.point, counting(space)
     is_short = _is_short(trainer, seconds)
     others = range(block.first + 1, block.first + (PAIRS if is_short else 2))
-    results = {block.first: outcome}
+    results, took = {block.first: outcome}, dict[int, float]()
     for seed in others:
+        began = time.perf_counter()
         other = train_one(trainer, Block(point, seed, 1), most, silent=True)
         if isinstance(other, Outcome) and not other.details.failed:
-            results[seed] = other
+            results[seed], took[seed] = other, time.perf_counter() - began
     twice: str | None = None
     for seed, result in results.items() if is_short else [(block.first, outcome)]:
         again = train_one(trainer, Block(point, seed, 1), most, silent=True)
@@ -459,7 +464,8 @@ def _trained_twice(
             break  # a seed that ends its process is another problem
         if twice := differing(result, again, names):
             break
-    return twice, {(point.key, seed): results[seed] for seed in others if seed in results}
+    known = {(point.key, seed): results[seed] for seed in took}
+    return twice, known, {(point.key, seed): seconds for seed, seconds in took.items()}
 
 
 def differing(first: Outcome, again: Outcome, names: Collection[str | None]) -> str:

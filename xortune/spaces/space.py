@@ -16,10 +16,10 @@ from typing import Any
 from xortune.core.errors import InputError, closest, kind_of, nearest, refuse_unknown
 from xortune.core.numbers import ENDINGS, named_statistic, quantile_meant
 from xortune.core.point import Point, Value
-from xortune.core.success import is_cost, is_gain, parse_success
+from xortune.core.success import VALUE, is_cost, is_gain, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
-from xortune.spaces.command import EXIT_CODE, check_names, check_values
+from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
@@ -140,6 +140,7 @@ def parse_space(
     if own:
         check_own(space, own)
     _check_price(space)
+    _check_metric_watched(space)
     if not trials_follow:
         check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
@@ -504,13 +505,26 @@ def check_own(space: SearchSpace, what: str) -> None:
 def _check_price(space: SearchSpace) -> None:
     """Refuse a price where the race does not weigh seeds."""
     races = len(space.seeds.ladder) > 1 and weighs_seeds(space.objectives, space.stop)
-    if space.seeds.price is not None and not races:
-        raise space.refusal(
-            ("seeds", "price"),
-            "a price of seeds, and no race that weighs them",
-            "only in a race for the best success rate, which proves no rate",
-            "remove it, or write `race: {max: 512}` below seeds, and no other objective or stop",
-        )
+    if space.seeds.price is None or races:
+        return
+    required = space.objectives[0].required is not None
+    other = "`require` with its objective" if required else "any other objective or stop"
+    race = "" if space.seeds.race else "write `race: {max: 512}` below seeds, and "
+    raise space.refusal(
+        ("seeds", "price"),
+        "a price of seeds, and no race that weighs them",
+        "only in a race for the best success rate, which proves no rate",
+        f"remove it, or {race}remove {other}",
+    )
+
+
+def _check_metric_watched(space: SearchSpace) -> None:
+    """Refuse to stop hopeless seeds by a number that a command's metric does not read."""
+    metric = None if space.command is None else space.command.metric
+    if isinstance(metric, RegexMetric):
+        check_watched(space, [metric.name])
+    elif metric == NUMBER:
+        check_watched(space, [VALUE])
 
 
 def check_built_in(space: SearchSpace) -> None:
