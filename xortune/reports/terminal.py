@@ -306,7 +306,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         order=[effect.name for effect in report.importance.effects],
     )
     if (required := required_rate(run)) is not None:
-        _print(console, *required.sentences)
+        _print(console, *required.sentences[:1])  # those of fresh seeds are the certificate's
     if (front := front_table(run)) is not None:
         _print(console, f"The Pareto front. {front.about}")
         if front.results:
@@ -344,6 +344,8 @@ def render_certificate(run: Run, console: Console) -> None:
             _print(console, f"{finalist.key[:digits]}, {WORST}: {text}")
         _print(console, str(certificate))
     _print(console, *certified_lines(certificate))
+    if (required := required_rate(run)) is not None:
+        _print(console, *required.sentences[1:])  # of fresh seeds; the first is of the search
     if certificate.finalists:
         _print(console, "gap: how far the search's rate lay above that of fresh seeds.")
 
