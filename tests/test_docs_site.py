@@ -197,7 +197,7 @@ def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path):
         assert f'id="xortune.{name}"' in api
         said = api.partition(f'id="xortune.{name}"')[2]
         first, *_ = getattr(xortune, name).__doc__.splitlines()
-        words = re.sub(r"<[^>]+>|`", "", html.unescape(said[:20_000]))
+        words = re.sub(r"<[^>]+>|`", "", html.unescape(said[:60_000]))
         assert first.replace("`", "").replace("*", "") in words.replace("*", ""), name
     # Each picture and each page that a page names is there.
     for path, text in pages.items():
