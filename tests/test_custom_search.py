@@ -652,6 +652,40 @@ def test_what_is_not_trained_twice_is_unknown(monkeypatch, longest, options, not
         searched(train, "other", check=1)
 
 
+def test_seeds_that_a_longer_search_does_not_ask_for_again_are_told(tmp_path):
+    """With more trials the race decides anew; what it has trained before counts in the tables."""
+
+    def lucky(config, seed):
+        return random.Random(f"{config['x']} {seed}").random() < config["x"]
+
+    space = {
+        "name": "longer",
+        "parameters": {"x": {"low": 0.2, "high": 0.98}},
+        "search": {"sampler": "random", "trials": 8},
+        "seeds": {"race": {"max": 32}},
+    }
+    told, seen = [], []
+
+    def listener(event):
+        if isinstance(event, xt.Progress):
+            seen.append(event.seeds_done)
+        elif isinstance(event, xt.Message):
+            told.append(event.text)
+
+    shared = {"train": lucky, "output": tmp_path / "run", "workers": 0, "listener": listener}
+    first = xt.search(space, **shared)
+    journal = first.path / "evaluations.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 3]))
+    assert xt.search(space, **shared, resume=True).table.equals(first.table)
+    assert not any("earlier sessions" in text for text in told)
+    run = xt.search(space, **shared, trials=10, resume=True)
+    [text] = [text for text in told if "earlier sessions, which now no decision asked" in text]
+    unused = int(text.split()[0])
+    assert 0 < unused < first.results.counts.n.sum()
+    assert seen[-1] + unused == run.results.counts.n.sum()
+
+
 def test_seeds_that_a_check_trained_have_their_own_seconds():
     """The first call may load or compile what the others use."""
     calls = []

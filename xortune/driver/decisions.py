@@ -191,7 +191,7 @@ class SearchDecisions:
         self._new_seeds = self._more_seeds = 0  # granted, see `Situation`
         # What is said.
         self.news: deque[object] = deque()
-        self._tally = Tally(space)
+        self._tally, self._recalled = Tally(space), 0  # seeds of the journal
         self._verdicts = set(self._recorded.verdicts)
 
     # What others ask.
@@ -222,6 +222,11 @@ class SearchDecisions:
     def seed_limit(self) -> int | None:
         """The most seeds after the last proposal, if they are what ended the search; else None."""
         return None if self._halt else self.contest.seed_limit(self._granted)
+
+    @property
+    def unused(self) -> int:
+        """Seeds of earlier sessions that no decision has asked for."""
+        return self._recorded.seeds - self._recalled
 
     def verdicts(self) -> Iterator[Evaluation]:
         """Lines for the journal: the configs that get no more seeds, proven worse than another."""
@@ -428,6 +433,7 @@ class SearchDecisions:
             if not one.final:  # it was given up: do not count it, do not train it again
                 self._tally.dropped += one.block.count
                 continue
+            self._recalled += one.block.count
             self._gain(decision, one.block, one.seen, one.fingerprint)
             self._watch.keep(decision, one)
             end = max(end, one.block.seeds.stop)  # the ladder was another one

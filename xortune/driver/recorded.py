@@ -52,6 +52,7 @@ class Recorded:
         last_trial: the highest number of a trial that has a final line; -1 without any.
         decisions: by number, the trial and the config's key of each decision that lines name.
         verdicts: keys of the configs that lines say are proven worse.
+        seeds: in final lines.
     """
 
     def __init__(self, known: Sequence[Evaluation], measured: Measured) -> None:
@@ -79,6 +80,7 @@ class Recorded:
                 journal.column(Status.STOPPED.label),
             ]
         )
+        self.seeds = int(journal.column("count")[final].sum())
         chosen = np.flatnonzero(final | given_up)
         chosen = chosen[np.argsort(config[chosen], kind="stable")]
         self._rows = rows[chosen]

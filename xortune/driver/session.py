@@ -416,6 +416,11 @@ class _Work:
             timed_out = is_over and self.decisions.use_all_and_ask_unfinished()
             self.complete = not self._record.ends and not timed_out
             self._record_verdicts()
+            if self.complete and (unused := self.decisions.unused):
+                self.session.voice.inform(
+                    f"{unused:,} seeds of earlier sessions, which now no decision asked for, count "
+                    "in the tables all the same"
+                )
         if (batches := self._certificate()) is not None:
             run(batches, executor, self._record, self.session.voice.seeds)
 
