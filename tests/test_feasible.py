@@ -353,6 +353,9 @@ def test_seconds_are_an_objective(tmp_path):
     text = (run.path / "report.md").read_text()
     assert "| # | solved | rate | 95 % interval | seconds | x | key |" in text
     [said] = required_rate(run).sentences
+    assert re.search(r"The best seed time that reaches it is [\d.]+ (ms|µs|s)\.", said)
+    title = xt.plot_frontier(run).layout.title.text
+    assert re.search(r"seed time [\d.]+ (ms|µs|s) is the best that reaches a rate of 0.8", title)
     assert re.search(rf"{run.results.keys[0]} \([\d.]+ (ms|µs|s)\) reaches 0.8", said), said
     assert xt.search(
         space, output=run.path, train=slow, workers=0, verbose=0, resume=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,7 @@ def required_rate(run: Run) -> RequiredRate | None:
     amounts, states = run.results.measured(objective), run.results.rate_states(requirement)
     cost = -amounts if objective.maximize else amounts
     counts = {state: int((states == state).sum()) for state in (PROVEN, OPEN, REFUTED)}
-    timed = objective.name == SECONDS
-    name, written = ("time of a seed", duration) if timed else (plain(objective.name), number)
+    (name, written), timed = _worded(objective), objective.name == SECONDS
     certificate = run.certificate
     found = () if certificate is None else certificate.finalists
     keys, places = run.results.keys, {key: at for at, key in enumerate(run.results.keys)}
@@ -98,6 +97,12 @@ def required_rate(run: Run) -> RequiredRate | None:
         confidence=certificate.confidence if certificate else None,
     )
     return RequiredRate(objective, requirement, amounts, states, tuple(sentences))
+
+
+def _worded(objective: Objective) -> tuple[str, Callable[[float], str]]:
+    """What an objective is called in a sentence, and what writes a value of it."""
+    timed = objective.name == SECONDS
+    return ("seed time", duration) if timed else (plain(objective.name), number)
 
 
 def _in_search(
@@ -210,7 +215,7 @@ def frontier(run: Run) -> Plot | None:
     values, name = amounts[drawn], plain(required.objective.name)
     log = values.min() > 0 and values.max() / values.min() > LOG_FROM_RATIO
     better = "more" if required.objective.maximize else "less"
-    reached = states[0] == PROVEN
+    reached, (_, written) = states[0] == PROVEN, _worded(required.objective)
     return plot_of(
         "frontier",
         Panel(
@@ -222,9 +227,9 @@ def frontier(run: Run) -> Plot | None:
             Axis("success rate", "rate"),
             tuple(layers),
         ),
-        name=name,
+        name=_worded(required.objective)[0],
         rate=required.requirement.rate,
-        best=number(float(amounts[0])) if reached else "",
+        best=written(float(amounts[0])) if reached else "",
         described=described(run, results[0]),
         count_of=counted(results[0].outcome),
         states={
@@ -234,7 +239,7 @@ def frontier(run: Run) -> Plot | None:
         },
         sizes=results.counts.n.tolist(),
         fresh=[
-            (number(mark.x), _down(low), _up(high))
+            (written(mark.x), _down(low), _up(high))
             for mark in fresh
             if mark.y_ends is not None
             for low, high in [mark.y_ends]
