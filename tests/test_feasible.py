@@ -273,20 +273,25 @@ def test_a_resumed_search_is_the_same(run, tmp_path):
     assert again.table.equals(run.table)
 
 
+def required_space(wanted, rate, choices, most):
+    """A space of a function of x, with a required rate."""
+    return {
+        "name": "own",
+        "parameters": {"x": {"choice": choices}},
+        "search": {"sampler": "grid"},
+        "seeds": {"race": {"max": most}},
+        "objectives": [{"minimize": wanted}],
+        "require": {"rate": rate},
+    }
+
+
 def own(config, seed):
     return {"success": seed % 10 != 9 or config["x"] > 1, "loss": config["x"] + seed / 1000}
 
 
 @pytest.mark.parametrize(("wanted", "x"), [("loss_median", 2), ("x", 2)])
 def test_a_number_or_a_parameter_of_a_function(tmp_path, wanted, x):
-    space = {
-        "name": "own",
-        "parameters": {"x": {"choice": [1, 2, 3]}},
-        "search": {"sampler": "grid"},
-        "seeds": {"race": {"max": 512}},
-        "objectives": [{"minimize": wanted}],
-        "require": {"rate": 0.95},
-    }
+    space = required_space(wanted, 0.95, [1, 2, 3], 512)
     run = xt.search(space, output=tmp_path / "run", train=own, workers=0, verbose=0)
     assert run.best.x == x
     assert load_run(run.path).objectives == run.objectives
@@ -297,18 +302,36 @@ def test_a_number_or_a_parameter_of_a_function(tmp_path, wanted, x):
     assert "finished seeds" not in report
 
 
+def test_a_space_says_which_race_a_number_with_a_required_rate_has(tmp_path):
+    (tmp_path / "train.py").write_text("def run(config, seed):\n    return {'success': True}\n")
+    space = load_space({"trainer": "./train.py:run", **required_space("loss_q90", 0.8, [1, 2], 64)})
+    (tmp_path / "space.yaml").write_text(space.text)
+    said = " ".join(xortune("space", tmp_path / "space.yaml", code=0).stdout.split())
+    assert "ends when the answer is proven to reach the rate, and what costs less not to" in said
+    assert "alpha 0.05" in said
+    assert "promoted" not in said
+
+
+def test_the_certify_command_says_whether_the_rate_is_reached(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "def run(config, seed):\n    return {'success': seed % 10 != 9 or config['x'] > 1}\n"
+    )
+    space = load_space({"trainer": "./train.py:run", **required_space("x", 0.8, [1, 2], 64)})
+    (tmp_path / "space.yaml").write_text(space.text)
+    asked = "search", tmp_path / "space.yaml", "--output", tmp_path / "run", "--workers", 0
+    searched = xortune(*asked, code=0).stdout
+    assert "On fresh seeds" not in searched
+    certified = xortune("certify", tmp_path / "run", "--seeds", 200, "--workers", 0, code=0).stdout
+    assert re.search(r"On fresh seeds: x \d reaches 0.8 \(proven", " ".join(certified.split()))
+    shown = xortune("report", tmp_path / "run", code=0).stdout
+    assert shown.count("On fresh seeds: ") == 1
+
+
 def test_a_required_rate_without_a_rule_for_numbers_is_refused(tmp_path):
     def numbers(config, seed):
         return {"loss": config["x"]}
 
-    space = {
-        "name": "own",
-        "parameters": {"x": {"choice": [1, 2]}},
-        "search": {"sampler": "grid"},
-        "seeds": {"race": {"max": 64}},
-        "objectives": [{"minimize": "x"}],
-        "require": {"rate": 0.5},
-    }
+    space = required_space("x", 0.5, [1, 2], 64)
     with pytest.raises(InputError, match="no rule says what a success is"):
         xt.search(space, output=tmp_path / "run", train=numbers, workers=0, verbose=0)
 
@@ -318,14 +341,7 @@ def dies(config, seed):
 
 
 def test_a_search_whose_seeds_all_fail_once_proves_the_rate_all_the_same(tmp_path):
-    space = {
-        "name": "dies",
-        "parameters": {"x": {"choice": [1, 2]}},
-        "search": {"sampler": "grid"},
-        "seeds": {"race": {"max": 64}},
-        "objectives": [{"minimize": "loss_mean"}],
-        "require": {"rate": 0.5},
-    }
+    space = required_space("loss_mean", 0.5, [1, 2], 64)
     run = xt.search(space, output=tmp_path / "run", train=dies, workers=0, verbose=0)
     required = required_rate(run)
     assert required.states.tolist() == [PROVEN, OPEN]
@@ -339,14 +355,7 @@ def test_seconds_are_an_objective(tmp_path):
     def slow(config, seed):
         return sum(range(20_000 * config["x"])) >= 0 and seed >= 0
 
-    space = {
-        "name": "own",
-        "parameters": {"x": {"choice": [50, 1]}},
-        "search": {"sampler": "grid"},
-        "seeds": {"race": {"max": 64}},
-        "objectives": [{"minimize": "seconds"}],
-        "require": {"rate": 0.8},
-    }
+    space = required_space("seconds", 0.8, [50, 1], 64)
     run = xt.search(space, output=tmp_path / "run", train=slow, workers=0, verbose=0)
     assert run.best.x == 1
     assert run.table["objective"].iloc[0] == run.results.measured(run.objectives[0])[0]

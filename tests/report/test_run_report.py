@@ -446,7 +446,7 @@ def test_a_stopped_seed_would_have_trained_as_long_as_failed_ones_that_got_as_fa
     assert audit.total == 10 + 1 + 4 + 20 + 1 + 21 + 7 + 7 + 21
 
 
-@pytest.mark.parametrize(("solved", "told"), [(3, "begins when 49 seeds"), (49, "none reported")])
+@pytest.mark.parametrize(("solved", "told"), [(3, "before 49 seeds have"), (49, "none reported")])
 def test_that_no_seed_was_stopped_is_said(tmp_path, solved, told):
     statuses = [Status.SOLVED] * solved + [Status.WRONG_PATTERN]
     found = watched(statuses, [3] * len(statuses), left=[])

@@ -253,7 +253,7 @@ class RaceContest:
 
     def seed_limit(self, granted: int) -> int | None:
         """That of the space if the race names nobody with it, and would name somebody without."""
-        if self._finalists is None or self._named({}, granted) is not None:
+        if self._finalists is None or not self._last or self._named({}, granted) is not None:
             return None
         return None if self.race.next({}, last=True) is None else self._finalists * self._top
 

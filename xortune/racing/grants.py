@@ -132,14 +132,14 @@ class Grants(ProvenRates):
         self._race.see(name, successes, n)
         self._withdraw(number)
         hoped = successes + missed
-        price = self._price_of_new() if price is None else price  # no seed of it says one
+        price = self._mean_price() if price is None else price  # no seed of it says one
         alike = hoped, n, round(math.log2(price))
         self._at[number] = _At(alike, speed, successes, successes + stopped)
         insort(self._all.setdefault(alike, []), (-speed, number))
         if n < self._top and (hoped or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault(alike, []), (-speed, number))
 
-    def _price_of_new(self) -> float:
+    def _mean_price(self) -> float:
         """The mean price of a seed of all configurations."""
         sizes = [(price, len(members)) for (_, _, price), members in self._all.items()]
         if not any(price for price, _ in sizes):
@@ -244,7 +244,7 @@ class BestGrants(Grants):
                 Group(k, n, count, self._step(n), number is not None, 2.0**price)
                 for (k, n, price), (count, number) in members.items()
             )
-            known = Known(groups, 0 if last else self._rungs[0], left, self._price_of_new())
+            known = Known(groups, 0 if last else self._rungs[0], left, self._mean_price())
             step = next_step(known, self._aim)
             if step is None or step == NEW:
                 return None

@@ -148,9 +148,11 @@ class NumberGrants(ProvenRates):
                 _drop(self._rungs[place - 1].waiting, number)
 
     def _ranked(self, cost: float, seed_costs: NDArray[np.float64] | None) -> tuple[float, float]:
-        """See `NumberMember`. A quantile of few seeds may be that of a failed one by bad luck."""
-        if math.isfinite(cost) or self._share is None or seed_costs is None:
-            return (cost, 0.0) if math.isfinite(cost) else (LAST, math.inf)
+        """The first two of `NumberMember`; of few seeds a failed one decides a quantile by luck."""
+        if math.isfinite(cost):
+            return cost, 0.0
+        if self._share is None or seed_costs is None:
+            return LAST, math.inf
         failed = int((seed_costs == math.inf).sum())
         has_hope = clopper_pearson_lower(failed, len(seed_costs)) < 1 - self._share
         return LAST, float(np.median(seed_costs)) if has_hope else math.inf

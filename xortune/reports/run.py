@@ -245,12 +245,10 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
     )
     low, high = (ends.tolist() for ends in wilson(k, n))
     timed = timed_objective(run.objectives)
-    if timed is not None:
-        amounts = results.measured(timed)[:most].tolist()
-        measures = list(map(number, amounts))
-    elif objective is None:
-        amounts = [float(one) if np.isfinite(one) else None for one in epochs]
-        measures = ["–" if one is None else number(round(one)) for one in amounts]
+    if objective is None:
+        known = np.round(epochs) if timed is None else results.measured(timed)[:most]
+        amounts = [float(one) if np.isfinite(one) else None for one in known]
+        measures = ["–" if one is None else number(one) for one in amounts]
     else:
         sums = [
             statistic_value(objective, _objective_numbers(objective, r)) for r in results[:most]

@@ -598,8 +598,8 @@ def config_table(
     `epochs_to_solve` is ERT, empty without a success. For each number of a user's own trainer
     follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
     such a number is the objective, `objective` has it with the ends of its 95 % interval; seconds
-    have none. With
-    several objectives `FRONT` says whether the configuration is on the Pareto front.
+    have none. With several objectives `FRONT` says whether the configuration is on the Pareto
+    front.
     """
     import pandas as pd
 
