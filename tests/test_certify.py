@@ -147,11 +147,11 @@ def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, 
         assert other.best.first + other.best.n <= seeds.start or other.best.first >= seeds.stop
     assert len(begins) == len(others) + 1
     values = json.loads((tmp_path / "first" / "certificate.json").read_text())
-    assert "attempts of this project hold together" in values["promise"]
+    assert "attempts of this account hold together" in values["promise"]
     assert "those of other and of deleted runs included" in values["covers"]
 
 
-# The ledger: one account of risk for all runs of a space and a rule for success.
+# The ledger: one account of risk for all runs of a training and the number that is judged.
 
 
 def shares(certificate):
@@ -205,29 +205,150 @@ seeds: {ladder: [8]}
 class Sourced(Counting):
     """A user's function, whose source is part of what it is."""
 
+    trainer: str = "run"
     source: str = "a"
 
     def describe(self):
-        return {"trainer": "run", "source": self.source}
+        return {"trainer": self.trainer, "source": self.source}
+
+
+OF_OWN = {"trainer": "./train.py:run", "task": None, "points": [Point({"lr": 0.4})], "counts": [8]}
+
+
+def certified_own(path, text=OWN, *, rule="accuracy >= 0.5", trainer="./train.py:run", source="a"):
+    """An attempt to certify a run of a user's function."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run = searched_run(path, text=text, success=rule, **OF_OWN | {"trainer": trainer})
+    return certify(run, Sourced(trainer=trainer, source=source), top=1).latest
+
+
+CHOICES = OWN.replace("{low: 0.01, high: 0.1}", "{choice: [0.1, 0.4]}")
+ONE = OWN.replace("{lr: {low: 0.01, high: 0.1}}", "{lr: 0.4, seen: {choice: [1, 2]}}")
 
 
 @pytest.mark.parametrize(
-    ("text", "success", "same"),
+    ("text", "other", "more"),
     [
-        (OWN, "accuracy >= 0.9", True),
-        (OWN.replace("own", "renamed").replace("5", "9"), "accuracy >= 0.9", True),
-        (OWN.replace("accuracy", "recall"), "recall >= 0.9", False),
-        (OWN.replace("high: 0.1", "high: 0.2"), "accuracy >= 0.9", False),
+        (CHOICES, CHOICES.replace("0.1, 0.4", "0.4, 0.1"), {}),
+        (CHOICES, CHOICES.replace("0.4", "0.40001"), {}),
+        (ONE, ONE.replace("0.4", "0.40001"), {}),
+        (OWN, OWN.replace("{lr:", "{width: 5, lr:"), {}),
+        (OWN, OWN.replace("{lr:", "{momentum: {low: 0, high: 1}, lr:"), {}),
+        (OWN, OWN.replace("high: 0.1", "high: 0.2"), {}),
+        (OWN, "# Again.\n" + OWN.replace("name: own", "name: renamed"), {}),
+        (OWN, OWN, {"rule": "accuracy > 0.4999"}),
+        (OWN, OWN, {"rule": "accuracy >= 0.9"}),
+        (OWN, OWN, {"rule": "accuracy != 0"}),
+        (OWN, OWN, {"source": "b"}),
+        (OWN, OWN, {"trainer": "./sub/train.py:run", "source": "b"}),
+        (OWN, OWN, {"trainer": "package.train:run", "source": "b"}),
+        (OWN, OWN, {"trainer": "./copy.py:run"}),
     ],
 )
-def test_an_account_is_a_space_and_a_rule_not_a_source(tmp_path, text, success, same):
-    points = [Point({"lr": 0.05})]
-    given = {"trainer": "run", "task": None, "points": points, "counts": [8]}
-    first = searched_run(tmp_path / "one", text=OWN, success="accuracy >= 0.9", **given)
-    certify(first, Sourced(), top=1)
-    other = searched_run(tmp_path / "two", text=text, success=success, **given)
-    found = certify(other, Sourced(source="b"), top=1)
-    assert shares(found) == [(1, 2, 0.15) if same else (1, 1, 0.8)]
+def test_no_other_wording_opens_another_account(tmp_path, text, other, more):
+    first = certified_own(tmp_path / "one", text)
+    second = certified_own(tmp_path / "two", other, **more)
+    assert (first.spent, second.spent, second.share) == (1, 2, pytest.approx(0.15))
+    assert first.account == second.account == "train:run / accuracy"
+    assert second.beside == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "python train.py --lr {lr} --width 5 --seed {seed}",
+        "python train.py --lr {lr} --width {width} --seed {seed}",
+        "python train.py lr={lr} seed={seed}",
+    ],
+)
+def test_the_options_of_a_command_open_no_account(tmp_path, other):
+    first = certified_own(tmp_path / "1", trainer="python train.py --lr {lr} --seed {seed}")
+    second = certified_own(tmp_path / "2", trainer=other, source="b")
+    assert (first.account, second.spent) == ("python train.py / accuracy", 2)
+
+
+def test_a_new_account_beside_one_of_the_same_trainer_says_so_and_names_both(tmp_path):
+    recall, path = OWN.replace("accuracy", "recall"), tmp_path / "two"
+    first = certified_own(tmp_path / "one")
+    assert first.beside == ()
+    assert certified_own(path, recall, rule="recall >= 0.5").spent == 1
+    both = ('"train:run / recall"', 'stands beside "train:run / accuracy" of the same training')
+    found = load_run(path).certificate
+    values = json.loads((path / "certificate.json").read_text())
+    xt.write_report(load_run(path))
+    shown = {
+        "terminal": xortune("report", path).stdout,
+        "json": values["covers"],
+        "md": (path / "report.md").read_text(),
+        "print": str(found),
+    }
+    for text in shown.values():
+        assert all(name in " ".join(text.split()).replace("&quot;", '"') for name in both)
+    [attempt] = values["attempts"]
+    assert attempt["account"] == "train:run / recall"
+    assert attempt["beside"] == ["train:run / accuracy"]
+    # An attempt in the old one now stands beside the new one; another training beside neither.
+    again = certified_own(tmp_path / "three")
+    assert (again.spent, again.beside) == (2, ("train:run / recall",))
+    other = certified_own(tmp_path / "four", trainer="other.py:run", source="b")
+    assert (other.spent, other.beside) == (1, ())
+
+
+def test_the_network_has_an_account_for_each_task(tmp_path):
+    found = certify(searched_run(tmp_path / "one")).latest
+    assert (found.account, found.spent) == ("network / xor", 1)
+    given = {"text": SPACE.replace("name: tiny", "name: tiny\ntask: parity-3"), "task": "parity-3"}
+    other = certify(searched_run(tmp_path / "two", **given)).latest
+    assert (other.account, other.spent) == ("network / parity-3", 1)
+    assert other.beside == ("network / xor",)
+
+
+def test_one_training_known_by_the_name_of_one_account_and_the_files_of_another(tmp_path):
+    certified_own(tmp_path / "1")
+    for name in ("2", "3"):
+        certified_own(tmp_path / name, trainer="other.py:run", source="b")
+    found = certified_own(tmp_path / "4", source="b")
+    assert (found.account, found.spent) == ("train:run / accuracy", 3)
+
+
+# A project is a folder with all below it.
+
+
+@pytest.mark.parametrize("mark", [".git", "pyproject.toml", None])
+@pytest.mark.parametrize(
+    "places", [("runs/one", "runs/sub/two"), ("runs/sub/two", "runs/one"), ("a/one", "b/c/two")]
+)
+def test_a_project_has_one_ledger_wherever_its_runs_are(tmp_path, monkeypatch, mark, places):
+    if mark is None:
+        monkeypatch.chdir(tmp_path)
+    else:
+        (tmp_path / mark).mkdir()
+    assert [certified_own(tmp_path / place).spent for place in places] == [1, 2]
+    lines = (tmp_path / LEDGER).read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == list(places)
+    assert [*tmp_path.rglob(LEDGER)] == [tmp_path / LEDGER]
+
+
+@pytest.mark.parametrize("places", [("one", "sub/two"), ("sub/two", "one")])
+def test_a_subfolder_shares_an_account_where_nothing_marks_the_project(tmp_path, places):
+    assert [certified_own(tmp_path / place).spent for place in places] == [1, 2]
+
+
+def test_a_project_within_another_counts_the_attempts_above_it(tmp_path):
+    certified_own(tmp_path / "one")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "pyproject.toml").touch()
+    assert certified_own(tmp_path / "sub" / "runs" / "two").spent == 2
+    assert (tmp_path / "sub" / LEDGER).exists()
+
+
+def test_the_folder_of_all_projects_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    certified_own(tmp_path / "a" / "one")
+    assert certified_own(tmp_path / "b" / "two").spent == 1
+    assert not (tmp_path / LEDGER).exists()
 
 
 def test_the_same_question_again_costs_nothing_only_where_its_answer_is_the_same(tmp_path):
@@ -254,7 +375,9 @@ def test_without_a_ledger_the_sentence_says_so(tmp_path):
     assert "(confidence 0.95, this run only, " in xt.gate(run.path, min_rate=0.5).line
     assert "with 95 % confidence (this run only)" in (run.path / "report.md").read_text()
     assert "to certify this run hold" in " ".join(xt.export(run.path, format="paragraph").split())
-    assert "no certificates.jsonl beside" in (run.path / "certificate.json").read_text()
+    assert (
+        "no certificates.jsonl could be written in" in (run.path / "certificate.json").read_text()
+    )
     # Once there is one, it goes on from what this run has spent.
     (folder / LEDGER).rmdir()
     assert shares(certify(run, top=1, seeds=130))[-1] == (3, 3, round(share_of(3), 12))

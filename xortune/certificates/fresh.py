@@ -111,7 +111,7 @@ class CertifyRequest:
         alpha = risk_of(number, self.confidence, 1)
         least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
         if not least <= self.seeds <= MAX_SEEDS_OF_BOUNDARY:
-            which = "" if number == 1 else f" in attempt {number} of this space"
+            which = "" if number == 1 else f" in attempt {number} of this account"
             raise InputError(
                 f"{self.seeds:,} seeds for a rate of {self.min_rate:g}{which}",
                 field="seeds",
@@ -221,20 +221,20 @@ def _new_attempt(
     identity = identity_of(trainer.describe())
     facts = digest({**_facts(run, trainer, purposes), "first": first, "made": identity})
     own = max((purpose.number for purpose in run.checks.lines.purposes.values()), default=0)
-    with account_in_ledger(run) as account:
+    with account_in_ledger(run, trainer) as account:
         again = None
         if account is not None and (run.is_network or run.manifest.get("deterministic") is True):
             again = account.number_of(facts)
         number = again or 1 + max(own, 0 if account is None else account.number)
         if number > MAX_IN_ACCOUNT:
             raise InputError(
-                f"{number - 1:,} attempts were made for this space and rule for success",
-                place=str(run.path.resolve().parent / LEDGER),
+                f"{number - 1:,} attempts were made in this account",
+                place=LEDGER,
                 allowed=f"{MAX_IN_ACCOUNT:,}: hardly any risk is left",
             )
         request.refuse_unprovable(number)
-        name = None if account is None else account.name
-        purposes = [replace(purpose, spent=number, account=name) for purpose in purposes]
+        name, beside = (None, None) if account is None else (account.name, account.beside or None)
+        purposes = [replace(one, spent=number, account=name, beside=beside) for one in purposes]
         tasks = _tasks(run, trainer, purposes, [], request.neighbourhood)
         _refuse_seen(tasks, run)
         if account is not None and again is None:
@@ -245,7 +245,9 @@ def _new_attempt(
 def _continued(purposes: Sequence[Purpose], begun: Sequence[Evaluation]) -> list[Purpose]:
     """Return the purposes with the number that their attempt has."""
     last = purpose_of(begun[-1])
-    return [replace(one, spent=last.spent, account=last.account) for one in purposes]
+    return [
+        replace(one, spent=last.spent, account=last.account, beside=last.beside) for one in purposes
+    ]
 
 
 def _last(checks: Iterable[Evaluation]) -> tuple[int, list[Evaluation]]:
@@ -330,6 +332,7 @@ def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
             first=None,
             spent=None,
             account=None,
+            beside=None,
         )
         for before in map(purpose_of, begun)
     )

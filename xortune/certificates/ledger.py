@@ -1,10 +1,11 @@
 """The ledger of a project: all attempts to certify beside each other, whose risks add up.
 
-A file `certificates.jsonl` in the folder that holds the run directories. Who deletes a run and
-certifies anew, or certifies another run of the same space, goes on in the same account: an attempt
-takes the next share of the risk (`runs.certificate.share_of`). An account is a space, which is its
-parameters and its task, and a rule for success. The trainer's source is no part of it, nor is how
-the space is searched.
+A project is a folder with all below it (`project_of`); its ledger is the file `certificates.jsonl`
+there. Who deletes a run and certifies anew, or asks the same in other words, goes on in the same
+account: an attempt takes the next share of the risk (`runs.certificate.share_of`). An account is
+what a project certifies of one training: the number that its rule judges, whatever the limit, or
+the task of the built-in network. The configurations and how they are searched are no part of it.
+So that no wording opens an account, a training is the same if its name or its files are.
 
 An attempt is written down before it is trained. There is no ledger in an object store, nor where
 the folder cannot be written: then the shares are counted within the run, and its certificate says
@@ -18,25 +19,51 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
 from xortune.core.files import writing
+from xortune.core.success import judged_number
+from xortune.core.trainer import Trainer
 from xortune.runs.certificate import LEDGER
 from xortune.runs.evaluation import MAX_IN_ACCOUNT
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
 
 DIGITS = 16
-"""Hexadecimal digits of an account, and of an attempt's facts."""
+"""Hexadecimal digits of an attempt's facts."""
+
+MARKS = (LEDGER, ".git", ".hg", "pyproject.toml")
+"""What the folder of a project has."""
+
+LONGEST_NAME = 80
+"""Characters of a training's name, which may be a command."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an attempt asks, as accounts tell questions apart. Each has several names.
+
+    Attributes:
+        training: its name, and a digest of its files.
+        about: the number that its rule judges; of the built-in network the task, and its digest.
+    """
+
+    training: tuple[str, ...]
+    about: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.training[0]} / {self.about[0]}"
 
 
 @dataclass(frozen=True)
@@ -44,10 +71,11 @@ class Entry:
     """An attempt in a ledger.
 
     Attributes:
-        account: what the attempt is about; see `account_of`.
+        account: the name of its account, which is its first question.
+        question: see `question_of`.
         number: its number in the account, from 1, which says its share of the risk.
         facts: a digest of all that decides its result.
-        run: the name of the run's directory.
+        run: the run's directory, from the folder of the project.
         confidence: of all bounds of the account together.
         began: UTC, ISO 8601.
     """
@@ -55,6 +83,7 @@ class Entry:
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     account: str
+    question: Question
     number: Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)]
     facts: str
     run: str
@@ -67,10 +96,17 @@ _ENTRY = TypeAdapter(Entry)
 
 @dataclass(frozen=True)
 class Account:
-    """The attempts of one account, in a ledger that nobody else writes to meanwhile."""
+    """The attempts of one account, in a ledger that nobody else writes to meanwhile.
+
+    Attributes:
+        beside: the project's other accounts of the same training.
+    """
 
     name: str
+    question: Question
     entries: tuple[Entry, ...]
+    beside: tuple[str, ...]
+    _place: Path
     _file: int
 
     @property
@@ -89,26 +125,57 @@ class Account:
             InputError: it cannot be written.
         """
         began = datetime.now(UTC).isoformat(timespec="seconds")
-        entry = Entry(self.name, number, facts, run.path.resolve().name, confidence, began)
+        path = run.path.resolve().relative_to(self._place.parent).as_posix()
+        entry = Entry(self.name, self.question, number, facts, path, confidence, began)
         line = json.dumps(dataclasses.asdict(entry)) + "\n"
-        with writing(run.path.resolve().parent / LEDGER):
+        with writing(self._place):
             # After a crash the last line may be torn: its attempt never began.
             os.ftruncate(self._file, _content(self._file).rfind(b"\n") + 1)
             os.write(self._file, line.encode("ascii"))
             os.fsync(self._file)
 
 
-def account_of(run: Run) -> str:
-    """What a run's certificates are about: its parameters, its task, its rule for success.
+def question_of(run: Run, trainer: Trainer) -> Question:
+    """What a run's certificates ask.
 
-    Neither the order of the parameters counts, nor how they are searched, nor the trainer's source.
+    Neither the parameters count, nor how they are searched, nor the limit of the rule. A function
+    has the name `file:function`, wherever the file is; a command its words before the first option
+    or parameter.
     """
-    parameters = {
-        one.name: [type(one).__name__, dataclasses.asdict(one)] for one in run.asked.parameters
-    }
-    success = run.manifest.get("success") or run.asked.success
-    task = run.manifest.get("task_fingerprint") or run.manifest.get("task")
-    return digest({"parameters": parameters, "success": success and str(success), "task": task})
+    known = {**run.manifest, **trainer.describe()}
+    label = str(known.get("trainer") or run.asked.trainer or "network")
+    where, _, function = label.rpartition(":")
+    if where and " " not in label:
+        file = PurePosixPath(where).name.removesuffix(".py")
+        name = f"{file.rpartition('.')[2]}:{function}"
+    else:
+        name = re.split(r"\s+-|\s*\S*\{", label)[0] or label
+    files, task = trainer.describe().get("source"), known.get("task")
+    rule = judged_number(known.get("success") or run.asked.success)
+    about = (rule,) if task is None else (task, known.get("task_fingerprint"))
+    return Question(
+        tuple(one for one in (name[:LONGEST_NAME], files) if one),
+        tuple(str(one) for one in about if one),
+    )
+
+
+def project_of(run: Run) -> Path:
+    """The folder of the project that a run belongs to, which has one of `MARKS`.
+
+    It is the nearest one above the run. If there is none, it is the working directory if the run
+    lies there, else the folder that holds the run. The folders in which people have their projects
+    are none: the root, the user's home, that of temporary files.
+    """
+    above = _above(run)
+    marked = (one for one in above if any((one / mark).exists() for mark in MARKS))
+    here = Path.cwd()
+    return next(marked, here if here in above else run.path.resolve().parent)
+
+
+def _above(run: Run) -> list[Path]:
+    """The folders above a run that may be those of a project, the nearest first."""
+    shared = {Path("/"), Path("~").expanduser(), Path(tempfile.gettempdir()).resolve()}
+    return [folder for folder in run.path.resolve().parents if folder not in shared]
 
 
 def digest(facts: Mapping[str, Any]) -> str:
@@ -118,8 +185,10 @@ def digest(facts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def account_in_ledger(run: Run) -> Iterator[Account | None]:
-    """Hold the ledger beside a run, which is made if there is none.
+def account_in_ledger(run: Run, trainer: Trainer) -> Iterator[Account | None]:
+    """Hold the ledger of a run's project, which is made if there is none.
+
+    The attempts in ledgers above the project's folder and directly below it count, too.
 
     Yields:
         None in an object store, or if the folder or the file cannot be written or locked.
@@ -127,17 +196,42 @@ def account_in_ledger(run: Run) -> Iterator[Account | None]:
     Raises:
         InputError: a line is not one of a ledger, or the file is no regular file.
     """
-    place = run.path.resolve().parent / LEDGER
-    file = None if url_of(run.path) is not None else _opened(place)
+    file = None
+    if url_of(run.path) is None:
+        folder = project_of(run)
+        place = folder / LEDGER
+        file = _opened(place)
     if file is None:
         yield None
         return
     try:
-        name = account_of(run)
-        yield Account(name, tuple(e for e in _entries(place, file) if e.account == name), file)
+        entries = list(_entries(place, file))
+        for other in (*(one / LEDGER for one in _above(run)), *sorted(folder.glob(f"*/{LEDGER}"))):
+            if other != place and other.is_file() and os.access(other, os.R_OK):
+                with other.open("rb") as opened:
+                    entries += _entries(other, opened.fileno())
+        yield _account(question_of(run, trainer), entries, place, file)
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open too
         os.close(file)
+
+
+def _account(question: Question, entries: Sequence[Entry], place: Path, file: int) -> Account:
+    """The account of a question: that of the attempts which asked the same, or a new one.
+
+    Where these have several accounts, as a training may have the name of one and the files of
+    another, all their attempts count.
+    """
+    akin = [e for e in entries if not {*e.question.training}.isdisjoint(question.training)]
+    same = [e.account for e in akin if not {*e.question.about}.isdisjoint(question.about)]
+    return Account(
+        same[0] if same else str(question),
+        question,
+        tuple(e for e in entries if e.account in same),
+        tuple(dict.fromkeys(e.account for e in akin if e.account not in same)),
+        place,
+        file,
+    )
 
 
 def _opened(place: Path) -> int | None:

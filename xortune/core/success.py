@@ -120,6 +120,16 @@ def is_gain(name: str) -> bool:
     return not is_cost(name) and not _GAINS.isdisjoint(re.split(r"[\W_]+", name.lower()))
 
 
+def judged_number(rule: object) -> str:
+    """What a rule, or its text, is about: the name of its number, whatever the limit.
+
+    `success` where there is none, so that results are successes or not themselves.
+    """
+    text = str(rule or "success")
+    found = _RULE.fullmatch(text)
+    return found["name"] if found else text if has_rule(text) else FINITE
+
+
 def rule_for(name: str) -> str:
     """A rule to suggest for a number; the user chooses the limit."""
     return f"{name} <= 0.1" if is_cost(name) else f"{name} >= 0.9"

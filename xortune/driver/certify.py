@@ -118,8 +118,8 @@ def certify(
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
     With a probability of at least `confidence` all lower bounds of all attempts hold together,
-    those of other and of deleted runs of the same space and rule for success included, by the
-    ledger beside the run: see `runs.certificate`. The run's certificate.json has the result, and
+    those of other and of deleted runs of the same training and number included, by the ledger of
+    the project: see `runs.certificate`. The run's certificate.json has the result, and
     its journal every block. The same call continues one that was interrupted.
 
     Args:

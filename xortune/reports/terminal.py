@@ -342,7 +342,7 @@ def render_certificate(run: Run, console: Console) -> None:
         )
         for finalist, text in zip(finalists, worst, strict=False):
             _print(console, f"{finalist.key[:digits]}, {WORST}: {text}")
-        _print(console, str(certificate))
+        _print(console, certificate.sentence)
     _print(console, *certified_lines(certificate))
     if (required := required_rate(run)) is not None:
         _print(console, *required.sentences[1:])  # of fresh seeds; the first is of the search

@@ -25,17 +25,18 @@ from xortune.stats.sequential import boundary
 # A certificate follows from the journal alone.
 #
 # **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
-# of a project hold together. So the bounds may choose the best finalist, and repeated attempts do
+# of an account hold together. So the bounds may choose the best finalist, and repeated attempts do
 # not inflate the error: attempt a may be wrong with a share of alpha = 1 - confidence. After a
 # attempts 1 / (5 a**2) of alpha is left: the first has 80 %, the second 15 %, the third 2.8 %, and
 # all together less than alpha. An attempt splits its share equally over its finalists (Bonferroni).
 # The shares fall slowly: the bound of 1,000 seeds without a failure is 99.68 % in attempt 1,
 # 98.94 % in attempt 10, 98.60 % in attempt 30.
 #
-# **The project** is the account of the ledger beside the run (`certificates.ledger`): the attempts
-# of all runs of the same space and rule for success, deleted ones included. Each line of an attempt
-# has its number there. Where there is no ledger, the attempts of the run are counted, and the
-# certificate says "this run only".
+# **The account** is one of the project's ledger (`certificates.ledger`): the attempts of all runs
+# of the same training and number, deleted ones included, whatever the space and the rule's limit.
+# Each line of an attempt has its number there, and the project's other accounts of the same
+# training, which hold by themselves. Where there is no ledger, the attempts of the run are counted,
+# and the certificate says "this run only".
 #
 # **The bound** of a finalist is Clopper and Pearson's for the planned n. In an extendable attempt
 # seeds may be added once the counts are known, so it is the anytime lower bound.
@@ -61,7 +62,7 @@ from xortune.stats.sequential import boundary
 Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 
 LEDGER = "certificates.jsonl"
-"""The file beside the runs in which all attempts to certify are counted."""
+"""The file of a project in which all attempts to certify are counted."""
 
 FIRST_SHARE = 0.8
 """The share of the risk that the first attempt takes: most projects need no second one."""
@@ -144,7 +145,8 @@ class Attempt:
         min_rate: the rate that a sequence proves; None for other attempts.
         required: the rate that the search requires; None where none is.
         spent: its number among the attempts whose risks are added up; see `share_of`.
-        account: in the ledger beside the run; None if only the run's own attempts are counted.
+        account: in the project's ledger; None if only the run's own attempts are counted.
+        beside: the project's other accounts of the same training, when it began.
     """
 
     number: int
@@ -159,6 +161,7 @@ class Attempt:
     required: float | None = None
     spent: int = 1
     account: str | None = field(default=None, compare=False)
+    beside: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def share(self) -> float:
@@ -183,6 +186,11 @@ class Certificate:
         return f"Certificate({self})"
 
     def __str__(self) -> str:
+        return f"{self.sentence} {self.beside}".rstrip()
+
+    @property
+    def sentence(self) -> str:
+        """What is proven of the best, or that nothing is."""
         if not self.finalists:
             return (
                 f"Attempt {self.attempts[-1].number} to certify is not complete: the same call "
@@ -203,6 +211,18 @@ class Certificate:
     def scope(self) -> str:
         """What follows the confidence in a sentence: where only this run's attempts are counted."""
         return "" if all(one.account for one in self.attempts) else " (this run only)"
+
+    @property
+    def beside(self) -> str:
+        """A sentence that names the account and others of the same training; empty if none are."""
+        last = self.attempts[-1]
+        if not last.beside:
+            return ""
+        others = ", ".join(f'"{name}"' for name in last.beside)
+        return (
+            f'The account "{last.account}" stands beside {others} of the same training: each has '
+            "this confidence by itself, and all of them together have less."
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: the sentence, and the finalists."""
@@ -422,6 +442,7 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         required=last.required,
         spent=last.number,
         account=last.account,
+        beside=last.beside or (),
     )
 
 
@@ -512,9 +533,9 @@ def _solved(line: Evaluation) -> int:
 CERTIFICATE = "certificate.json"
 
 THIS_RUN = (
-    f"The attempts that this run's journal has, and no other, because there was no {LEDGER} beside "
-    "the run: whoever searches anew, or deletes a run and begins again, has the same probability "
-    "to be wrong once more."
+    f"The attempts that this run's journal has, and no other, because no {LEDGER} could be written "
+    "in its project: whoever searches anew, or deletes a run and begins again, has the same "
+    "probability to be wrong once more."
 )
 
 SEQUENCE = (
@@ -537,7 +558,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "confidence": certificate.confidence,
         "promise": (
             f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
-            f"attempts of this {'run' if certificate.scope else 'project'} hold together. After a "
+            f"attempts of this {'run' if certificate.scope else 'account'} hold together. After a "
             "attempts 1 / (5 a**2) of alpha = 1 - confidence is left; an attempt spends its share "
             "equally on its finalists"
             f"{SEQUENCE if any(a.min_rate for a in certificate.attempts) else ''}; the "
@@ -546,8 +567,10 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "covers": (
             THIS_RUN
             if certificate.scope
-            else f"All attempts of this space and rule for success in {LEDGER} beside the run, "
-            "those of other and of deleted runs included, with this confidence or more."
+            else f'All attempts of the account "{shown.account}" in {LEDGER} of the project, those '
+            "of other and of deleted runs included, with this confidence or more. An account is "
+            "what a project certifies of one training: a number, whatever the space and the limit."
+            f"{certificate.beside and ' '}{certificate.beside}"
         )
         + " The seeds are drawn from the run (space, search's seed, trainer) and from what is "
         "asked (finalists, number of seeds, attempt): another run or question has other seeds, the "
@@ -564,6 +587,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
             {
                 "attempt": attempt.number,
                 "account": attempt.account,
+                "beside": list(attempt.beside),
                 "number_in_account": attempt.spent,
                 "share": attempt.share,
                 "seeds": attempt.seeds,

@@ -117,8 +117,9 @@ class Purpose:
             first, in the search's order; None where none is required.
         spent: the attempt's number among all whose risks are added up, which says its share; the
             number of the attempt if None.
-        account: of the ledger beside the run, in which these attempts are counted; None if they are
+        account: of the project's ledger, in which these attempts are counted; None if they are
             those of the run alone.
+        beside: the project's other accounts of the same training; None if there are none.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
@@ -141,6 +142,7 @@ class Purpose:
     required: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
     spent: Annotated[Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None, _NotNull] = None
     account: Annotated[str | None, _NotNull] = None
+    beside: Annotated[tuple[str, ...] | None, _NotNull] = None
 
     @property
     def number(self) -> int:
@@ -410,7 +412,7 @@ def _marks(evaluation: Evaluation, fingerprint: str | None, at: float | None) ->
 
 def _purpose_fields(purpose: Purpose) -> dict[str, Any]:
     """The fields of a purpose; those that only some certificates have are left out if None."""
-    optional = ("min_rate", "required", "spent", "account")
+    optional = ("min_rate", "required", "spent", "account", "beside")
     fields = dataclasses.asdict(purpose).items()
     return {name: value for name, value in fields if value is not None or name not in optional}
 
