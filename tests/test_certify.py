@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import tempfile
 from collections import defaultdict
 from contextlib import suppress
@@ -251,6 +252,13 @@ def test_no_other_wording_opens_another_account(tmp_path, text, other, more):
     assert (first.spent, second.spent, second.share) == (1, 2, pytest.approx(0.15))
     assert first.account == second.account == "train:run / accuracy"
     assert second.beside == ()
+
+
+def test_a_function_of_the_script_that_runs_has_the_name_of_its_file(tmp_path, monkeypatch):
+    first = certified_own(tmp_path / "one")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/somewhere/train.py")
+    second = certified_own(tmp_path / "two", trainer="__main__:run", source="b")
+    assert (second.account, second.spent) == (first.account, 2)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,6 +147,8 @@ def question_of(run: Run, trainer: Trainer) -> Question:
     label = str(known.get("trainer") or run.asked.trainer or "network")
     where, _, function = label.rpartition(":")
     if where and " " not in label:
+        if where == "__main__":  # a script that is run, whose function has another name elsewhere
+            where = getattr(sys.modules[where], "__file__", None) or where
         file = PurePosixPath(where).name.removesuffix(".py")
         name = f"{file.rpartition('.')[2]}:{function}"
     else:
