@@ -274,3 +274,15 @@ def test_what_contributing_places_in_a_file_is_there():
     assert len(known) > 20
     for name, file in known:
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")), (name, file)
+
+
+def test_one_method_of_a_rule_says_which_numbers_are_better():
+    """`Success.larger_is_better`: nobody else reads how a rule compares."""
+    reading = {
+        name
+        for name in MODULES
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.Attribute) and node.attr == "sign" and name != "core.success"
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("np", "torch", "math"))
+    }
+    assert reading == set()

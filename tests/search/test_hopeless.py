@@ -20,7 +20,7 @@ from xortune.core.band import LOOKS, Band, is_look, left_by, reports_of, upward
 from xortune.core.errors import InputError
 from xortune.core.outcome import Left, Status
 from xortune.core.point import Point
-from xortune.core.success import parse_success
+from xortune.core.success import larger_is_better, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE, Block
 from xortune.racing.hopeless import (
@@ -29,7 +29,6 @@ from xortune.racing.hopeless import (
     HopelessSeeds,
     curves_of,
     fewest_solved,
-    is_higher_better,
 )
 from xortune.reports.progress import status_line, status_rows
 from xortune.runs.evaluation import encode_outcome
@@ -256,8 +255,8 @@ def test_an_audited_seed_that_succeeds_widens_the_band():
 
 
 def test_less_of_a_loss_is_better():
-    assert [is_higher_better(name, None) for name in ("accuracy", "val_loss")] == [True, False]
-    assert not is_higher_better("score", parse_success("score <= 3"))
+    assert [larger_is_better(name, []) for name in ("accuracy", "val_loss")] == [True, False]
+    assert not larger_is_better("score", [parse_success("score <= 3")])
     numbers = upward([1.0, math.nan, 2.0], higher=False)
     assert numbers.tolist() == [-1.0, -math.inf, -2.0]
 

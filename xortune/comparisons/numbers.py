@@ -32,8 +32,8 @@ from xortune.core.numbers import (
     quantile_share,
 )
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success, is_cost
-from xortune.runs.results import number_names
+from xortune.core.success import Success, larger_is_better
+from xortune.runs.results import number_names, reported
 from xortune.stats.betting import (
     UNIT,
     mean_bounds,
@@ -141,9 +141,8 @@ def measure_of(
             allowed="what is trained by a function or a command that returns numbers",
         )
     refuse_unknown(name, known, f"there is no number {name!r}", field="by")
-    signs = {rule.sign[0] for rule in rules if rule and rule.name == name}
-    smaller = signs == {"<"} if signs in ({"<"}, {">"}) else is_cost(name)
-    return Measure(name, statistic, "smaller" if smaller else "larger", limits)
+    larger = larger_is_better(name, rules, reported(outcomes, name))
+    return Measure(name, statistic, "larger" if larger else "smaller", limits)
 
 
 @dataclass(frozen=True)

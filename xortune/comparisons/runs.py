@@ -18,7 +18,7 @@ from xortune.core.formats import as_html, count, decimals, number, plain, rounde
 from xortune.core.numbers import finite, interval_of_all, of_all
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
-from xortune.core.success import Success
+from xortune.core.success import Success, larger_is_better
 from xortune.runs.results import free_name, measured_names
 from xortune.stats.numbers import probability_of_larger
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
@@ -139,8 +139,6 @@ class Pair:
 
 Better: TypeAlias = Literal["larger", "smaller", ""]  # empty: no rule gives a direction
 
-_SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
-
 
 @dataclass(frozen=True)
 class Improvement:
@@ -190,6 +188,15 @@ class ComparedNumbers:
     better: Better
     of: tuple[NumberSummary | None, ...]
     wins: tuple[Improvement | None, ...]
+
+
+def _better(name: str, rules: Sequence[Success | None], numbers: Sequence[Floats]) -> Better:
+    """What rules say of a number, if each orders the numbers of all contestants in one way."""
+    judging, every = [rule for rule in rules if rule], np.concatenate(numbers)
+    same = len({rule.larger_is_better(every) for rule in judging}) == 1
+    if not same or not all(rule.orders(every) for rule in judging):
+        return ""
+    return "larger" if larger_is_better(name, judging, every) else "smaller"
 
 
 def epochs_needed(outcome: Outcome) -> Floats:
@@ -284,9 +291,7 @@ class RunComparison:
                 for values, rule, has in zip(reported, rules, known, strict=True)
             ]
             if sum(values is not None for values in counted) > 1 and any(known):
-                directions = {_SIGNS.get(rule.sign, "") for rule in rules if rule}
-                better = directions.pop() if len(directions) == 1 else ""
-                compared.append(self._compare(name, better, counted))
+                compared.append(self._compare(name, _better(name, rules, reported), counted))
         return tuple(compared)
 
     def _compare(

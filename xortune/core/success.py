@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -73,6 +73,50 @@ class Success:
         """bool, shape (S,): which of S finite numbers are successes, in their own precision."""
         return np.asarray(_COMPARE[self.sign](numbers, self.limit))
 
+    def larger_is_better(self, numbers: NDArray[Any] | None = None) -> bool:
+        """Whether the better of two numbers is the larger one: what all tables and figures ask.
+
+        Of `==` the better one is nearer to the limit, so it is the larger one where numbers lie
+        below it, or farther below than above. Where there are none, the limit is taken for the end
+        of what the number can be: the least if it is 0, unless more is better by the name, else the
+        greatest. `!=` tells no two numbers apart but the limit: there the name decides, as without
+        a rule.
+
+        Args:
+            numbers: those that are known, of any shape; what is not finite says nothing.
+        """
+        if self.sign == "!=":
+            return not is_cost(self.name)
+        if self.sign != "==":
+            return self.sign[0] == ">"
+        below, above = self._beside(numbers)
+        if below != above:
+            return below > above
+        return self.limit != 0 or is_gain(self.name)
+
+    def orders(self, numbers: NDArray[Any] | None = None) -> bool:
+        """Whether of any two numbers the one that `larger_is_better` says is no worse by the rule.
+
+        Of `!=` it is not. Of `==` it is where all numbers lie on one side of the limit; if none is
+        known yet, where the name agrees with the limit: `failures == 0`, `accuracy == 1`.
+        """
+        if self.sign != "==":
+            return self.sign != "!="
+        below, above = self._beside(numbers)
+        if below or above:
+            return not (below and above)
+        return is_gain(self.name) if self.limit else is_cost(self.name)
+
+    def distance(self, number: float) -> float:
+        """How far a number is from the limit."""
+        return abs(number - self.limit)
+
+    def _beside(self, numbers: NDArray[Any] | None) -> tuple[float, float]:
+        """How far numbers lie below the limit, and how far above it; 0 if none does."""
+        known = np.empty(0) if numbers is None else numbers[np.isfinite(numbers)]
+        below = self.limit - known.min(initial=self.limit)
+        return float(below), float(known.max(initial=self.limit) - self.limit)
+
     def __str__(self) -> str:
         whole = self.limit.is_integer() and abs(self.limit) < EXACT
         return f"{self.name} {self.sign} {int(self.limit) if whole else repr(self.limit)}"
@@ -118,6 +162,18 @@ def is_cost(name: str) -> bool:
 def is_gain(name: str) -> bool:
     """Whether more of a number is better, judged by its name: `return`, `val_accuracy`."""
     return not is_cost(name) and not _GAINS.isdisjoint(re.split(r"[\W_]+", name.lower()))
+
+
+def larger_is_better(
+    name: str, rules: Iterable[object], numbers: NDArray[Any] | None = None
+) -> bool:
+    """Whether more of a number is better: by the rules that judge it, else by its name.
+
+    The name decides, too, where rules contradict each other. `numbers` are those that are known.
+    """
+    judging = (rule for rule in rules if isinstance(rule, Success) and rule.name == name)
+    directions = {rule.larger_is_better(numbers) for rule in judging}
+    return directions.pop() if len(directions) == 1 else not is_cost(name)
 
 
 def judged_number(rule: object) -> str:

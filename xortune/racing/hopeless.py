@@ -46,7 +46,7 @@ from scipy.special import btdtria
 
 from xortune.core.band import LOOKS, Band, reports_of, upward
 from xortune.core.outcome import Details, Status, has_number
-from xortune.core.success import Success, is_cost
+from xortune.core.success import Success, larger_is_better
 from xortune.spaces.model import StopHopeless
 from xortune.stats.proportions import clopper_pearson_upper, most_of_rest
 
@@ -93,13 +93,6 @@ class Curve(NamedTuple):
 def fewest_solved(false_stops: float) -> int:
     """How many seeds must have succeeded before any is stopped: with fewer, none is so unlike."""
     return math.ceil(1 / false_stops - 1e-9) - 1
-
-
-def is_higher_better(on: str, rule: Success | None) -> bool:
-    """Whether more of a number is better: by the rule that judges it, else by its name."""
-    if rule is not None and rule.name == on and rule.sign in (">", ">=", "<", "<="):
-        return rule.sign in (">", ">=")
-    return not is_cost(on)
 
 
 def curves_of(
@@ -308,7 +301,7 @@ class HopelessSeeds:
 
     def __init__(self, settings: StopHopeless, rule: Success | None, draw: int) -> None:
         self._share = settings.false_stops
-        higher = is_higher_better(settings.on, rule)
+        higher = larger_is_better(settings.on, [rule])
         self._none = Band(settings.on, higher, settings.audit, draw)
         self._curves: deque[Curve] = deque(maxlen=MAX_CURVES)
         self._seen = self._learned = 0

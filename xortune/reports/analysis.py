@@ -48,7 +48,6 @@ from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
     Score,
-    measured_names,
     number_names,
     score_of,
 )
@@ -579,7 +578,7 @@ def ignored_seed(run: Run) -> str:
 def score_in(run: Run) -> Score | None:
     """The number that the figures show; None if seeds have none."""
     outcomes = [result.outcome for result in run.results[:10]]
-    score = score_of(run.objectives, measured_names(outcomes))
+    score = run.score
     return score if score is not None and score.name in number_names(outcomes) else None
 
 

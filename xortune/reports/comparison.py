@@ -34,6 +34,7 @@ from xortune.core.formats import (
     span,
     value,
 )
+from xortune.core.success import larger_is_better
 from xortune.reports.document import (
     Document,
     Mono,
@@ -51,7 +52,7 @@ from xortune.reports.figures.comparisons import (
     wins,
 )
 from xortune.reports.figures.numbers import number_figures
-from xortune.runs.results import Score, number_names, score_of
+from xortune.runs.results import Score, number_names, reported
 
 AnyComparison: TypeAlias = RunComparison | SequentialComparison | NumberComparison
 
@@ -152,11 +153,13 @@ def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Tab
 def _score(comparison: RunComparison) -> Score | None:
     """The number that a rule judges, or else the first one; None if the seeds have none."""
     names = comparison.number_names
-    known = number_names([one.outcome for one in comparison.contestants])
+    outcomes = [one.outcome for one in comparison.contestants]
+    known = number_names(outcomes)
     rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in known]
     if rules:
-        return Score(rules[0].name, rules[0].sign in (">", ">=", "=="))
-    return score_of((), names)
+        name = rules[0].name
+        return Score(name, larger_is_better(name, rules, reported(outcomes, name)))
+    return Score(names[0], larger_is_better(names[0], ())) if names else None
 
 
 def pairs_table(comparison: RunComparison) -> Table:

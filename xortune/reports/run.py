@@ -194,8 +194,7 @@ def _nearest(run: Run) -> Nearest | None:
     known = [(median, result) for median, result in medians if np.isfinite(median)]
     if not known:
         return None
-    pick = max if score.maximize else min
-    amount, result = pick(known, key=lambda pair: pair[0])
+    amount, result = min(known, key=lambda pair: rule.distance(pair[0]))
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 

@@ -16,7 +16,7 @@ from xortune.core.errors import InputError
 from xortune.core.numbers import STATISTICS, finite, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
-from xortune.core.success import is_cost
+from xortune.core.success import Success, larger_is_better
 from xortune.racing.feasible import PROVEN, rate_bounds, rate_state, seeds_to_tell
 from xortune.racing.objectives import (
     constrained,
@@ -644,6 +644,12 @@ def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     return tuple({name: None for outcome in outcomes for name in outcome.details.values})
 
 
+def reported(outcomes: Iterable[Outcome], name: str) -> NDArray[np.float64]:
+    """float64, shape (S,): a number of all seeds that have it."""
+    known = (outcome.details.values.get(name, np.empty(0)) for outcome in outcomes)
+    return np.concatenate([np.empty(0), *known])
+
+
 REPORTS = "reports"
 """The number of a seed's reports."""
 
@@ -814,13 +820,18 @@ class Score:
         return found["median"], found[self.worst]
 
 
-def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | None:
-    """The number that a rule judges or an objective summarizes; otherwise the first of `names`."""
+def score_of(
+    objectives: Sequence[Objective], outcomes: Sequence[Outcome], rule: Success | None = None
+) -> Score | None:
+    """The number that a rule judges or an objective summarizes; otherwise the first of outcomes."""
     for objective in (ties_of(objectives), *objectives):
         if objective is not None and objective.number is not None:
             return Score(objective.number, objective.maximize)
-    name = next(iter(names), None)
-    return None if name is None else Score(name, not is_cost(name))
+    names = measured_names(outcomes)
+    if not names:
+        return None
+    name = rule.name if rule is not None and rule.name in names else names[0]
+    return Score(name, larger_is_better(name, [rule], reported(outcomes, name)))
 
 
 def front_of(

@@ -19,6 +19,7 @@ from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
 from xortune.core.point import Point, Value
+from xortune.core.success import Success, parse_success
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.journal import read, torn
@@ -28,6 +29,7 @@ from xortune.runs.manifest import (
     MANIFEST,
     SPACE,
     as_json,
+    imported_from,
     manifest_of,
     objectives_of,
     refuse_others,
@@ -39,6 +41,7 @@ from xortune.runs.results import (
     FRONT,
     ConfigResult,
     ConfigResults,
+    Score,
     config_table,
     front_of,
     score_of,
@@ -73,6 +76,9 @@ _FILES = re.compile(
 """The files that a run writes into its directory, beside those in the folder `lock`."""
 
 _FOLDERS = ("figures", "ray")
+
+SCORED = 10
+"""Configurations, the first ones, whose numbers say which number tables show."""
 
 MAX_SHOWN, MAX_CONFIG = 1000, 100
 """Evaluations of which a repr computes the best, some ms; and its characters of a config."""
@@ -253,13 +259,27 @@ class Run:
         except InputError as error:  # a damaged run
             return as_html(f"Run {self.path}: {error}")
 
+    @property
+    def rule(self) -> Success | None:
+        """The rule that judges a number of each seed; None if there is none."""
+        origin = imported_from(self.manifest)
+        try:
+            return parse_success(str(self.manifest.get("success") or (origin and origin.success)))
+        except InputError:
+            return None
+
+    @cached_property
+    def score(self) -> Score | None:
+        """The number of a user's own trainer that tables show; None if there is none."""
+        outcomes = [result.outcome for result in self.results[:SCORED]]
+        return score_of(self.objectives, outcomes, self.rule)
+
     def _short_table(self) -> pd.DataFrame:
         """The table without empty columns, and with only one of a trainer's numbers."""
         names = [str(name) for name in self.table]
         known = names[: names.index(FAILURES[-1].label) + 1]
         numbers = names[len(known) :]
-        score = score_of(self.objectives, [n[:-2] for n in numbers if n.endswith("_n")])
-        shown = {FRONT, "objective", *(score.columns if score else ())}
+        shown = {FRONT, "objective", *(self.score.columns if self.score else ())}
         empty = {"epochs_to_solve", *(status.label for status in FAILURES)} - set(self.parameters)
         table = self.table[
             [

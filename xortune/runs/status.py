@@ -37,7 +37,6 @@ from xortune.runs.manifest import (
     sessions_of,
     stopped_because,
 )
-from xortune.runs.results import measured_names, score_of
 from xortune.runs.run import Run, no_run
 from xortune.runs.sessions import space_at
 from xortune.runs.store import JOURNAL, reader_directory
@@ -739,8 +738,9 @@ def _leader(run: Run) -> Leader | None:
     if best is None:
         return None
     outcome = best.outcome
-    score = score_of(run.objectives, measured_names([outcome]))
-    scores = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
+    scores = {}
+    if run.score is not None:
+        scores = dict(zip(run.score.columns, run.score.of(outcome), strict=True))
     ruled = has_rule(run.manifest.get("success"))
     if not ruled:
         numbers = [one for one in run.objectives if one.number is not None]

@@ -688,9 +688,9 @@ def _not_free(parameter: Parameter) -> str | None:
 def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
     """Whether the rule for success wants a larger number; None if it does not say."""
     rule = space.success
-    if rule is None or rule.name != number or rule.sign in ("==", "!="):
+    if rule is None or rule.name != number or not rule.orders():
         return None
-    return rule.sign in (">", ">=")
+    return rule.larger_is_better()
 
 
 def check_objectives(space: SearchSpace, point: Point) -> None:

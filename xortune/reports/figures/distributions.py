@@ -15,7 +15,7 @@ from xortune.comparisons.contestants import certified_outcome, place_of
 from xortune.core.errors import InputError
 from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome, Status
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Success
 from xortune.racing.objectives import numbers_in
 from xortune.reports.analysis import score_in
 from xortune.reports.drawing.model import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
@@ -189,11 +189,8 @@ MOST_STEPS = 200  # points of a curve that are drawn
 
 def rule_of(run: Run, score: Score) -> Success | None:
     """The rule that judges the number; None if there is none."""
-    try:
-        rule = parse_success(str(run.manifest.get("success", "")))
-    except InputError:
-        return None
-    return rule if rule.name == score.name and abs(rule.limit) < HUGE else None
+    rule = run.rule
+    return rule if rule and rule.name == score.name and abs(rule.limit) < HUGE else None
 
 
 def scores(run: Run) -> Plot | None:

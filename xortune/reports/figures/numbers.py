@@ -20,7 +20,7 @@ from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
 from xortune.core.numbers import TITLES, Estimate, summed
 from xortune.core.outcome import Outcome
-from xortune.core.success import is_cost
+from xortune.core.success import Success, larger_is_better
 from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
@@ -43,7 +43,7 @@ from xortune.reports.figures.common import (
     sampled,
     share_line,
 )
-from xortune.runs.results import number_names
+from xortune.runs.results import number_names, reported
 from xortune.runs.run import Run
 from xortune.stats.numbers import probability_of_larger
 
@@ -120,7 +120,7 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
         InputError: it is nothing of that kind, or has no such number.
     """
     comparison = None
-    rules = []
+    rules: list[Success | None] = []
     if isinstance(what, NumberComparison | RunComparison):
         by_label = {one.label: one.outcome for one in what.contestants}
         rules = [one.rule for one in what.contestants]
@@ -151,9 +151,8 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
     refuse_unknown(number, names, f"there is no number {number!r}", field="number")
     if comparison is not None and number != comparison.measure.name:
         comparison = None
-    signs = {rule.sign[0] for rule in rules if rule and rule.name == number}
-    smaller = signs == {"<"} if len(signs) == 1 else is_cost(number)
-    better: Better = "smaller" if smaller else "larger"
+    every = reported([*by_label.values()], number)
+    better: Better = "larger" if larger_is_better(number, rules, every) else "smaller"
     if comparison is not None:
         better = comparison.measure.better
     return Samples(number, better, tuple(by_label), tuple(by_label.values()), comparison)
