@@ -289,6 +289,7 @@ def test_a_new_account_beside_one_of_the_same_trainer_says_so_and_names_both(tmp
         "json": values["covers"],
         "md": (path / "report.md").read_text(),
         "print": str(found),
+        "paragraph": xt.export(path, format="paragraph"),
     }
     for text in shown.values():
         assert all(name in " ".join(text.split()).replace("&quot;", '"') for name in both)

@@ -66,6 +66,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
         found=finalist,
         confidence=certificate.confidence,
         scope=certificate.scope,
+        beside=certificate.beside,
         imported=is_imported(run.manifest),
         trainings=int(run.results.counts.n.sum()),
         settings=", ".join(f"{name} = {value_text(one)}" for name, one in finalist.point.items()),
