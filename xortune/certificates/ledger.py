@@ -146,7 +146,7 @@ def question_of(run: Run, trainer: Trainer) -> Question:
     known = {**run.manifest, **trainer.describe()}
     label = str(known.get("trainer") or run.asked.trainer or "network")
     where, _, function = label.rpartition(":")
-    if where and " " not in label:
+    if where.endswith(".py") or (where and " " not in label):
         if where == "__main__":  # a script that is run, whose function has another name elsewhere
             where = getattr(sys.modules[where], "__file__", None) or where
         file = PurePosixPath(where).name.removesuffix(".py")
@@ -177,7 +177,8 @@ def project_of(run: Run) -> Path:
 
 def _above(run: Run) -> list[Path]:
     """The folders above a run that may be those of a project, the nearest first."""
-    shared = {Path("/"), Path("~").expanduser(), Path(tempfile.gettempdir()).resolve()}
+    homes = ("/", os.environ.get("HOME", "/"), tempfile.gettempdir())
+    shared = {Path(one).resolve() for one in homes}
     return [folder for folder in run.path.resolve().parents if folder not in shared]
 
 
