@@ -133,3 +133,11 @@ def test_the_nearest_to_a_rule_of_equality_is_nearest_on_either_side(tmp_path):
     run = xt.search(space | {"success": "balance == 1"}, train=train, output=tmp_path, workers=0)
     report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert "The best median of balance is **2.5**" in report
+
+
+def test_a_number_with_the_name_of_a_column_is_in_the_table_of_a_notebook(tmp_path):
+    rows = [(x, seed, seed / 9) for x in (0, 1) for seed in range(9)]
+    table = pd.DataFrame(rows, columns=["acc_mean", "seed", "acc"])
+    run = xt.import_results(table, config=["acc_mean"], success="acc >= 0.5", output=tmp_path / "a")
+    assert "value_acc_median" in run.table
+    assert "value_acc_median" in run._repr_html_()

@@ -279,7 +279,8 @@ class Run:
         names = [str(name) for name in self.table]
         known = names[: names.index(FAILURES[-1].label) + 1]
         numbers = names[len(known) :]
-        shown = {FRONT, "objective", *(self.score.columns if self.score else ())}
+        columns = self.score.columns if self.score else ()
+        shown = {FRONT, "objective", *columns, *(f"value_{name}" for name in columns)}
         empty = {"epochs_to_solve", *(status.label for status in FAILURES)} - set(self.parameters)
         table = self.table[
             [
