@@ -351,19 +351,6 @@ def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return searches_of(manifest)[-1]
 
 
-def busy_share(manifest: Mapping[str, Any]) -> tuple[int, float] | None:
-    """The most workers of a session that searched, and the share of the time that they trained.
-
-    None if no session says so: it was killed, or an earlier version of xortune made it. A worker
-    that trained all the time that it was there has a share of 1.
-    """
-    noted = [s for s in sessions_of(manifest) if s.get("worker_seconds")]
-    if not noted:
-        return None
-    busy, there = (sum(s[name] for s in noted) for name in ("busy_seconds", "worker_seconds"))
-    return max(s["workers"] for s in noted), min(busy / there, 1.0)
-
-
 def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:
     """The identity of the last session that searched; empty if unknown."""
     return identities_of(manifest).get(last_search(manifest)["made"], {})

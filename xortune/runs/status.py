@@ -258,24 +258,41 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     return worse
 
 
-def _pace(run: Run, final: Evaluations) -> Pace | None:
-    """How much the workers of the last session that searched have trained; None if unknown."""
+def _paces(manifest: Mapping[str, Any], final: Evaluations) -> list[Pace]:
+    """How much the workers of each session that searched have trained, as far as it is known."""
     # A session that trained nothing notes no workers, or no second of them.
-    sessions = searches_of(run.manifest)
+    sessions = searches_of(manifest)
     trains = [s for s in sessions if s.get("workers") and s.get("worker_seconds") != 0]
-    if not trains:
+    begins = [moment(session.get("started")) or 0.0 for session in trains]
+    at, found = final.times, list[Pace]()
+    for noted, begin, end in zip(trains, begins, [*begins, math.inf][1:], strict=True):
+        workers, mine = noted["workers"], np.flatnonzero((at >= begin) & (at < end))
+        seeds = int(final.column("count")[mine].sum())
+        if seeds and (there := noted.get("worker_seconds")) is not None:
+            found.append(Pace(seeds, workers, noted["busy_seconds"], there))
+        elif seeds:
+            seconds = np.array(final.seconds)[mine]
+            there = workers * (float(at[mine].max()) - float((at[mine] - seconds).min()))
+            found.append(Pace(seeds, workers, float(seconds.sum()), there))
+        else:
+            found.append(Pace(0, workers))
+    return found
+
+
+def busy_share(run: Run) -> tuple[tuple[int, int], float] | None:
+    """The fewest and the most workers of its sessions, and the share of the time that they trained.
+
+    A session that was killed has it by its lines. None where that is not known. A worker that
+    trained all the time that it was there has a share of 1.
+    """
+    search = run.evaluations
+    paces = _paces(run.manifest, search.where(search.column("final") > 0))
+    known = [pace for pace in paces if pace.worker_seconds > 0]
+    if not known:
         return None
-    noted, workers = trains[-1], trains[-1]["workers"]
-    at = final.times
-    mine = np.flatnonzero(at >= (moment(noted.get("started")) or 0))
-    seeds = int(final.column("count")[mine].sum())
-    if not seeds:
-        return Pace(0, workers)
-    if (there := noted.get("worker_seconds")) is not None:
-        return Pace(seeds, workers, noted["busy_seconds"], there)
-    seconds = np.array(final.seconds)[mine]
-    began, ended = float((at[mine] - seconds).min()), float(at[mine].max())
-    return Pace(seeds, workers, float(seconds.sum()), workers * (ended - began))
+    busy, there = sum(p.busy_seconds for p in known), sum(p.worker_seconds for p in known)
+    workers = [pace.workers for pace in known]
+    return (min(workers), max(workers)), min(busy / there, 1.0)
 
 
 def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: float) -> float | None:
@@ -682,7 +699,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     recent = left = None
     searched = None if end is None else _searched_seconds(manifest, final, end)
     overall = seeds / searched if searched and seeds else None
-    pace = _pace(run, final)
+    pace = next(reversed(_paces(manifest, final)), None)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
         recent = _rate(final.times, final.column("count"), now, since)
