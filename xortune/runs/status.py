@@ -496,7 +496,7 @@ class RunStatus:
         name: of the space.
         state: `running` while a driver is alive; then `finished` if the search is complete,
             otherwise `stopped`.
-        stopped: why it stopped, if known: its time budget was over, or the user interrupted.
+        stopped: why it stopped, if known: its time budget was over, or a signal came.
         driver: the process that searches.
         done: proposals with a result; the sum of the table's `trials`.
         total: requested proposals; None if unknown.
