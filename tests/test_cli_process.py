@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import tty
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -28,6 +28,7 @@ import xortune as xt
 from xortune.cli.searching import resume_command
 from xortune.cli.shared import exit_on_error
 from xortune.driver import search as api
+from xortune.driver import session as session_module
 from xortune.driver.process import handle_signals, uninterrupted
 from xortune.driver.worker import FRESH, PROGRAM
 from xortune.runs.run import load_run
@@ -241,6 +242,45 @@ def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
     assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
 
 
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ImportError])
+def test_ctrl_c_while_ray_starts_writes_the_report(tmp_path, monkeypatch, raised):
+    """A resume then lacks nothing. An import may make an error of a signal."""
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    ends = []
+
+    @contextmanager
+    def starting(*_, **__):
+        try:
+            monkeypatch.setattr(api, "is_interrupted", lambda: True, raising=False)
+            raise raised
+        finally:
+            ends.append(1)
+        yield
+
+    monkeypatch.setattr(session_module, "executor_for", starting)
+    ran = xortune("search", "tiny.yaml", "--output", "run", "--quiet", "--ray")
+    told = "interrupted: what had finished is in run; to continue, run:\n"
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert ran.stderr.startswith(told)
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "The search stopped early (interrupted by the user at 20" in report
+    assert "No configuration has finished yet" in report
+    assert xt.status("run").stopped.startswith("interrupted by the user at 20")
+    assert not (tmp_path / "run" / "lock").exists()
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    run = xt.search("tiny.yaml", output="run", resume=True, workers=0, verbose=0)
+    assert (len(run.results), run.manifest["complete"], run.manifest["stopped"]) == (3, True, None)
+
+
+def test_an_interrupt_before_there_is_a_run_leaves_none(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    monkeypatch.setattr(session_module, "join_study", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        xt.search("tiny.yaml", output="run", workers=0, verbose=0)
+    assert not (tmp_path / "run" / "report.md").exists()
+
+
 @pytest.mark.long
 def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     program = "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
@@ -264,6 +304,7 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     assert re.fullmatch(told, stderr), "and nothing of Ray's"
     assert not lock.exists()
     assert load_run("runs/slow").manifest["stopped"].startswith("terminated (SIGTERM) at 20")
+    assert "terminated (SIGTERM) at 20" in Path("runs/slow/report.md").read_text()
 
 
 ENDING = "ending, after finished results are written; interrupt again to end at once"

@@ -40,7 +40,7 @@ from xortune.driver.cluster import (
     slots_to_come,
 )
 from xortune.driver.knowledge import TakenOver, take_over
-from xortune.driver.process import ending, exclusive, process_restored
+from xortune.driver.process import ending, exclusive, is_interrupted, process_restored
 from xortune.driver.processes import (
     ending_processes,
     in_this_process,
@@ -540,6 +540,12 @@ def _trained(
             if who.raised:
                 error.__cause__ = who.raised[0]
             early = error
+        except (KeyboardInterrupt, ImportError) as error:  # before the first seed: as Ray starts
+            # A compiled package makes an ImportError of a signal that comes while it is imported.
+            was_interrupted = isinstance(error, KeyboardInterrupt) or is_interrupted()
+            if not (was_interrupted and manifest_of(directory)):
+                raise
+            early = KeyboardInterrupt()
         except InputError as error:
             if is_new and not (isinstance(error, DisturbedError) or holds_run(directory)):
                 shutil.rmtree(directory, ignore_errors=True)
@@ -566,6 +572,8 @@ def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict
     if check is not None and check.note:
         ended["seeds_at_once"] = check.note
     matters = importance.importance(run, space).entries()
+    if early is not None and "complete" not in run.manifest:  # it ended before the first decision
+        matters["complete"] = False
     return matters | ended | end_of_session(run, **ended)
 
 
