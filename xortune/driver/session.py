@@ -161,7 +161,9 @@ def search_session(
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:
-                note_session(directory, workers=max(1, executor.slots))
+                seconds = space.search.time_budget
+                noted = {} if seconds is None else {"time_budget": seconds}
+                note_session(directory, workers=max(1, executor.slots), **noted)
             interrupted = False
             try:
                 work.train(executor)
@@ -365,7 +367,8 @@ class _Work:
 
         def timed(news: Progress) -> None:
             seconds = time.monotonic() - started
-            session.voice.tell(replace(news, seconds=seconds, pace=self._batches.pace))
+            pace, left = self._batches.pace, self._batches.budget_left
+            session.voice.tell(replace(news, seconds=seconds, pace=pace, budget_left=left))
 
         self._on_progress = timed
         self._check, self._again = check, None if check is None else self._second_training(check)

@@ -62,6 +62,7 @@ class _NotedSession(TypedDict):
     workers: NotRequired[Annotated[int, Field(ge=1)]]
     busy_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
     worker_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
+    time_budget: NotRequired[Annotated[FiniteFloat, Field(gt=0)]]
 
 
 class _NotedKnowledge(TypedDict):

@@ -30,6 +30,7 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import (
     SPACE,
+    last_search,
     manifest_of,
     refuse_others,
     rungs_of,
@@ -366,11 +367,44 @@ Span: TypeAlias = tuple[float, float]
 """Seconds, at least and at most."""
 
 
-def not_above(seconds: Span, before: Span | None) -> Span:
-    """A time left to show after another one: neither end rises."""
+def aged(shown: Span, estimate: Span, seconds: float) -> Span:
+    """A time left that was shown so many seconds ago, when it was estimated as that or more.
+
+    Each end falls as time passes, in proportion to the estimate: both would end at once. In its
+    second half it falls ever more slowly, since what trains takes longer than was expected: it
+    neither stands still nor says that all is done.
+    """
+
+    def end(left: float, whole: float) -> float:
+        passed, half = seconds * left / max(whole, left, 1e-9), left / 2
+        return left - passed if passed <= half else half * math.exp(1 - passed / half)
+
+    return end(shown[0], estimate[0]), end(shown[1], estimate[1])
+
+
+def not_above(estimate: Span, before: Span | None, seconds: float) -> Span:
+    """A time left to show so many seconds after another one: neither end rises or stands still."""
     if before is None:
-        return seconds
-    return min(seconds[0], before[0]), min(seconds[1], before[1])
+        return estimate
+    older = aged(before, (estimate[0] + seconds, estimate[1] + seconds), seconds)
+    least, most = (
+        now if now <= was else old for now, was, old in zip(estimate, before, older, strict=True)
+    )
+    return least, most
+
+
+def within_budget(left: Span, budget: float | None, seed: float) -> Span:
+    """A time left, where no training begins after so many seconds: what has begun still ends.
+
+    Args:
+        left: without that limit.
+        budget: seconds in which trainings may begin; None: no limit.
+        seed: seconds of a seed.
+    """
+    if budget is None:
+        return left
+    most = max(budget, 0.0) + seed
+    return min(left[0], most), min(left[1], most)
 
 
 SEEDS_EACH_WORKER = 3
@@ -436,6 +470,7 @@ class Progress:
             at most what all configurations may get that are not proven worse than another.
         pace: of the workers of this session.
         stopped: seeds that ended early because they were hopeless.
+        budget_left: seconds of the time budget that are left; None without one.
         reported: what a training has just reported, if that is the news; None if it is a result.
     """
 
@@ -451,6 +486,7 @@ class Progress:
     reported: Reported | None = None
     number: tuple[str, float] | None = None
     stopped: int = 0
+    budget_left: float | None = None
 
     @property
     def rate(self) -> float:
@@ -464,8 +500,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> Span | None:
-        """At least and at most, by the seconds of a seed; None before the first result."""
-        return self.pace.seconds_for(self.seeds_done, self.seeds_expected)
+        """At least and at most, by the seconds of a seed; None before the first result.
+
+        With a time budget at most what is left of it, and a seed that trains then.
+        """
+        left, pace = self.pace.seconds_for(self.seeds_done, self.seeds_expected), self.pace
+        if left is None:
+            return None
+        return within_budget(left, self.budget_left, pace.busy_seconds / pace.seeds)
 
 
 @dataclass(frozen=True)
@@ -512,7 +554,8 @@ class RunStatus:
             the journal's lines have no time.
         overall_rate: the same over `seconds`.
         seconds_left: for the seeds that are expected, at least and at most, at the present rate;
-            None unless running. Neither rises from a `Watcher`'s look to its next.
+            None unless running. With a time budget at most what is left of it, and a seed that
+            trains then. Neither rises from a `Watcher`'s look to its next, nor stands still.
         best: None before the first result.
         without_outcome: blocks that finally produced no outcome; all their seeds count as crashed.
         crashed: blocks with a crashed seed, those without an outcome included.
@@ -623,7 +666,8 @@ class Watcher:
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
         self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
-        self._left: tuple[int, Span] | None = None  # by the number of sessions
+        # The number of sessions, the seconds left, when they were shown, and the seeds done then.
+        self._left: tuple[int, Span, float, int] | None = None
 
     def look(self, now: float | None = None) -> RunStatus:
         """The status of the run now; see `look_closely`."""
@@ -654,13 +698,17 @@ class Watcher:
         return self._settled(_status(run, driver, self._reader, now), run), run
 
     def _settled(self, status: RunStatus, run: Run) -> RunStatus:
-        """A status whose time left is not above that of the look before, in one session."""
-        if status.seconds_left is None:
+        """A status whose time left is below that of the look before, in one session."""
+        if (left := status.seconds_left) is None:
             return status
-        session = len(sessions_of(run.manifest))
-        before = self._left[1] if self._left is not None and self._left[0] == session else None
-        left = not_above(status.seconds_left, before)
-        self._left = session, left
+        session, done = len(sessions_of(run.manifest)), status.seeds_done
+        if self._left is not None and self._left[0] == session:
+            _, before, at, known = self._left
+            passed = max(status.now - at, 0.0)
+            if known == done:
+                before, passed = aged(before, left, passed), 0.0
+            left = not_above(left, before, passed)
+        self._left = session, left, status.now, done
         return replace(status, seconds_left=left)
 
 
@@ -707,6 +755,10 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         if speed and expected is not None:
             least, most = (max(n - seeds, 0) / speed for n in expected)
             left = least, most
+            last = float(final.times.max(initial=-1))
+            if recent is None and since is not None and last >= since:
+                left = aged(left, left, now - last)  # it trains, and its speed is not known
+            left = within_budget(left, _budget_left(run, final, now), spent / (seeds or 1))
     retries = search.places[~finals].tolist()
     return RunStatus(
         path=path,
@@ -743,6 +795,16 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         seconds=searched,
         seed_seconds=spent / seeds if seeds and spent else None,
     )
+
+
+def _budget_left(run: Run, final: Evaluations, now: float) -> float | None:
+    """Seconds that are left of the time budget of the session that searches; None without one."""
+    noted = last_search(run.manifest)
+    if (budget := noted.get("time_budget")) is None:
+        return None
+    began = final.times - np.array(final.seconds)
+    mine = began[final.times >= (moment(noted.get("started")) or 0)]
+    return float(budget) - (now - float(mine.min(initial=now)))
 
 
 def _certifies(run: Run, driver: Driver) -> bool:
