@@ -527,7 +527,8 @@ def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Poi
 def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
     """Estimate how long a search takes, by the seed of its check; None if it takes seconds.
 
-    The range is from the first seeds for each configuration to all seeds for all of them.
+    The range is from the first seeds for each configuration to all seeds for all of them, as far
+    as the time budget lets them train.
     """
     trials, first, most = budget(space), space.seeds.ladder[0], space.seeds.ladder[-1]
     each, gain = check.seconds, check.stacking.gain if check.stacking else 1.0
@@ -535,7 +536,14 @@ def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
     seeds = f"{first:,}" if first == most else f"{first:,} to {most:,}"
     what = f"search: {count(trials, 'configuration')} x {seeds} seeds"
     least = trials * first * each
-    sentence = estimate(what, least, max(least, trials * most * each / gain), workers)
+    ends = least, max(least, trials * most * each / gain)
+    limit = space.search.time_budget
+    is_limited = limit is not None and ends[1] / (workers or 1) > limit
+    if limit is not None and workers:
+        ends = min(ends[0], limit * workers), min(ends[1], limit * workers)
+    sentence = estimate(what, *ends, workers)
+    if sentence is not None and limit is not None and is_limited:
+        sentence += f"; the time budget ends it after {duration(limit)}"
     if sentence is None or space.seeds.certify is None:
         return sentence
     fresh = duration(FINALISTS * space.seeds.certify * each / gain / (workers or 1))
