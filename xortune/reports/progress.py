@@ -159,7 +159,7 @@ class _Line(rich_progress.TextColumn):
 
 
 @dataclass(frozen=True)
-class _Left:
+class _ShownLeft:
     """The time left as it was shown.
 
     Attributes:
@@ -177,7 +177,7 @@ class _Left:
         return aged(self.shown, self.estimate, time.monotonic() - self.at)
 
 
-def _again(line: Callable[[Span | None], str], left: _Left) -> str:
+def _again(line: Callable[[Span | None], str], left: _ShownLeft) -> str:
     return line(left.now())
 
 
@@ -191,7 +191,7 @@ class ShownWork:
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
         self._shown = -SHOWN_SECONDS
-        self._shown_left: _Left | None = None
+        self._shown_left: _ShownLeft | None = None
 
     def show(
         self,
@@ -261,7 +261,7 @@ class ShownWork:
             shown = not_above(left, before.shown, now - before.at)
         else:
             shown = not_above(left, before.now(), 0.0)
-        self._shown_left = _Left(shown, left, now)
+        self._shown_left = _ShownLeft(shown, left, now)
         return shown
 
 

@@ -68,7 +68,7 @@ SHORT = 5.0
 
 
 @dataclass(frozen=True)
-class FreshSeeds:
+class SuggestedSeeds:
     """How many fresh seeds a report suggests, each for so many of the best configs.
 
     Attributes:
@@ -89,7 +89,7 @@ class FreshSeeds:
         return f"about {duration(self.seconds)} on {count(self.workers, 'worker')}"
 
 
-def fresh_seeds(run: Run, configs: int = 1) -> FreshSeeds:
+def fresh_seeds(run: Run, configs: int = 1) -> SuggestedSeeds:
     """How many fresh seeds to suggest for each of the best configs, by what theirs took."""
     lines, keys = run.evaluations, set(run.results.keys[:configs])
     workers = last_search(run.manifest).get("workers") or 1
@@ -100,9 +100,9 @@ def fresh_seeds(run: Run, configs: int = 1) -> FreshSeeds:
         own = code == place
         each += float(seconds[own].sum()) / max(int(counts[own].sum()), 1) / workers
     if not each:
-        return FreshSeeds(FRESH_SEEDS[0])
+        return SuggestedSeeds(FRESH_SEEDS[0])
     seeds = next((n for n in FRESH_SEEDS if n * each <= FRESH_SECONDS), FRESH_SEEDS[-1])
-    return FreshSeeds(seeds, seeds * each, workers)
+    return SuggestedSeeds(seeds, seeds * each, workers)
 
 
 def evaluate_command(config: Config, task: str, seeds: int = FRESH_SEEDS[0]) -> str:
