@@ -251,7 +251,7 @@ def test_ctrl_c_while_ray_starts_writes_the_report(tmp_path, monkeypatch, raised
     @contextmanager
     def starting(*_, **__):
         try:
-            monkeypatch.setattr(api, "is_interrupted", lambda: True, raising=False)
+            monkeypatch.setattr(session_module, "is_interrupted", lambda: True)
             raise raised
         finally:
             ends.append(1)

@@ -40,7 +40,7 @@ from xortune.driver.cluster import (
     slots_to_come,
 )
 from xortune.driver.knowledge import TakenOver, take_over
-from xortune.driver.process import ending, exclusive, is_interrupted, process_restored
+from xortune.driver.process import ending, exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
     in_this_process,
@@ -540,12 +540,8 @@ def _trained(
             if who.raised:
                 error.__cause__ = who.raised[0]
             early = error
-        except (KeyboardInterrupt, ImportError) as error:  # before the first seed: as Ray starts
-            # A compiled package makes an ImportError of a signal that comes while it is imported.
-            was_interrupted = isinstance(error, KeyboardInterrupt) or is_interrupted()
-            if not (was_interrupted and manifest_of(directory)):
-                raise
-            early = KeyboardInterrupt()
+        except Interrupted as error:  # before the first seed: as Ray starts
+            early = error
         except InputError as error:
             if is_new and not (isinstance(error, DisturbedError) or holds_run(directory)):
                 shutil.rmtree(directory, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, Interrupted, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
@@ -31,6 +31,7 @@ from xortune.driver.executors import executor_for
 from xortune.driver.in_flight import least_in_flight, most_in_flight
 from xortune.driver.knowledge import TakenOver
 from xortune.driver.loop import Executor, Record, run
+from xortune.driver.process import is_interrupted
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.retries import MAX_VOID
@@ -131,7 +132,7 @@ def search_session(
             check
         )  # before Ray starts, to refuse a directory that cannot be written at once
     label_run(directory, labels)
-    with nullcontext(ends) if ends else ExitStack() as stack:
+    with _interrupts_named(directory), nullcontext(ends) if ends else ExitStack() as stack:
         if executor is None:
             executor = stack.enter_context(
                 executor_for(
@@ -176,6 +177,18 @@ def search_session(
     if record.ends is not None:
         raise TrainingError(record.ends.reason)
     return not interrupted
+
+
+@contextmanager
+def _interrupts_named(directory: Path) -> Iterator[None]:
+    """Name the run in an interrupt that comes while Ray or the workers start: it can be resumed."""
+    try:
+        yield
+    except (KeyboardInterrupt, ImportError) as error:
+        # A compiled package makes an ImportError of a signal that comes while it is imported.
+        if isinstance(error, ImportError) and not is_interrupted():
+            raise
+        raise Interrupted(str(directory)) from None
 
 
 @dataclass
