@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import tty
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -28,6 +28,7 @@ import xortune as xt
 from xortune.cli.searching import resume_command
 from xortune.cli.shared import exit_on_error
 from xortune.driver import search as api
+from xortune.driver import session as session_module
 from xortune.driver.process import handle_signals, uninterrupted
 from xortune.driver.worker import FRESH, PROGRAM
 from xortune.runs.run import load_run
@@ -241,6 +242,45 @@ def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
     assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
 
 
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ImportError])
+def test_ctrl_c_while_ray_starts_writes_the_report(tmp_path, monkeypatch, raised):
+    """A resume then lacks nothing. An import may make an error of a signal."""
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    ends = []
+
+    @contextmanager
+    def starting(*_, **__):
+        try:
+            monkeypatch.setattr(session_module, "is_interrupted", lambda: True)
+            raise raised
+        finally:
+            ends.append(1)
+        yield
+
+    monkeypatch.setattr(session_module, "executor_for", starting)
+    ran = xortune("search", "tiny.yaml", "--output", "run", "--quiet", "--ray")
+    told = "interrupted: what had finished is in run; to continue, run:\n"
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert ran.stderr.startswith(told)
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "The search stopped early (interrupted by the user at 20" in report
+    assert "No configuration has finished yet" in report
+    assert xt.status("run").stopped.startswith("interrupted by the user at 20")
+    assert not (tmp_path / "run" / "lock").exists()
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    run = xt.search("tiny.yaml", output="run", resume=True, workers=0, verbose=0)
+    assert (len(run.results), run.manifest["complete"], run.manifest["stopped"]) == (3, True, None)
+
+
+def test_an_interrupt_before_there_is_a_run_leaves_none(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    monkeypatch.setattr(session_module, "join_study", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        xt.search("tiny.yaml", output="run", workers=0, verbose=0)
+    assert not (tmp_path / "run" / "report.md").exists()
+
+
 @pytest.mark.long
 def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     program = "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
@@ -259,13 +299,15 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     assert stdout == ""
     told = "slow: 4 configurations.*\nnote: check of.*\n"
     told += "note: search: 4 configurations x 8 seeds, about .*\n"
-    told += "interrupted: what had finished is in runs/slow; to continue, run:\n"
+    told += "terminated .SIGTERM.: what had finished is in runs/slow; to continue, run:\n"
     told += "  xortune search slow.yaml --output runs/slow --resume\n"
     assert re.fullmatch(told, stderr), "and nothing of Ray's"
     assert not lock.exists()
+    assert load_run("runs/slow").manifest["stopped"].startswith("terminated (SIGTERM) at 20")
+    assert "terminated (SIGTERM) at 20" in Path("runs/slow/report.md").read_text()
 
 
-ENDING = "interrupted: ending, after finished results are written; interrupt again to end at once"
+ENDING = "ending, after finished results are written; interrupt again to end at once"
 AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 
 
@@ -290,10 +332,11 @@ search._reported = waits
         process = drivers("search", "tiny.yaml", "--output", "run", pause=0.1, patch=patch)
         wait_for_lines(process, "run", 2)
         process.send_signal(first)
+        how = "interrupted" if first == signal.SIGINT else f"terminated ({first.name})"
         time.sleep(0.3)  # two that come at once are one
         process.send_signal(second)
         while line := process.stderr.readline():
-            if line == f"{ENDING}\n":
+            if line == f"{how}: {ENDING}\n":
                 return process
         raise AssertionError("it ended")
 
@@ -306,8 +349,12 @@ def test_a_second_signal_tears_nothing_apart(tmp_path, ending):
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert "Traceback" not in stdout + stderr
-    told = "interrupted: what had finished is in run; to continue, run:\n"
+    told = "terminated (SIGHUP): what had finished is in run; to continue, run:\n"
     assert stderr.endswith(f"{told}  xortune search tiny.yaml --output run --resume\n")
+    assert load_run("run").manifest["stopped"].startswith("terminated (SIGHUP) at 20")
+    assert (
+        "The search stopped early (terminated (SIGHUP) at 20" in Path("run/report.md").read_text()
+    )
     assert (tmp_path / "run" / "table.csv").exists()
     assert not (tmp_path / "run" / "lock").exists()
     assert len(load_run("run").evaluations) >= 2
@@ -319,6 +366,7 @@ def _handled():
     before = signal.getsignal(signal.SIGINT)
     handle_signals()
     yield
+    handle_signals()  # none has come
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, before)
@@ -328,7 +376,43 @@ def _handled():
 def test_two_signals_while_results_are_written_are_both_heard(capfd):
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         list(map(signal.raise_signal, [signal.SIGINT] * 2))
-    assert capfd.readouterr().err == f"{ENDING}\n"
+    assert capfd.readouterr().err == f"interrupted: {ENDING}\n"
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "terminated (SIGTERM)"),
+        (signal.SIGHUP, "terminated (SIGHUP)"),
+    ],
+)
+def test_only_ctrl_c_is_an_interrupt(capfd, number, how):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    handle_signals()
+    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept"):
+        signal.raise_signal(number)
+    assert (ended.value.exit_code, capfd.readouterr().err) == (3, f"{how}: nothing is kept\n")
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_search_that_was_terminated_says_so_and_one_that_was_interrupted_too(tmp_path):
+    def train(config, seed):
+        if seed == 2:
+            signal.raise_signal(number)
+        return True
+
+    space = {"parameters": {}, "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}
+    for number, how in (
+        (signal.SIGINT, "interrupted by the user at 20"),
+        (signal.SIGTERM, "terminated (SIGTERM) at 20"),
+    ):
+        handle_signals()
+        given = {"train": train, "workers": 0, "check": False, "verbose": 0}
+        with pytest.raises(KeyboardInterrupt):
+            xt.search({"name": "a", **space}, output=f"run-{number}", **given)
+        assert load_run(f"run-{number}").manifest["stopped"].startswith(how)
 
 
 def called(config, seed):

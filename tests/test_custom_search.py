@@ -32,7 +32,7 @@ from xortune.driver.certify import estimate_of_seeds
 from xortune.driver.cluster import Cluster
 from xortune.driver.session import cost_of
 from xortune.driver.trainer import Check
-from xortune.spaces.space import load_space
+from xortune.spaces.space import load_space, with_search
 
 ENGINE = Path(__file__).parent / "engine"
 pytestmark = pytest.mark.usefixtures("no_ray")
@@ -188,7 +188,15 @@ def test_a_function_given_from_python():
         (certify, {}, "give it again: train="),
         (certify, {"train": other}, "not the one that trained the run"),
         (compare, {}, "give it again: train="),
-        (compare, {"train": [luck]}, "1 functions for 2 configurations"),
+        (compare, {"train": [luck]}, "1 function for 2 configurations"),
+        (
+            compare,
+            {"train": "train.py:run"},
+            "a str; allowed: a function.*; fix: give the function",
+        ),
+        (compare, {"train": "ab"}, "'ab' is a str"),
+        (compare, {"train": {"one": luck, "two": luck}}, "is a dict; allowed: a function"),
+        (compare, {"train": luck, "labels": "ab"}, "labels: 'ab' is a str"),
         (compare, {"train": [luck, 3]}, r"train\[1\]: 3 is an int; allowed: a function"),
         (compare, {"train": luck, "trainer": luck}, "given together with trainer"),
         (compare, {"train": [luck, other]}, "not the one that trained the run"),
@@ -434,6 +442,20 @@ def test_the_estimate_of_a_search_knows_how_much_faster_seeds_of_a_stack_are(gai
     stacking = None if gain is None else Stacking(frozenset(), 32, gain)
     check = Check("", 10.0, stacking=stacking)  # 3 configurations x 4 to 8 seeds
     assert said in cost_of(load_space(COSTLY), Cluster(workers=0), check)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("3m", "2.0 min to 3.0 min on 1 worker; the time budget ends it after 3.0 min"),
+        ("1m", "about 1.0 min on 1 worker; the time budget ends it after 1.0 min"),
+        ("1h", "2.0 min to 4.0 min on 1 worker"),
+    ],
+)
+def test_the_estimate_of_a_search_knows_its_time_budget(budget, said):
+    space = with_search(load_space(COSTLY), time_budget=budget)
+    found = cost_of(space, Cluster(workers=0), Check("", 10.0))
+    assert f"{said}; then" in found or found.endswith(said)
 
 
 def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):

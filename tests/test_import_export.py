@@ -293,6 +293,26 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     assert "xortune did not train them" in shown.stdout.replace("\n", " ")
 
 
+@pytest.mark.parametrize("objectives", [None, "accuracy"])
+def test_the_only_configuration_has_won_nothing(tmp_path, objectives):
+    """Neither in a report nor on the terminal, whoever made its seeds."""
+    rows = [f"0.1,{seed},{0.95 - 0.1 * (seed % 7 == 0)}" for seed in range(20)]
+    (tmp_path / "one.csv").write_text("\n".join(["lr,seed,accuracy", *rows]))
+    asked = {"config": ["lr"], "success": "accuracy >= 0.9", "output": tmp_path / "run"}
+    run = xt.import_results(tmp_path / "one.csv", **asked)
+    if objectives:
+        noted = {"name": "accuracy_mean", "number": "accuracy", "statistic": "mean"}
+        run = run.noted(objectives=[{**noted, "direction": "maximize"}])
+        xt.write_report(run)
+    texts = [(run.path / name).read_text() for name in ("report.md", "table.tex")]
+    texts += [page(run_document(run)), xortune("report", run.path).stdout]
+    for text in texts:
+        shown = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+        assert "on fresh seeds" in shown.lower() or "tabular" in shown
+        found = re.search(r"\bluck\b|\bwinner|optimistic|\bwon\b|best was|best 1 ", shown)
+        assert found is None, shown[found.start() - 200 : found.end() + 50]
+
+
 def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(
     run, results, tmp_path, monkeypatch
 ):

@@ -1,6 +1,7 @@
 """`xortune status`: what is seen of a run from outside, printed, watched, and shown as a page."""
 
 import http.client
+import itertools
 import json
 import os
 import re
@@ -394,11 +395,12 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         line = status_line(found)
         assert line.startswith("48 of 80 seeds  192/h  10:00 min left  best 8/8")
         assert "192 an hour over the last minutes" in shown(found)
-        # After five minutes the pace of before no longer counts; but the time left does not rise.
+        # After five minutes the pace of before no longer counts; but the time left does not rise,
+        # and has fallen by the time that has passed.
         assert watcher.look(began + 1301).rate is None
         append(run.path, finished(began + 1290, 6, 3, 8))
         assert watcher.look(began + 1301).rate == pytest.approx(8 / 300)
-        assert watcher.look(began + 1301).seconds_left == pytest.approx((600, 600))
+        assert watcher.look(began + 1301).seconds_left == pytest.approx((309, 309))
         assert Watcher(run.path).look(began + 1301).seconds_left == pytest.approx((900, 900))
         # A search that has just gone on has not gone on for five minutes.
         sessions = [{"made": "b" * 8}, {"made": "b" * 8, "started": utc(began + 1281)}]
@@ -407,6 +409,63 @@ def test_rate_and_time_left_of_a_running_search(tmp_path):
         assert (found.rate, found.seconds_left) == (pytest.approx(8 / 20), pytest.approx((60, 60)))
     assert Watcher(run.path).look().state == "stopped"
     assert Watcher(run.path).look(began + 1301).rate is None
+
+
+def watched_search(path, blocks, **session):
+    """A search of 100 seeds with blocks of (moment, seconds), that began at 1_800_000_000."""
+    began = 1_800_000_000
+    lines = [
+        replace(finished(began + at, number, 1, 1), seconds=seconds)
+        for number, (at, seconds) in enumerate(blocks)
+    ]
+    sessions = [{"number": 1, "made": "b" * 8, "started": utc(began), "workers": 1, **session}]
+    noted = {"trials": 100, "ladder": [1], "made": {"b" * 8: {}}, "started": utc(began)}
+    return write_run(path, lines, **noted, sessions=sessions), began
+
+
+def test_the_time_left_falls_while_no_result_comes_and_is_never_none(tmp_path):
+    """Seeds of minutes: at each look it is less than at the one before, and it is no promise."""
+    run, began = watched_search(tmp_path / "run", [(240 * n, 240.0) for n in range(1, 6)])
+    with held(run.path):
+        watcher = Watcher(run.path)
+        left = [watcher.look(began + 1200 + 30 * at).seconds_left for at in range(40)]
+        assert all(b[0] < a[0] and b[1] < a[1] for a, b in itertools.pairwise(left))
+        assert min(left[-1]) > 0
+        # One look after the other by new processes: it falls, too, once its speed is not known.
+        alone = [Watcher(run.path).look(began + 1600 + 60 * at).seconds_left[0] for at in range(5)]
+        assert all(b < a for a, b in itertools.pairwise(alone))
+
+
+def test_the_time_budget_ends_the_time_left(tmp_path):
+    """No training begins after it; what has begun still ends."""
+    blocks = [(60 * n, 50.0) for n in range(1, 4)]
+    run, began = watched_search(tmp_path / "run", blocks, time_budget=300.0)
+    with held(run.path):
+        found = Watcher(run.path).look(began + 190)
+        # It began at 10: 120 s are left, and a seed takes 50 s.
+        assert found.seconds_left == pytest.approx((170, 170))
+        assert "2:50 min left" in status_line(found)
+        assert Watcher(run.path).look(began + 400).seconds_left == pytest.approx((50, 50))
+    update_manifest(run.path, sessions=[{**run.manifest["sessions"][0], "time_budget": 9e9}])
+    with held(run.path):
+        assert Watcher(run.path).look(began + 190).seconds_left[1] > 1000
+
+
+def solves(config, seed):
+    return True
+
+
+def test_a_search_notes_its_time_budget_and_tells_what_is_left_of_it(tmp_path):
+    told = []
+    given = {"train": solves, "workers": 0, "verbose": 0, "check": False}
+    space = {"name": "a", "parameters": {"x": {"low": 0.0, "high": 1.0}}, "search": {"trials": 3}}
+    space["seeds"] = {"ladder": [2]}
+    search = {"output": tmp_path / "run", "time_budget": "2m", "listener": progress(told.append)}
+    run = xt.search(space, **search, **given)
+    assert run.manifest["sessions"][0]["time_budget"] == 120
+    assert all(0 < now.budget_left <= 120 for now in told)
+    unlimited = xt.search(space, output=tmp_path / "more", **given)
+    assert "time_budget" not in unlimited.manifest["sessions"][0]
 
 
 RACE = TINY_SPACE.replace("trials: 3", "trials: 9").replace("[4]", "[2, 4, 8, 16]")

@@ -1,6 +1,7 @@
 """What verbs say in Python, and how progress is shown: nothing silent, nothing twice."""
 
 import importlib
+import itertools
 import logging
 import re
 import sys
@@ -164,6 +165,8 @@ def test_a_line_says_how_far_how_fast_how_long_and_how_well():
     raced = moment(seeds_expected=(1600, 24_400))
     said = "400 of 1,600 to 24,400 seeds  16.0/s  1:15 min to 25:00 min left  best 99/128 (69–84 %)"
     assert line_of(raced) == said
+    wide = moment(seeds_expected=(440, 24_400))
+    assert "24,400 seeds  16.0/s  at most 25:00 min left  best" in line_of(wide)
     proposed = moment(done=200, seeds_done=11, seeds_expected=(40, 1024), pace=Pace())
     said = "the race goes on: 11 seeds of 40 to 1,024  best 99/128 (69–84 %)"
     assert line_of(proposed) == said
@@ -211,6 +214,11 @@ def test_what_a_line_says(changes, said, unsaid):
         ({"seconds": 0.0}, 0.0, (75.0, 75.0)),
         ({"pace": Pace()}, 2.0, None),
         ({"seeds_done": 1600}, 2.0, (0.0, 0.0)),
+        # A time budget: 20 s are left of it, and a seed takes 0.2 s.
+        ({"budget_left": 20.0}, 2.0, (20.2, 20.2)),
+        ({"budget_left": 20.0, "seeds_expected": (560, 24_400)}, 2.0, (10.0, 20.2)),
+        ({"budget_left": -3.0}, 2.0, (0.2, 0.2)),
+        ({"budget_left": 1e6}, 2.0, (75.0, 75.0)),
         # Before each worker has trained some seeds, what is under way would be too much of it.
         ({"pace": Pace(2, 4, 20.0, 80.0)}, 2.0, (3000.0, 3000.0)),
         # A resumed search: what an earlier session did says nothing of this one's speed.
@@ -238,6 +246,73 @@ def test_neither_end_of_the_time_left_of_a_race_rises(monkeypatch, clock):
     seconds = [[int(m) * 60 + int(s) for m, s in re.findall(r"(\d+):(\d+)", one)] for one in left]
     for ends in zip(*seconds, strict=True):
         assert list(ends) == sorted(ends, reverse=True)
+
+
+def slow(done, **changes):
+    """A search of 20 seeds of 60 s each, one after the other."""
+    pace = Pace(done, 1, 60.0 * done, 60.0 * done)
+    return moment(seeds_done=done, seeds_expected=(20, 20), pace=pace, **changes)
+
+
+def left_in(line):
+    """The seconds left that a line shows."""
+    minutes, seconds = re.search(r"(?:(\d+):)?(\d+) (?:s|min) left", line).groups()
+    return 60 * int(minutes or 0) + int(seconds)
+
+
+def test_on_a_terminal_the_time_left_falls_while_nothing_is_told(clock, terminal):
+    with display() as shown:
+        show = shown.search()
+        for done in range(1, 8):
+            clock[0] = 60.0 * done
+            show(slow(done))
+        [task] = [task for task in shown.bar.tasks if task.visible]
+        [column, _] = shown.bar.columns
+        left = []
+        for at in range(0, 3600, 10):
+            clock[0] = 420.0 + at
+            left.append(left_in(column.render(task).plain))
+        assert left[:7] == [780, 770, 760, 750, 740, 730, 720]
+        assert left[30] > left[60] > left[90] > left[-1] >= 0
+        clock[0] = 420.0 + 70
+        before = left[7]
+        show(slow(8))  # a little later than expected
+        assert left_in(column.render(task).plain) <= before
+    assert "11:50 min left" in terminal.getvalue()
+
+
+def test_reports_on_the_way_do_not_hold_the_time_left(clock, monkeypatch):
+    """Off a terminal, too: a line each half minute, of a seed that reports and takes long."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 30.0)
+    lines = []
+    news = Reported(Block(Point({"lr": 0.1}), 8, 1), 12, {})
+    with display(line=lines.append) as shown:
+        show = shown.search()
+        for done in range(1, 8):
+            clock[0] = 60.0 * done
+            show(slow(done))
+        for at in range(1, 481):
+            clock[0] = 420.0 + at
+            show(slow(7, reported=news))
+    left = [left_in(line) for line in lines if line.endswith(news.block.point.key)]
+    assert len(left) == 16
+    assert all(b < a for a, b in itertools.pairwise(left))
+
+
+def test_a_time_left_above_what_was_shown_does_not_hold_it(clock, monkeypatch):
+    """Seeds get five times as slow: what is shown falls with the estimate, to the end."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    lines = []
+    with display(line=lines.append) as shown:
+        show, busy = shown.search(), 0.0
+        for done in range(1, 21):
+            busy += 60.0 if done < 10 else 300.0
+            clock[0] = busy
+            pace = Pace(done, 1, busy, busy)
+            show(moment(seeds_done=done, seeds_expected=(21, 21), pace=pace))
+    left = [left_in(line) for line in lines if " left" in line]
+    assert all(b < a for a, b in itertools.pairwise(left))
+    assert left[-1] > 5
 
 
 @pytest.mark.usefixtures("clock")

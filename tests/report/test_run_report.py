@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from xortune.reports.page import page
 from xortune.reports.parameters import MOST_LEVELS
 from xortune.reports.progress import status_rows
 from xortune.reports.run import config_table, run_document, table_tex
-from xortune.reports.scripts import evaluate_command, plain_script
+from xortune.reports.scripts import evaluate_command, fresh_seeds, plain_script
 from xortune.reports.terminal import render_best
 from xortune.runs.results import column_names
 from xortune.runs.run import Run, load_run
@@ -601,6 +602,47 @@ def test_the_command_says_all_that_is_not_the_default(make_config):
 def smooth(config, seed):
     noise = np.random.default_rng([seed, int(1e6 * config["x"])]).standard_normal()
     return {"score": 2 - 4 * abs(config["x"] - 0.5) + 0.5 * noise}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "seeds", "takes"),
+    [
+        (None, 2, 1000, ""),  # not measured, as of imported seeds
+        (0.01, 1, 1000, ", about 10 s on 1 worker"),
+        (0.004, 1, 1000, ""),
+        (8.0, 2, 100, ", about 6.7 min on 2 workers"),
+        (8.0, 16, 1000, ", about 8.3 min on 16 workers"),
+        (3600.0, 1, 20, ", about 20 h on 1 worker"),
+    ],
+)
+def test_the_seeds_that_are_suggested_fit_what_a_seed_takes(
+    tmp_path, seconds, workers, seeds, takes
+):
+    """1,000 seeds of 8 seconds are hours: fewer are suggested, and how long they take is said."""
+    lines = [done(0, CONFIG, solved(0, 8, 8)), done(1, {**CONFIG, "lr": 0.5}, solved(0, 2, 8))]
+    lines = [replace(line, seconds=8 * (seconds or 0)) for line in lines]
+    sessions = [{"number": 1, "made": "b" * 8, "workers": workers}]
+    noted = {"sessions": sessions, "made": {"b" * 8: {}}}
+    run = write_run(tmp_path / "r", lines, trainer="network", task="xor", **noted)
+    report = markdown_text(run_document(run))
+    assert f"on fresh seeds{takes}; RUN is" in report
+    assert f"--seeds {seeds} --first-seed" in report
+    shown = " ".join(rendered(run, width=200).split())
+    assert f"is optimistic; on fresh seeds{takes}:" in shown
+    assert f"--seeds {seeds} --first-seed" in shown
+
+
+def test_a_certificate_costs_the_seeds_of_all_its_finalists(tmp_path):
+    lines = [done(i, {"x": i}, solved(0, 8 - i, 8)) for i in range(7)]
+    run = write_run(
+        tmp_path / "r",
+        [replace(line, seconds=8 * 0.8) for line in lines],
+        space_text="name: a\ntrainer: a.py:run\nsuccess: accuracy > 0\nparameters: {x: [0, 9]}\n",
+        trainer="function",
+        success="accuracy > 0",
+    )
+    assert fresh_seeds(run, 5).seeds == 100  # 5 x 100 x 0.8 s
+    assert fresh_seeds(run).seeds == 500
 
 
 @pytest.mark.parametrize(("trials", "is_told"), [(14, True), (11, False)])

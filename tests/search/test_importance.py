@@ -92,9 +92,24 @@ def test_a_report_says_that_configs_are_too_few(tmp_path, count, told):
     run = run_of(tmp_path, lambda _: next(ranks) / count, count)
     run = run.noted(**importance(run, parse_space(SPACE)).entries())
     report = markdown_text(run_document(run))
-    few = "takes at least 10 configurations, 5 of them in the better tenth. This run has 20, with 2"
+    few = (
+        "takes at least 10 configurations, 5 of them among the best. This run has 20, with 2 among"
+    )
     assert (few in " ".join(report.split())) != told
     assert ("Largest share: " in report) == told
+
+
+def test_the_best_are_called_a_tenth_only_where_they_are_one(tmp_path):
+    """Of 12, three more are as good as the second: 5 of 12 are no tenth."""
+    rates = iter([1.0] * 5 + [0.1 * i for i in range(7)])
+    run = run_of(tmp_path, lambda _: next(rates), 12)
+    run = run.noted(**importance(run, parse_space(SPACE)).entries())
+    document = run_document(run)
+    [plot] = [one for one in document.plots if one.name == "importance"]
+    assert plot.title == "Which parameters separate the best 5 of 12 configurations from the rest"
+    report = " ".join(markdown_text(document).split())
+    assert "12 configurations; the best 5 are compared with all" in report
+    assert "better tenth has" not in report
 
 
 def test_shares_are_those_of_optuna(tmp_path):

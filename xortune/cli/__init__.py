@@ -24,7 +24,7 @@ from xortune.cli.shared import (
 )
 from xortune.core.private import run_exit_functions
 from xortune.core.version import VERSION
-from xortune.driver.process import FORCED, handle_signals, mark_interrupted
+from xortune.driver.process import FORCED, ending, handle_signals, mark_interrupted
 
 __all__ = ["app", "main"]
 
@@ -57,7 +57,7 @@ def main() -> None:
         code = report_unexpected(error)
     mark_interrupted()  # a signal from here on causes no traceback
     if code == FORCED:  # a signal arrived before a command could handle it
-        print("interrupted: nothing had begun", file=sys.stderr)
+        print(f"{ending()}: nothing had begun", file=sys.stderr)
         code = INTERRUPTED
     code = _checked_output(code)
     if isinstance(code, int) and ("ray" in sys.modules or code == INTERRUPTED):

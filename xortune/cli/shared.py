@@ -45,7 +45,7 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
-from xortune.driver.process import is_interrupted
+from xortune.driver.process import ending, is_interrupted
 from xortune.driver.voice import Message, show_failure
 
 if TYPE_CHECKING:
@@ -297,9 +297,8 @@ def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]
         return f"error: {place}{error.strerror or error}{more}", BAD_INPUT
     assert isinstance(error, KeyboardInterrupt | Halted)
     text = interrupted if isinstance(interrupted, str) else interrupted(error)
-    if isinstance(error, Halted):
-        text = text.replace("interrupted: ", f"interrupted: {error}; ", 1)
-    return text, INTERRUPTED
+    how = f"interrupted: {error};" if isinstance(error, Halted) else f"{ending()}:"
+    return text.replace("interrupted:", how, 1), INTERRUPTED
 
 
 def fail(text: str, code: int) -> NoReturn:

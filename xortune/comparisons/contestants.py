@@ -12,7 +12,8 @@ import numpy as np
 
 from xortune.comparisons.runs import Contestant, Origin
 from xortune.core.config import Config
-from xortune.core.errors import InputError, check_type, kind_of, nearest
+from xortune.core.errors import InputError, check_type, kind_of, nearest, with_kind
+from xortune.core.formats import count
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
@@ -435,6 +436,8 @@ def _given(outcome: Outcome, rule: Success | None, label: str) -> Candidate:
 def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[str]:
     """Return a distinct label for each: the short name, or the full one if that is ambiguous."""
     check_type("labels", given, Sized | None, "one text for each")
+    if isinstance(given, str):  # which is a sequence of texts, too
+        raise InputError(with_kind(given), field="labels", allowed="a list with a text for each")
     if given is None:
         short, full = ([pair[at] for pair in names] for at in (0, 1))
         labels = [
@@ -449,7 +452,7 @@ def _labels(names: Sequence[Sequence[str]], given: Sequence[str] | None) -> list
         labels = list(given)
     else:
         raise InputError(
-            f"{len(given)} labels for {len(names)} to compare",
+            f"{count(len(given), 'label')} for {len(names)} to compare",
             field="labels",
             allowed="one text for each",
         )

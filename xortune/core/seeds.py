@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
+from fractions import Fraction
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -102,16 +103,44 @@ def _is_plain(seeds: object) -> TypeGuard[NDArray[np.int64]]:
 # Whether a training seems to ignore its seed: its numbers are the same for every seed.
 
 REPEATED = 8
-"""Seeds that repeat the numbers of another one from which on it is said: a few do so by chance,
-where a number has few values, such as an accuracy on a hundred rows."""
+"""Minimum number of seeds that repeat the numbers of another one, from which on it is said."""
+
+BY_CHANCE = 0.05
+"""It is said if so many seeds repeat a number with at most this probability, see `repeats`."""
+
+DISAGREE = 0.01
+"""The smallest variation of a training that uses its seed: the share of rows, or of whatever its
+number counts, about which two seeds disagree."""
+
+FINEST = 10_000
+"""Maximum number of rows that a number is taken to count. Others are taken to have no steps."""
+
+
+def rows_of(number: float) -> int:
+    """Of how many rows a number is the share of some, at least: 0.75 of 4; `FINEST` if of more."""
+    share = Fraction(number).limit_denominator(FINEST)
+    return share.denominator if math.isclose(share, number, rel_tol=1e-9) else FINEST
+
+
+def repeats(rows: int) -> float:
+    """The probability that the number of a second seed, a share of so many rows, is the same.
+
+    The seeds disagree about `DISAGREE` of the rows, each for or against: the difference of their
+    counts is that of two Poisson variables (Skellam (1946), JRSS 109, 296), and is 0 with
+    probability exp(-m) I0(m), where m is the mean number of such rows: 0.98 for halves, 0.91 for
+    tenths, 0.47 for hundredths, 0.04 for `FINEST` rows.
+    """
+    mean = DISAGREE * min(rows, FINEST)
+    return float(np.exp(-mean) * np.i0(mean))
 
 
 class IgnoredSeed:
     """Looks for two seeds of a configuration whose numbers differ. Without any it says so once.
 
     Whole numbers say nothing: many a training ends at 1, or at a return of 500, whatever its seed.
-    Nor does one number of several configurations: of networks that learn nothing the accuracy is
-    the share of one class.
+    Of a number with few values, such as an accuracy on four rows, many equal seeds are expected.
+    Nor does one number of several configurations say anything: of networks that learn nothing the
+    accuracy is the share of one class.
 
     Args:
         names: of the numbers that count: those that a rule judges or an objective summarises; of
@@ -134,6 +163,7 @@ class IgnoredSeed:
         self._names, self._tell, self._has_told = names, tell, False
         self._configs: dict[str, tuple[float, ...]] = {}  # the numbers of the first seed
         self._repeated: dict[str, int] = {}  # how many more seeds had the same, unless whole
+        self._rows = 1  # of which all numbers may be shares
 
     def see(self, key: str, values: Mapping[str, NDArray[Any]]) -> None:
         """Look at the numbers of some seeds.
@@ -148,6 +178,8 @@ class IgnoredSeed:
         rows = np.stack([np.asarray(values[name], np.float64) for name in names], axis=1)
         is_new = key not in self._configs
         first = self._configs.setdefault(key, tuple(rows[0].tolist()))
+        if is_new:
+            self._rows = math.lcm(self._rows, *map(rows_of, filter(math.isfinite, first)))
         if not np.array_equal(rows, np.broadcast_to(first, rows.shape), equal_nan=True):
             self.differs = True
             self._configs.clear()
@@ -166,6 +198,8 @@ class IgnoredSeed:
         values = {self._configs[key] for key in repeated}
         seeds = sum(repeated.values())
         if seeds < REPEATED or len(values) <= self._several:
+            return ""
+        if repeats(self._rows) ** seeds > BY_CHANCE:
             return ""
         [number, *_] = next(iter(values))
         same = f"all {1 + seeds} seeds gave the same number, {number:.6g}"

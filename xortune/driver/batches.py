@@ -7,6 +7,7 @@ blocks are likely to be decided soon.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -323,6 +324,11 @@ class Batches:
         """
         waits = self._queue.is_reserved or (self._ahead is not None and self._ahead.waited_for)
         return self._decided_under_way or int(waits and self._all_under_way > 0)
+
+    @property
+    def budget_left(self) -> float | None:
+        """Seconds of the time budget that are left; None without one."""
+        return self._budget.left if math.isfinite(self._budget.left) else None
 
     @property
     def until(self) -> float | None:

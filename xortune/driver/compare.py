@@ -40,7 +40,9 @@ from xortune.core.errors import (
     check_share,
     check_type,
     refuse_given,
+    with_kind,
 )
+from xortune.core.formats import count
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
@@ -553,22 +555,27 @@ def _warn_if_ignored(
 
 
 def _trainers(
-    train: bool | Function | Sequence[Function], trainer: Trainer | Function | None, count: int
+    train: bool | Function | Sequence[Function], trainer: Trainer | Function | None, several: int
 ) -> Sequence[Trainer | Function | None]:
-    """The user's trainer or function for each of `count` entries; None if there is none."""
+    """The user's trainer or function for each of `several` entries; None if there is none."""
     if isinstance(train, bool):
-        return [trainer] * count
+        return [trainer] * several
     if trainer is not None:
         raise InputError(
             "given together with trainer", field="train", allowed="one of them", fix="leave one out"
         )
     if callable(train):
-        train = [train] * count
-    check_type("train", train, Iterable, "a function, or a list with one for each")
-    functions, allowed = list(train), "a function, or a list with one for each"
-    if len(functions) != count:
+        train = [train] * several
+    allowed = "a function, or a list with one for each"
+    if isinstance(train, str | bytes | Mapping) or not isinstance(train, Iterable):
+        fix = "give the function itself, not its name" if isinstance(train, str) else None
+        raise InputError(with_kind(train), field="train", allowed=allowed, fix=fix)
+    functions = list(train)
+    if len(functions) != several:
         raise InputError(
-            f"{len(functions)} functions for {count} configurations", field="train", allowed=allowed
+            f"{count(len(functions), 'function')} for {count(several, 'configuration')}",
+            field="train",
+            allowed=allowed,
         )
     for place, function in enumerate(functions):
         check_type(f"train[{place}]", function, Callable, "a function")  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
 
 MIN_BETTER = 5
-"""Minimum number of configs in the better tenth. Fewer lie somewhere by chance. There must also be
-twice as many configs in all."""
+"""Minimum number of configs in the better tenth, with those as good as its last. Fewer lie
+somewhere by chance. There must also be twice as many configs in all."""
 
 MAX_CONFIGS, RESAMPLES = 4000, 100
 """Maximum number of configs: of more, every n-th of the ranking is used, which changes little.
@@ -183,7 +183,7 @@ def _grid(searched: BaseDistribution, values: Sequence[Any]) -> _Grid:
 def _shares(
     rates: NDArray[np.float64], grids: dict[str, _Grid], rows: NDArray[np.intp]
 ) -> dict[str, float] | None:
-    """The shares by the configs at these places; None if all of them are in the better tenth."""
+    """The shares by the configs at these places; None if all of them are among the better."""
     better = rows[_better(rates[rows])]
     if len(better) == len(rows):
         return None

@@ -234,16 +234,24 @@ FORCED = 130
 _interrupts = 0
 """How many signals have arrived: a signal handler has no other memory."""
 
+_terminated_by = ""
+"""The name of the first of them, if it was no Ctrl-C."""
+
 
 def handle_signals() -> None:
     """Set the signal handlers of a command."""
-    global _interrupts  # noqa: PLW0603
-    _interrupts = 0
+    global _interrupts, _terminated_by
+    _interrupts, _terminated_by = 0, ""
     signal(SIGINT, _interrupt)
     for name in ("SIGTERM", "SIGHUP"):  # Windows lacks SIGHUP
         number = getattr(signals, name, None)
         if number is not None and getsignal(number) is not SIG_IGN:  # `nohup` ignores SIGHUP
-            signal(number, lambda *_: raise_signal(SIGINT))
+            signal(number, _terminate)
+
+
+def ending(by: str = "") -> str:
+    """What a signal did, in words: `interrupted` and by whom, or `terminated (SIGTERM)`."""
+    return f"terminated ({_terminated_by})" if _terminated_by else f"interrupted{by}"
 
 
 def mark_interrupted() -> None:
@@ -269,18 +277,28 @@ def raise_lost_interrupt() -> None:
         raise KeyboardInterrupt
 
 
+def _terminate(number: int, _: object) -> None:
+    """End the command as Ctrl-C does, and remember that the user did not interrupt it."""
+    _note_terminated(number)
+    raise_signal(SIGINT)
+
+
+def _note_terminated(number: int) -> None:
+    global _terminated_by  # noqa: PLW0603
+    if not (_interrupts or _terminated_by):
+        _terminated_by = signals.Signals(number).name
+
+
 def _interrupt(*_: object) -> None:
     global _interrupts  # noqa: PLW0603
     _interrupts += 1
     if _interrupts == 1:
         raise KeyboardInterrupt
-    text = (
-        "interrupted: ending, after finished results are written; interrupt again to end at once\n"
-    )
+    text = "ending, after finished results are written; interrupt again to end at once"
     if _interrupts > 2:
-        text = "interrupted: ended at once; what is in the journal is kept\n"
+        text = "ended at once; what is in the journal is kept"
     with suppress(OSError):  # not `print`: the signal may have interrupted one
-        os.write(2, text.encode())
+        os.write(2, f"{ending()}: {text}\n".encode())
     if _interrupts > 2:
         os._exit(FORCED)
 
@@ -320,6 +338,8 @@ def sigterm_kept() -> Iterator[None]:
     try:
         yield
     except SystemExit:
+        if before is _terminate:
+            _note_terminated(SIGTERM)
         raise KeyboardInterrupt from None
     finally:
         signal(SIGTERM, before)

@@ -40,7 +40,7 @@ from xortune.driver.cluster import (
     slots_to_come,
 )
 from xortune.driver.knowledge import TakenOver, take_over
-from xortune.driver.process import exclusive, process_restored
+from xortune.driver.process import ending, exclusive, process_restored
 from xortune.driver.processes import (
     ending_processes,
     in_this_process,
@@ -540,6 +540,8 @@ def _trained(
             if who.raised:
                 error.__cause__ = who.raised[0]
             early = error
+        except Interrupted as error:  # before the first seed: as Ray starts
+            early = error
         except InputError as error:
             if is_new and not (isinstance(error, DisturbedError) or holds_run(directory)):
                 shutil.rmtree(directory, ignore_errors=True)
@@ -555,8 +557,9 @@ def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict
     space, check, at = checked.asked.space, checked.check, now()
     ended: dict[str, str | None]
     if early is not None:
-        why = "by the user" if isinstance(early, KeyboardInterrupt) else f"({early})"
-        ended = {"stopped": f"interrupted {why} at {at}"}
+        is_signal = isinstance(early, KeyboardInterrupt)
+        how = ending(" by the user") if is_signal else f"interrupted ({early})"
+        ended = {"stopped": f"{how} at {at}"}
     elif (budget := space.search.time_budget) is not None and run.manifest.get("complete") is False:
         over = f"the time budget of {budget:g} s was over at {at}"
         ended = {"finished": at, "stopped": over}
@@ -565,6 +568,8 @@ def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict
     if check is not None and check.note:
         ended["seeds_at_once"] = check.note
     matters = importance.importance(run, space).entries()
+    if early is not None and "complete" not in run.manifest:  # it ended before the first decision
+        matters["complete"] = False
     return matters | ended | end_of_session(run, **ended)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, Interrupted, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
@@ -31,6 +31,7 @@ from xortune.driver.executors import executor_for
 from xortune.driver.in_flight import least_in_flight, most_in_flight
 from xortune.driver.knowledge import TakenOver
 from xortune.driver.loop import Executor, Record, run
+from xortune.driver.process import is_interrupted
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
 from xortune.driver.retries import MAX_VOID
@@ -131,7 +132,7 @@ def search_session(
             check
         )  # before Ray starts, to refuse a directory that cannot be written at once
     label_run(directory, labels)
-    with nullcontext(ends) if ends else ExitStack() as stack:
+    with _interrupts_named(directory), nullcontext(ends) if ends else ExitStack() as stack:
         if executor is None:
             executor = stack.enter_context(
                 executor_for(
@@ -161,7 +162,9 @@ def search_session(
             work = _Work(session, record, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:
-                note_session(directory, workers=max(1, executor.slots))
+                seconds = space.search.time_budget
+                noted = {} if seconds is None else {"time_budget": seconds}
+                note_session(directory, workers=max(1, executor.slots), **noted)
             interrupted = False
             try:
                 work.train(executor)
@@ -174,6 +177,18 @@ def search_session(
     if record.ends is not None:
         raise TrainingError(record.ends.reason)
     return not interrupted
+
+
+@contextmanager
+def _interrupts_named(directory: Path) -> Iterator[None]:
+    """Name the run in an interrupt that comes while Ray or the workers start: it can be resumed."""
+    try:
+        yield
+    except (KeyboardInterrupt, ImportError) as error:
+        # A compiled package makes an ImportError of a signal that comes while it is imported.
+        if isinstance(error, ImportError) and not is_interrupted():
+            raise
+        raise Interrupted(str(directory)) from None
 
 
 @dataclass
@@ -365,7 +380,8 @@ class _Work:
 
         def timed(news: Progress) -> None:
             seconds = time.monotonic() - started
-            session.voice.tell(replace(news, seconds=seconds, pace=self._batches.pace))
+            pace, left = self._batches.pace, self._batches.budget_left
+            session.voice.tell(replace(news, seconds=seconds, pace=pace, budget_left=left))
 
         self._on_progress = timed
         self._check, self._again = check, None if check is None else self._second_training(check)
@@ -524,7 +540,8 @@ def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Poi
 def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
     """Estimate how long a search takes, by the seed of its check; None if it takes seconds.
 
-    The range is from the first seeds for each configuration to all seeds for all of them.
+    The range is from the first seeds for each configuration to all seeds for all of them, as far
+    as the time budget lets them train.
     """
     trials, first, most = budget(space), space.seeds.ladder[0], space.seeds.ladder[-1]
     each, gain = check.seconds, check.stacking.gain if check.stacking else 1.0
@@ -532,7 +549,14 @@ def cost_of(space: SearchSpace, cluster: Cluster, check: Check) -> str | None:
     seeds = f"{first:,}" if first == most else f"{first:,} to {most:,}"
     what = f"search: {count(trials, 'configuration')} x {seeds} seeds"
     least = trials * first * each
-    sentence = estimate(what, least, max(least, trials * most * each / gain), workers)
+    ends = least, max(least, trials * most * each / gain)
+    limit = space.search.time_budget
+    is_limited = limit is not None and ends[1] / (workers or 1) > limit
+    if limit is not None and workers:
+        ends = min(ends[0], limit * workers), min(ends[1], limit * workers)
+    sentence = estimate(what, *ends, workers)
+    if sentence is not None and limit is not None and is_limited:
+        sentence += f"; the time budget ends it after {duration(limit)}"
     if sentence is None or space.seeds.certify is None:
         return sentence
     fresh = duration(FINALISTS * space.seeds.certify * each / gain / (workers or 1))

@@ -16,8 +16,9 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import has_rule
 from xortune.core.task import Task
+from xortune.racing.race import FINALISTS
 from xortune.reports.document import lines_of
-from xortune.reports.scripts import certify_command, counting_script, space_of
+from xortune.reports.scripts import certify_command, counting_script, fresh_seeds, space_of
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run
@@ -51,7 +52,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
     """Say what was searched, how the configuration was chosen, and its rate on fresh seeds."""
     certificate = run.certificate
     if certificate is None or certificate.latest is None:
-        command = certify_command(run, 1_000, str(run.path))
+        command = certify_command(run, fresh_seeds(run, FINALISTS).seeds, str(run.path))
         raise InputError(
             "a paragraph describes a certificate, and the run has no complete one",
             place=str(run.path),

@@ -43,7 +43,7 @@ from xortune.reports.parameters import (
 )
 from xortune.reports.scripts import Commands, commands_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.manifest import SPACE, busy_share, is_imported, stopped_because
+from xortune.runs.manifest import SPACE, is_imported, stopped_because
 from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
@@ -52,7 +52,7 @@ from xortune.runs.results import (
     score_of,
 )
 from xortune.runs.run import Run
-from xortune.runs.status import moment
+from xortune.runs.status import busy_share, moment
 from xortune.spaces.model import SECONDS, Objective, StopHopeless, weighs_seeds
 from xortune.stats.proportions import mcnemar_greater
 
@@ -506,7 +506,7 @@ def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
     yield "training time, over all workers", f"{number(round(seconds, 1))} s"
     if seeds := int(run.results.counts.n.sum()):
         yield "time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"
-    if (share := busy_share(run.manifest)) is not None:
+    if (share := busy_share(run)) is not None:
         yield "use of workers", busy_sentence(*share)
     began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
     if began is not None and ended is not None and ended > began:
@@ -529,10 +529,12 @@ def _rows_uncounted(run: Run) -> Iterator[tuple[str, str]]:
         yield "void, in no count", f"{number(len(void))} seeds could not be tried: {reasons}"
 
 
-def busy_sentence(workers: int, share: float) -> str:
-    """How much of the time in which workers were there they trained."""
-    verb = "was" if workers == 1 else "were"
-    return f"{count(workers, 'worker')} {verb} busy {percent(share)} of the time"
+def busy_sentence(workers: tuple[int, int], share: float) -> str:
+    """How much of the time in which workers, the fewest to the most, were there they trained."""
+    least, most = workers
+    verb = "was" if most == 1 else "were"
+    fewer = "" if least == most else f"{least:,} to "
+    return f"{fewer}{count(most, 'worker')} {verb} busy {percent(share)} of the time"
 
 
 def _entry_text(entry: Any) -> str:

@@ -150,6 +150,7 @@ class ConfigTable:
         rows: the first of the `total` configs of the run.
         fixed: the parameters that are the same in all, with their values.
         task: as an argument of `xortune evaluate --task`; None for a user's trainer.
+        seeds: how many fresh ones that command gets.
         measure: epochs to solve, or the number that the search optimized; None if the trainer
             counts no epochs.
         scores: the columns of the trainer's own number beside k / n.
@@ -161,6 +162,7 @@ class ConfigTable:
     total: int
     fixed: tuple[tuple[str, Any], ...] = ()
     task: str | None = None
+    seeds: int = 0
     measure: str | None = EPOCHS
     scores: tuple[str, ...] = ()
     ruled: bool = True

@@ -48,7 +48,7 @@ from xortune.reports.drawing.model import (
     Series,
 )
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.scripts import FRESH_SEED, FRESH_SEEDS
+from xortune.reports.scripts import FRESH_SEED
 
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
@@ -329,7 +329,7 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
     }
     if table.task is not None:  # the built-in network: arguments of `xortune evaluate`
         words = [] if table.task == "xor" else ["--task", table.task]
-        words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
+        words += ["--seeds", str(table.seeds), "--first-seed", str(FRESH_SEED)]
         data["order"] = [field.name for field in fields(Config)]
         data["seeds"] = shlex.join(words)
     return data

@@ -167,8 +167,8 @@ def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb(
-    "the run has noted no importance: it is computed when a search ends, from 10 configs or more "
-    "with 5 in their better tenth, unless too many are equally good for a tenth"
+    "the run has noted no importance: it is computed when a search ends, from 10 configs or more, "
+    "5 of them in the better tenth or as good as its last, unless too many are equally good"
 )
 def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """Which parameters separate the better configs from the rest, with intervals over configs."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich import progress as rich_progress
@@ -27,7 +28,7 @@ from xortune.core.formats import (
 )
 from xortune.core.trainer import Reported
 from xortune.reports.document import blocks_of
-from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, not_above
+from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, aged, not_above
 
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
@@ -72,9 +73,7 @@ def display(
         console.print(Text(text), soft_wrap=True)
 
     with rich_progress.Progress(
-        rich_progress.TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True)
-        ),
+        _Line("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         rich_progress.BarColumn(bar_width=None),
         # Before 14.3, rich prints an empty line after a bar that is disabled.
         console=console if has_bar else Console(quiet=True),
@@ -151,6 +150,37 @@ def _left(seconds: Span | None) -> str:
     return "" if seconds is None else f"  {span(seconds)} left"
 
 
+class _Line(rich_progress.TextColumn):
+    """The text of a task, made again at each refresh: its time left falls while no update comes."""
+
+    def render(self, task: rich_progress.Task) -> Text:
+        again = task.fields.get("again")
+        return super().render(task) if again is None else Text(again())
+
+
+@dataclass(frozen=True)
+class _ShownLeft:
+    """The time left as it was shown.
+
+    Attributes:
+        shown: seconds, at least and at most.
+        estimate: by the results of then; not below `shown`.
+        at: when it was shown, of `time.monotonic`.
+    """
+
+    shown: Span
+    estimate: Span
+    at: float
+
+    def now(self) -> Span:
+        """The time left now, if no update has come since."""
+        return aged(self.shown, self.estimate, time.monotonic() - self.at)
+
+
+def _again(line: Callable[[Span | None], str], left: _ShownLeft) -> str:
+    return line(left.now())
+
+
 class ShownWork:
     """A piece of work that a display shows."""
 
@@ -161,7 +191,7 @@ class ShownWork:
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
         self._shown = -SHOWN_SECONDS
-        self._shown_left: Span | None = None
+        self._shown_left: _ShownLeft | None = None
 
     def show(
         self,
@@ -197,7 +227,7 @@ class ShownWork:
         else:
             self._news += counts
             self._bar.update(self._task, total=total, completed=done)
-            text = line(self._left(now, left))
+            text = line(self._left(now, left, counts=counts))
         display, further = self._display, quarter > self._quarter
         self._quarter = max(self._quarter, quarter)
         if display.cell is not None:
@@ -208,12 +238,14 @@ class ShownWork:
         elif not self._bar.disable:
             for task in self._bar.tasks:
                 self._bar.update(task.id, visible=task.id == self._task)
-            self._bar.update(self._task, description=text)
+            shown = self._shown_left
+            again = None if shown is None else partial(_again, line, shown)
+            self._bar.update(self._task, description=text, again=again)
         elif display.each or further or now - self._printed >= PLAIN_SECONDS:
             self._printed = now
             display.line(text)
 
-    def _left(self, now: float, left: Span | None) -> Span | None:
+    def _left(self, now: float, left: Span | None, *, counts: bool) -> Span | None:
         """The seconds left, never more than before; None if it is too early to tell."""
         # With many workers, the first batch of one would give many times the time left.
         if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
@@ -223,8 +255,14 @@ class ShownWork:
             if not task.time_remaining:
                 return None
             left = task.time_remaining, task.time_remaining
-        self._shown_left = not_above(left, self._shown_left)
-        return self._shown_left
+        if (before := self._shown_left) is None:
+            shown = left
+        elif counts and self._bar.disable:  # nothing was shown since
+            shown = not_above(left, before.shown, now - before.at)
+        else:
+            shown = not_above(left, before.now(), 0.0)
+        self._shown_left = _ShownLeft(shown, left, now)
+        return shown
 
 
 def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
@@ -266,9 +304,18 @@ def seeds_of(done: int, expected: tuple[int, int]) -> str:
     return f"{done:,} of {least:,}{'' if least == most else f' to {most:,}'} seeds"
 
 
+WIDE = 20
+"""A range whose ends differ by more than this factor says no more than its greater end."""
+
+
 def span(seconds: Span) -> str:
-    """A time span or, while a race is open, its range: `40 s`, or `40 s to 3:07 min`."""
+    """A time span or, while a race is open, its range: `40 s`, or `40 s to 3:07 min`.
+
+    Of a wide range only the greater end says something: `at most 58:48 min`.
+    """
     least, most = map(clock, seconds)
+    if seconds[1] > WIDE * seconds[0]:
+        return f"at most {most}"
     return most if least == most else f"{least} to {most}"
 
 

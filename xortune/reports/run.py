@@ -72,7 +72,7 @@ from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect, columns_of
-from xortune.reports.scripts import task_argument
+from xortune.reports.scripts import fresh_seeds, task_argument
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
@@ -288,6 +288,7 @@ def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
         total=len(results),
         fixed=tuple((name, best[name]) for name in report.fixed if name in best),
         task=task_argument(run),
+        seeds=fresh_seeds(run).seeds if run.is_network else 0,
         measure=measure,
         scores=() if score is None else tuple(map(plain, score.columns)),
         ruled=has_rule(run.manifest.get("success")),

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.errors import InputError
-from xortune.core.formats import plain
+from xortune.core.formats import count, duration, plain
 from xortune.core.seeds import HAND
 from xortune.core.success import has_rule
 from xortune.core.task import Task
+from xortune.racing.race import FINALISTS
 from xortune.reports.document import environment
+from xortune.runs.manifest import last_search
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.yaml_reader import inline_yaml
@@ -54,11 +56,56 @@ def _tensor(rows: NDArray[np.float32]) -> str:
     return f"torch.tensor({[[float(str(number)) for number in row] for row in rows]})"
 
 
-FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
-"""The first of the seeds that a reader trains the best config under, and how many."""
+FRESH_SEED = HAND.start
+"""The first of the seeds that a reader trains the best config under."""
+
+FRESH_SEEDS, FRESH_SECONDS = (1000, 500, 200, 100, 50, 20), 600.0
+"""How many of these seeds a report suggests: the most that take at most so many seconds, or the
+fewest."""
+
+SHORT = 5.0
+"""Seconds of work that are not worth a word."""
 
 
-def evaluate_command(config: Config, task: str) -> str:
+@dataclass(frozen=True)
+class SuggestedSeeds:
+    """How many fresh seeds a report suggests, each for so many of the best configs.
+
+    Attributes:
+        seeds: of each config.
+        seconds: that all take, by what the search measured; None if nothing was.
+        workers: those of the search, by which they take so long.
+    """
+
+    seeds: int
+    seconds: float | None = None
+    workers: int = 1
+
+    @property
+    def takes(self) -> str:
+        """How long they take, in words; empty if that is not known, or not worth a word."""
+        if self.seconds is None or self.seconds < SHORT:
+            return ""
+        return f"about {duration(self.seconds)} on {count(self.workers, 'worker')}"
+
+
+def fresh_seeds(run: Run, configs: int = 1) -> SuggestedSeeds:
+    """How many fresh seeds to suggest for each of the best configs, by what theirs took."""
+    lines, keys = run.evaluations, set(run.results.keys[:configs])
+    workers = last_search(run.manifest).get("workers") or 1
+    known = [place for place, key in enumerate(lines.lines.keys) if key in keys]
+    code, counts = lines.column("config"), lines.column("count")
+    seconds, each = np.array(lines.seconds), 0.0
+    for place in known:
+        own = code == place
+        each += float(seconds[own].sum()) / max(int(counts[own].sum()), 1) / workers
+    if not each:
+        return SuggestedSeeds(FRESH_SEEDS[0])
+    seeds = next((n for n in FRESH_SEEDS if n * each <= FRESH_SECONDS), FRESH_SEEDS[-1])
+    return SuggestedSeeds(seeds, seeds * each, workers)
+
+
+def evaluate_command(config: Config, task: str, seeds: int = FRESH_SEEDS[0]) -> str:
     """The command that trains a config under fresh seeds."""
     words = ["xortune", "evaluate", "--activation", config.activation or "none"]
     words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
@@ -69,7 +116,7 @@ def evaluate_command(config: Config, task: str) -> str:
         words.append("--no-zero-grad")
     if task != "xor":
         words += ["--task", task]
-    return shlex.join([*words, "--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)])
+    return shlex.join([*words, "--seeds", str(seeds), "--first-seed", str(FRESH_SEED)])
 
 
 def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
@@ -83,7 +130,7 @@ def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
     return command if space.trainer else f"{command} --trainer FILE.py:FUNCTION"
 
 
-def numbers_command(run: Run) -> str | None:
+def numbers_command(run: Run, seeds: int) -> str | None:
     """The command that sums up the numbers of a run's best on fresh seeds; None without a space."""
     if (space := space_of(run)) is None:
         return None
@@ -94,7 +141,7 @@ def numbers_command(run: Run) -> str | None:
     timeout = space.timeout if space.command is None else space.command.timeout
     if timeout is not None:
         words += ["--timeout", f"{timeout:g}s"]
-    words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
+    words += ["--seeds", str(seeds), "--first-seed", str(FRESH_SEED)]
     export = "xortune export RUN --output best.yaml"
     return f"{export} && {shlex.join(['xortune', 'evaluate', *words])}"
 
@@ -136,11 +183,13 @@ class Commands:
         script: a PyTorch script; None if the config is none of the built-in network.
         run_as: the user's command; None if the trainer is none.
         again: the command that tries it with fresh seeds; None in a run without results.
+        takes: how long that takes, in words; empty if it is not known, or seconds.
     """
 
     script: str | None = None
     run_as: str | None = None
     again: str | None = None
+    takes: str = ""
 
 
 def commands_of(run: Run) -> Commands:
@@ -153,11 +202,14 @@ def commands_of(run: Run) -> Commands:
         task, config = named_task(run.manifest), Config.from_point(best.point)
         seed = int((solved if solved.size else seeds)[0])
         script = None if task is None else plain_script(config, task, seed)
-        return Commands(script, None, evaluate_command(config, name))
+        fresh = fresh_seeds(run)
+        return Commands(script, None, evaluate_command(config, name, fresh.seeds), fresh.takes)
     text, space = None, space_of(run)
     if space is not None and (command := space.command) is not None:
         argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
         text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
     if not has_rule(run.manifest.get("success")):
-        return Commands(None, text, numbers_command(run))
-    return Commands(None, text, certify_command(run, FRESH_SEEDS))
+        fresh = fresh_seeds(run)
+        return Commands(None, text, numbers_command(run, fresh.seeds), fresh.takes)
+    fresh = fresh_seeds(run, FINALISTS)
+    return Commands(None, text, certify_command(run, fresh.seeds), fresh.takes)

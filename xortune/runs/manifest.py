@@ -62,6 +62,7 @@ class _NotedSession(TypedDict):
     workers: NotRequired[Annotated[int, Field(ge=1)]]
     busy_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
     worker_seconds: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
+    time_budget: NotRequired[Annotated[FiniteFloat, Field(gt=0)]]
 
 
 class _NotedKnowledge(TypedDict):
@@ -349,19 +350,6 @@ def searches_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 def last_search(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The last session that searched; later ones may have certified."""
     return searches_of(manifest)[-1]
-
-
-def busy_share(manifest: Mapping[str, Any]) -> tuple[int, float] | None:
-    """The most workers of a session that searched, and the share of the time that they trained.
-
-    None if no session says so: it was killed, or an earlier version of xortune made it. A worker
-    that trained all the time that it was there has a share of 1.
-    """
-    noted = [s for s in sessions_of(manifest) if s.get("worker_seconds")]
-    if not noted:
-        return None
-    busy, there = (sum(s[name] for s in noted) for name in ("busy_seconds", "worker_seconds"))
-    return max(s["workers"] for s in noted), min(busy / there, 1.0)
 
 
 def last_identity(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -30,6 +30,7 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import (
     SPACE,
+    last_search,
     manifest_of,
     refuse_others,
     rungs_of,
@@ -257,24 +258,41 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     return worse
 
 
-def _pace(run: Run, final: Evaluations) -> Pace | None:
-    """How much the workers of the last session that searched have trained; None if unknown."""
+def _paces(manifest: Mapping[str, Any], final: Evaluations) -> list[Pace]:
+    """How much the workers of each session that searched have trained, as far as it is known."""
     # A session that trained nothing notes no workers, or no second of them.
-    sessions = searches_of(run.manifest)
+    sessions = searches_of(manifest)
     trains = [s for s in sessions if s.get("workers") and s.get("worker_seconds") != 0]
-    if not trains:
+    begins = [moment(session.get("started")) or 0.0 for session in trains]
+    at, found = final.times, list[Pace]()
+    for noted, begin, end in zip(trains, begins, [*begins, math.inf][1:], strict=True):
+        workers, mine = noted["workers"], np.flatnonzero((at >= begin) & (at < end))
+        seeds = int(final.column("count")[mine].sum())
+        if seeds and (there := noted.get("worker_seconds")) is not None:
+            found.append(Pace(seeds, workers, noted["busy_seconds"], there))
+        elif seeds:
+            seconds = np.array(final.seconds)[mine]
+            there = workers * (float(at[mine].max()) - float((at[mine] - seconds).min()))
+            found.append(Pace(seeds, workers, float(seconds.sum()), there))
+        else:
+            found.append(Pace(0, workers))
+    return found
+
+
+def busy_share(run: Run) -> tuple[tuple[int, int], float] | None:
+    """The fewest and the most workers of its sessions, and the share of the time that they trained.
+
+    A session that was killed has it by its lines. None where that is not known. A worker that
+    trained all the time that it was there has a share of 1.
+    """
+    search = run.evaluations
+    paces = _paces(run.manifest, search.where(search.column("final") > 0))
+    known = [pace for pace in paces if pace.worker_seconds > 0]
+    if not known:
         return None
-    noted, workers = trains[-1], trains[-1]["workers"]
-    at = final.times
-    mine = np.flatnonzero(at >= (moment(noted.get("started")) or 0))
-    seeds = int(final.column("count")[mine].sum())
-    if not seeds:
-        return Pace(0, workers)
-    if (there := noted.get("worker_seconds")) is not None:
-        return Pace(seeds, workers, noted["busy_seconds"], there)
-    seconds = np.array(final.seconds)[mine]
-    began, ended = float((at[mine] - seconds).min()), float(at[mine].max())
-    return Pace(seeds, workers, float(seconds.sum()), workers * (ended - began))
+    busy, there = sum(p.busy_seconds for p in known), sum(p.worker_seconds for p in known)
+    workers = [pace.workers for pace in known]
+    return (min(workers), max(workers)), min(busy / there, 1.0)
 
 
 def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: float) -> float | None:
@@ -348,11 +366,44 @@ Span: TypeAlias = tuple[float, float]
 """Seconds, at least and at most."""
 
 
-def not_above(seconds: Span, before: Span | None) -> Span:
-    """A time left to show after another one: neither end rises."""
+def aged(shown: Span, estimate: Span, seconds: float) -> Span:
+    """A time left that was shown so many seconds ago, when it was estimated as that or more.
+
+    Each end falls as time passes, in proportion to the estimate: both would end at once. In its
+    second half it falls ever more slowly, since what trains takes longer than was expected: it
+    neither stands still nor says that all is done.
+    """
+
+    def end(left: float, whole: float) -> float:
+        passed, half = seconds * left / max(whole, left, 1e-9), left / 2
+        return left - passed if passed <= half else half * math.exp(1 - passed / half)
+
+    return end(shown[0], estimate[0]), end(shown[1], estimate[1])
+
+
+def not_above(estimate: Span, before: Span | None, seconds: float) -> Span:
+    """A time left to show so many seconds after another one: neither end rises or stands still."""
     if before is None:
-        return seconds
-    return min(seconds[0], before[0]), min(seconds[1], before[1])
+        return estimate
+    older = aged(before, (estimate[0] + seconds, estimate[1] + seconds), seconds)
+    least, most = (
+        now if now <= was else old for now, was, old in zip(estimate, before, older, strict=True)
+    )
+    return least, most
+
+
+def within_budget(left: Span, budget: float | None, seed: float) -> Span:
+    """A time left, where no training begins after so many seconds: what has begun still ends.
+
+    Args:
+        left: without that limit.
+        budget: seconds in which trainings may begin; None: no limit.
+        seed: seconds of a seed.
+    """
+    if budget is None:
+        return left
+    most = max(budget, 0.0) + seed
+    return min(left[0], most), min(left[1], most)
 
 
 SEEDS_EACH_WORKER = 3
@@ -418,6 +469,7 @@ class Progress:
             at most what all configurations may get that are not proven worse than another.
         pace: of the workers of this session.
         stopped: seeds that ended early because they were hopeless.
+        budget_left: seconds of the time budget that are left; None without one.
         reported: what a training has just reported, if that is the news; None if it is a result.
     """
 
@@ -433,6 +485,7 @@ class Progress:
     reported: Reported | None = None
     number: tuple[str, float] | None = None
     stopped: int = 0
+    budget_left: float | None = None
 
     @property
     def rate(self) -> float:
@@ -446,8 +499,14 @@ class Progress:
 
     @property
     def seconds_left(self) -> Span | None:
-        """At least and at most, by the seconds of a seed; None before the first result."""
-        return self.pace.seconds_for(self.seeds_done, self.seeds_expected)
+        """At least and at most, by the seconds of a seed; None before the first result.
+
+        With a time budget at most what is left of it, and a seed that trains then.
+        """
+        left, pace = self.pace.seconds_for(self.seeds_done, self.seeds_expected), self.pace
+        if left is None:
+            return None
+        return within_budget(left, self.budget_left, pace.busy_seconds / pace.seeds)
 
 
 @dataclass(frozen=True)
@@ -478,7 +537,7 @@ class RunStatus:
         name: of the space.
         state: `running` while a driver is alive; then `finished` if the search is complete,
             otherwise `stopped`.
-        stopped: why it stopped, if known: its time budget was over, or the user interrupted.
+        stopped: why it stopped, if known: its time budget was over, or a signal came.
         driver: the process that searches.
         done: proposals with a result; the sum of the table's `trials`.
         total: requested proposals; None if unknown.
@@ -494,7 +553,8 @@ class RunStatus:
             the journal's lines have no time.
         overall_rate: the same over `seconds`.
         seconds_left: for the seeds that are expected, at least and at most, at the present rate;
-            None unless running. Neither rises from a `Watcher`'s look to its next.
+            None unless running. With a time budget at most what is left of it, and a seed that
+            trains then. Neither rises from a `Watcher`'s look to its next, nor stands still.
         best: None before the first result.
         without_outcome: blocks that finally produced no outcome; all their seeds count as crashed.
         crashed: blocks with a crashed seed, those without an outcome included.
@@ -605,7 +665,8 @@ class Watcher:
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
         self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
-        self._left: tuple[int, Span] | None = None  # by the number of sessions
+        # The number of sessions, the seconds left, when they were shown, and the seeds done then.
+        self._left: tuple[int, Span, float, int] | None = None
 
     def look(self, now: float | None = None) -> RunStatus:
         """The status of the run now; see `look_closely`."""
@@ -636,13 +697,17 @@ class Watcher:
         return self._settled(_status(run, driver, self._reader, now), run), run
 
     def _settled(self, status: RunStatus, run: Run) -> RunStatus:
-        """A status whose time left is not above that of the look before, in one session."""
-        if status.seconds_left is None:
+        """A status whose time left is below that of the look before, in one session."""
+        if (left := status.seconds_left) is None:
             return status
-        session = len(sessions_of(run.manifest))
-        before = self._left[1] if self._left is not None and self._left[0] == session else None
-        left = not_above(status.seconds_left, before)
-        self._left = session, left
+        session, done = len(sessions_of(run.manifest)), status.seeds_done
+        if self._left is not None and self._left[0] == session:
+            _, before, at, known = self._left
+            passed = max(status.now - at, 0.0)
+            if known == done:
+                before, passed = aged(before, left, passed), 0.0
+            left = not_above(left, before, passed)
+        self._left = session, left, status.now, done
         return replace(status, seconds_left=left)
 
 
@@ -681,7 +746,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     recent = left = None
     searched = None if end is None else _searched_seconds(manifest, final, end)
     overall = seeds / searched if searched and seeds else None
-    pace = _pace(run, final)
+    pace = next(reversed(_paces(manifest, final)), None)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
         recent = _rate(final.times, final.column("count"), now, since)
@@ -689,6 +754,10 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         if speed and expected is not None:
             least, most = (max(n - seeds, 0) / speed for n in expected)
             left = least, most
+            last = float(final.times.max(initial=-1))
+            if recent is None and since is not None and last >= since:
+                left = aged(left, left, now - last)  # it trains, and its speed is not known
+            left = within_budget(left, _budget_left(run, final, now), spent / (seeds or 1))
     retries = search.places[~finals].tolist()
     return RunStatus(
         path=path,
@@ -725,6 +794,16 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         seconds=searched,
         seed_seconds=spent / seeds if seeds and spent else None,
     )
+
+
+def _budget_left(run: Run, final: Evaluations, now: float) -> float | None:
+    """Seconds that are left of the time budget of the session that searches; None without one."""
+    noted = last_search(run.manifest)
+    if (budget := noted.get("time_budget")) is None:
+        return None
+    began = final.times - np.array(final.seconds)
+    mine = began[final.times >= (moment(noted.get("started")) or 0)]
+    return float(budget) - (now - float(mine.min(initial=now)))
 
 
 def _certifies(run: Run, driver: Driver) -> bool:

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import figure_runs
@@ -811,6 +812,36 @@ def test_a_worker_is_drawn_where_it_trained(tmp_path):
     assert bars == {first: [(0, 20), (0, 40)], more: [(60, 100), (70, 80)]}
     assert plot.panels[0].y.categories == ("host:1 · 80.0 %", "host:2 · 30.0 %")
     assert timeline(write_run(tmp_path / "untimed", alike(8))) is None
+
+
+def test_the_processes_of_a_resumed_search_are_not_its_workers(tmp_path):
+    """Each session has processes of its own: blocks and share are those of all sessions."""
+    began = 1_800_000_000
+
+    def session(number, workers, **noted):
+        at = datetime.fromtimestamp(began + 1000 * number, UTC).isoformat()
+        return {"number": number, "made": "b" * 8, "started": at, "workers": workers, **noted}
+
+    lines = [
+        replace(
+            line,
+            worker=f"host:{10 * (at // 4) + at % 2}",
+            at=began + 1000 * (1 + at // 4) + 10 * (1 + at % 4 // 2),
+            seconds=8.0,
+            fingerprint="b" * 8,
+        )
+        for at, line in enumerate(alike(7, 8))
+    ]
+    first, second = session(1, 2), session(2, 2, busy_seconds=30.0, worker_seconds=40.0)
+    noted = {"made": {"b" * 8: {}}, "sessions": [first, second]}
+    run = write_run(tmp_path / "r", lines, **noted)
+    plot = timeline(run)
+    # The first was killed: by its lines, 32 of 2 x 18 seconds.
+    assert plot.alt.startswith("64 seeds in 8 blocks by 4 processes, over 17 min")
+    assert plot.alt.endswith("2 workers were busy 81.6 % of the time.")
+    assert "A row is a process" in plot.note
+    more = write_run(tmp_path / "more", lines, **{**noted, "sessions": [first, session(2, 4)]})
+    assert "2 to 4 workers were busy" in timeline(more).alt
 
 
 def test_a_run_of_milliseconds_has_a_timeline_and_an_old_journal_is_read(tmp_path):

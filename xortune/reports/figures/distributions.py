@@ -165,6 +165,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         Panel(x, y, tuple(lines)),
         shown=shown,
         configs=len(comparable(run)),
+        several=len(run.results) > 1,
         sizes=sizes(shown),
         band=dkw_band,
     )
@@ -231,6 +232,7 @@ def scores(run: Run) -> Plot | None:
         score=score,
         better=better,
         rule=rule,
+        several=len(run.results) > 1,
         sizes=sizes(shown),
         quantile=lambda numbers, q: float(np.quantile(numbers, q)),
     )

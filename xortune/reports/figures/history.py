@@ -35,9 +35,10 @@ from xortune.reports.figures.common import (
     sampled,
 )
 from xortune.runs.certificate import Certificate
-from xortune.runs.manifest import CERTIFIED, busy_share, is_imported, sessions_of
+from xortune.runs.manifest import CERTIFIED, is_imported, sessions_of
 from xortune.runs.results import by_version
 from xortune.runs.run import Run
+from xortune.runs.status import busy_share
 
 
 def optimization_history(run: Run, *, running: bool = False) -> Plot:
@@ -382,18 +383,20 @@ def timeline(run: Run) -> Plot | None:
         f"{name or 'a worker'} · {percent(busy[worker] / total)}"
         for name, worker in zip(names, shown, strict=True)
     )
-    share = busy_share(run.manifest)
+    # A process that took the place of another one, in this session or the next, is no more worker.
+    share = busy_share(run) or ((len(codes),) * 2, float(busy.sum() / (len(codes) * total)))
     return plot_of(
         "timeline",
         Panel(
             Axis("seconds from the start", limits=(0.0, total)),
-            Axis("worker", "category", categories=categories),
+            Axis("process of a worker", "category", categories=categories),
             layers,
         ),
-        busy=busy_sentence(*(share or (len(codes), float(busy.sum() / (len(codes) * total))))),
+        busy=busy_sentence(*share),
         total=duration(total),
         step="millisecond" if step < 1 else "second",
-        workers=len(codes),
+        processes=len(codes),
+        replaced=len(codes) > share[0][1],
         shown=len(shown),
         blocks=len(ends),
         seeds=int(counts.sum()),

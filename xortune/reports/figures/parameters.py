@@ -154,9 +154,9 @@ def param_importances(run: Run) -> Plot | None:
     """Each parameter's share of the importance, with its 95 % bootstrap interval over configs.
 
     The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
-    tenth of the configs differs from that among all of them (Watanabe, Bansal, Hutter (2023), IJCAI
-    2023, eq. 16). `driver.importance` computes it at the end of a search. None if the manifest has
-    none.
+    tenth of the configs, and those as good as its last, differs from that among all of them
+    (Watanabe, Bansal, Hutter (2023), IJCAI 2023, eq. 16). `driver.importance` computes it at the
+    end of a search. None if the manifest has none.
     """
     about = run.manifest.get("importance_resampled") or {}
     intervals = about.get("intervals", {})
@@ -185,6 +185,8 @@ def param_importances(run: Run) -> Plot | None:
         shares=[mark.text for mark in marks],
         above=above if first and first[0] else None,
         about=about if intervals else None,
+        # The better tenth, and all that are as good as its last: of few configs they are many.
+        best=f"best {about['better']:,}" if intervals else "better configurations",
     )
 
 

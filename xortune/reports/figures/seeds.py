@@ -27,8 +27,9 @@ from xortune.reports.figures.common import (
     plot_of,
     same_in_all,
 )
-from xortune.runs.manifest import busy_share, rungs_of
+from xortune.runs.manifest import rungs_of
 from xortune.runs.run import Run
+from xortune.runs.status import busy_share
 from xortune.spaces.model import rungs_up_to
 
 Stops: TypeAlias = NDArray[np.object_]
@@ -114,7 +115,7 @@ def seeds_spent(run: Run) -> Plot:
         total=int(n.sum()),
         priced=priced,
         by_stop=by_stop,
-        workers="" if (share := busy_share(run.manifest)) is None else busy_sentence(*share),
+        workers="" if (share := busy_share(run)) is None else busy_sentence(*share),
         same=same_in_all(results, run.parameters) if few else "",
     )
 
