@@ -110,5 +110,5 @@ def test_seeds_are_really_trained(tmp_path):
         assert (one["seeds_from"], one["first_seed"]) == ("trained", COMPARE.start)
         assert one["facts"]["fresh seeds trained by"].startswith("fused, cpu, torch ")
     assert shown["pairs"][0]["differs"] is True
-    again = compare("fast", "slow", "--seeds", "300", "--output", "out")
+    again = compare("fast", "slow", "--seeds", "300", "--output", "out", "--reuse")
     assert "training:" not in again.stderr, "nothing is left to train"

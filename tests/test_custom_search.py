@@ -469,9 +469,10 @@ def test_search_certify_and_compare_say_what_they_will_take(monkeypatch):
     told.clear()
     xt.certify(run, top=2, seeds=20, **common)
     runs = ["run", f"run#{run.results[1].key}"]
-    for _ in range(2):  # all is there, the second time
-        xt.compare(runs, seeds=30, labels=["a", "b"], **common)
+    for reuse in (False, True):  # all is there, the second time
+        xt.compare(runs, seeds=30, labels=["a", "b"], reuse=reuse, **common)
     xt.compare(runs, seeds=32, labels=["a", "b"], **common | {"workers": 2})
+    told = [one for one in told if "were trained before" not in one]
     seeds = [(one.partition(",")[0], one.partition(" on ")[2]) for one in told]
     assert seeds == [
         ("certify: 2 x 20 seeds", "1 worker"),

@@ -399,3 +399,47 @@ def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
     there = {entry.name for entry in entry_points(group="pytest11")}
     named = () if "xortune" in there else NAMED
     assert "seeds" not in apart(pytester, *named, "-W", "error", "-p", "no:hypothesispytest")
+
+
+def test_a_test_that_is_run_again_does_not_pass_the_second_time(ran, pytester):
+    """As pytest-rerunfailures does it."""
+    pytester.makeconftest("""
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for _ in range(3):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if not any(report.failed for report in reports):
+            break
+        item._initrequest()
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+    result = ran("""
+calls, broken = [], [True]
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_lucky(seed):
+    calls.append(seed)
+    assert len(calls) > 5
+
+@pytest.fixture
+def flaky():
+    if broken.pop():
+        broken.append(False)
+        raise OSError
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_with_a_fixture_that_failed_before_any_seed(seed, flaky):
+    broken.append(False)
+""")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the test is run again, although its seeds have been counted: *",
+            "its first run: refuted: 0 of * seeds passed, so the success rate is below 0.9 *",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*@pytest.mark.flaky(reruns=0)*"])

@@ -3,6 +3,8 @@
 import asyncio
 import bdb
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -247,3 +249,31 @@ def test_other_async_forms_are_refused(function):
         xt.InputError, match=r"is async, and .*; fix: return the result of one seed"
     ):
         xt.evaluate({}, range(3), train=function)
+
+
+INTERRUPTED = """
+import asyncio, os, signal, threading
+import xortune as xt
+
+async def train(config, seed):
+    if seed == 5:  # five others are awaited
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.05)  # closes its client
+        print("closed", flush=True)
+
+try:
+    xt.evaluate({}, range(9), train=train, workers=6, verbose=0)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_attempts_that_an_interrupt_has_cancelled_end_before_the_process_does():
+    ran = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert sorted(ran.stdout.split()) == ["closed"] * 6 + ["interrupted"]

@@ -31,6 +31,7 @@ PROPERTY = "xortune_seeds"
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
 _TEST: pytest.StashKey[SequentialTest] = pytest.StashKey()
 _WORKERS = pytest.StashKey[int]()
+_TALLY: pytest.StashKey[SeedTally] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,7 +112,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     from xortune.certificates.seeds_mark import SeedTally
 
-    tally = SeedTally(test)
+    _refuse_again(pyfuncitem)
+    tally = pyfuncitem.stash[_TALLY] = SeedTally(test)
     if (workers := pyfuncitem.stash[_WORKERS]) > 1:
         asyncio.run(_await_many(pyfuncitem, tally, test, workers))
     else:
@@ -165,6 +167,19 @@ def _check_workers(item: pytest.Function, workers: int) -> None:
             f"for one seed after the other, and it takes {', '.join(sorted(more))}: drop workers, "
             "or make in the test what it needs"
         )
+
+
+def _refuse_again(item: pytest.Function) -> None:
+    """Refuse a test that a plugin such as pytest-rerunfailures runs again: one answer counts."""
+    before = item.stash.get(_TALLY, None)
+    if before is None or not before.seen.n:
+        return
+    told = before.message if before.answer else f"{before.seen.k} of {before.seen.n} seeds passed"
+    _refuse(
+        "the test is run again, although its seeds have been counted: a rate that is tried until "
+        "it is proven is not proven. Exclude it from reruns: @pytest.mark.flaky(reruns=0)\n"
+        f"its first run: {told}"
+    )
 
 
 def _arguments(item: pytest.Function) -> dict[str, Any]:

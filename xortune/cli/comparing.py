@@ -40,6 +40,7 @@ def compare(
     trainer: list[str] | None = None,
     success: str | None = None,
     workers: int | None = None,
+    reuse: bool = False,
     fail_if_worse: bool = False,
     alpha: float = 0.05,
     output: str | None = None,
@@ -70,6 +71,9 @@ def compare(
         trainer: Your training function, such as ./train.py:run, if a run's space does not name it.
             Give it once, or once for each run.
         success: With files of parameters: what a success is, such as 'accuracy >= 0.9'.
+        reuse: Use the seeds that the last comparison of these in --output has trained, and train
+            only what it lacks. The answer says how many are old, and from when. The first of each
+            is tried again: if its result is another one, exit 2.
         fail_if_worse: Exit 1 if the first run is shown to solve fewer seeds than another.
         alpha: Level of the tests.
         output: Directory for the files; runs/compare-A-B if not given.
@@ -85,6 +89,7 @@ def compare(
         "engine": engine,
         "success": success,
         "workers": workers,
+        "reuse": reuse,
         "different_tasks": different_tasks,
     }
     more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]

@@ -15,7 +15,10 @@ from xortune.comparisons.runs import (
     Better,
     Contestant,
     Improvement,
+    Reused,
     compared_seeds,
+    notes,
+    old_seeds,
     p_text,
     values_of,
 )
@@ -193,6 +196,7 @@ class NumberComparison:
         pairs: all pairs, in the same order.
         alpha: level of all tests together (Holm).
         margin: by how much a contestant may be worse and count as not worse; None: not asked.
+        reused: how many seeds are old; None if none were asked for.
     """
 
     contestants: tuple[Contestant, ...]
@@ -200,6 +204,7 @@ class NumberComparison:
     pairs: tuple[NumberPair, ...]
     alpha: float
     margin: float | None = None
+    reused: Reused | None = None
 
     def values(self, place: int) -> Floats:
         """float64, shape (S,): the numbers of a contestant; a failed seed is the worst infinity."""
@@ -252,13 +257,14 @@ class NumberComparison:
 
     def __repr__(self) -> str:
         shown = [f"{one.label} {self.estimate(i)}" for i, one in enumerate(self.contestants[:5])]
-        return f"NumberComparison({self.measure.text}: {', '.join(shown)}; {self.lines[0]})"
+        told = "; ".join([self.lines[0], *old_seeds(self)])
+        return f"NumberComparison({self.measure.text}: {', '.join(shown)}; {told})"
 
     def __str__(self) -> str:
-        return "\n".join(self.lines)
+        return "\n".join([*self.lines, *notes(self)])
 
     def _repr_html_(self) -> str:
-        return as_html(self.lines[0], self.table)
+        return as_html(" ".join([self.lines[0], *notes(self)]), self.table)
 
     @property
     def lines(self) -> list[str]:

@@ -14,7 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.formats import as_html, count, decimals, number, plain, rounded_down, rounded_up
+from xortune.core.formats import (
+    as_html,
+    capitalized,
+    count,
+    date,
+    decimals,
+    number,
+    plain,
+    rounded_down,
+    rounded_up,
+)
 from xortune.core.numbers import finite, interval_of_all, of_all
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
@@ -70,6 +80,38 @@ class Contestant:
     notes: tuple[str, ...] = ()
     rule: Success | None = None
     twice: str = ""
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The seeds of a comparison that it did not train itself, but found (`reuse` of `compare`).
+
+    Attributes:
+        count: how many, of all configurations together.
+        of: seeds that were trained for the comparison, now or before.
+        oldest, newest: when the first and the last of them was trained, in seconds since 1970; None
+            if there are none, or it is not known.
+    """
+
+    count: int
+    of: int
+    oldest: float | None
+    newest: float | None
+
+    def __str__(self) -> str:
+        if not self.count:
+            return f"none of the {self.of:,} seeds is old: all were trained now"
+        when = ""
+        if self.oldest is not None and self.newest is not None:
+            oldest, newest = date(self.oldest), date(self.newest)
+            when = (
+                f", trained {f'from {oldest} to {newest}' if oldest < newest else f'on {oldest}'}"
+            )
+        return (
+            f"{self.count:,} of the {self.of:,} seeds are old{when}; the first of each was tried "
+            "again and gave the same, but what the training depends on, such as a file or a "
+            "service, may have changed since"
+        )
 
 
 @dataclass(frozen=True)
@@ -248,12 +290,14 @@ class RunComparison:
         alpha: level of all tests together (Holm).
         margin: by how much a contestant's rate may be lower and it counts as not worse; None: not
             asked.
+        reused: how many seeds are old; None if none were asked for.
     """
 
     contestants: tuple[Contestant, ...]
     pairs: tuple[Pair, ...]
     alpha: float
     margin: float | None = None
+    reused: Reused | None = None
 
     @cached_property
     def epochs(self) -> ComparedNumbers:
@@ -347,11 +391,11 @@ class RunComparison:
         ]
         if len(shown) > MOST_SHOWN:
             shown = [*shown[:MOST_SHOWN], f"{len(shown) - MOST_SHOWN:,} more"]
-        differ = sum(pair.differs for pair in self.pairs)
-        return f"RunComparison({', '.join(shown)}; {differ:,} of {len(self.pairs):,} pairs differ)"
+        differ = f"{sum(pair.differs for pair in self.pairs):,} of {len(self.pairs):,} pairs differ"
+        return f"RunComparison({', '.join(shown)}; {'; '.join([differ, *old_seeds(self)])})"
 
     def __str__(self) -> str:
-        return answer(self)[0]
+        return "\n".join([answer(self)[0], *notes(self)])
 
     def _repr_html_(self) -> str:
         """Show how many pairs differ by which test, and the pairs, in a notebook."""
@@ -361,9 +405,9 @@ class RunComparison:
         counts = ["a", "k_a", "n_a", "b", "k_b", "n_b", "difference", "low", "high"]
         ends = {"low": "difference_low", "high": "difference_high"}
         return as_html(
-            f"{self} {differ:,} of {len(self.pairs):,} pairs told apart: exact McNemar test where "
-            f"seeds are shared, else Boschloo's; Holm's correction at {self.alpha:g}; intervals of "
-            "differences 95 %, each for itself.",
+            f"{answer(self)[0]} {differ:,} of {len(self.pairs):,} pairs told apart: exact McNemar "
+            f"test where seeds are shared, else Boschloo's; Holm's correction at {self.alpha:g}; "
+            f"intervals of differences 95 %, each for itself. {' '.join(notes(self))}".rstrip(),
             rows[[*counts, "p_holm", "differs"]].rename(columns=ends),
         )
 
@@ -659,8 +703,23 @@ class HasContestants(Protocol):
     def contestants(self) -> tuple[Contestant, ...]:
         """In the given order."""
 
+    @property
+    def reused(self) -> Reused | None:
+        """How many seeds are old; None if none were asked for."""
+
+
+def old_seeds(comparison: HasContestants) -> list[str]:
+    """Return how many seeds are old and from when, if old ones were asked for."""
+    return [] if comparison.reused is None else [str(comparison.reused)]
+
 
 def notes(comparison: HasContestants) -> list[str]:
+    """Return how many seeds are old, if they were asked for, and the notes on contestants."""
+    old = [f"{capitalized(sentence)}." for sentence in old_seeds(comparison)]
+    return [*old, *contestant_notes(comparison)]
+
+
+def contestant_notes(comparison: HasContestants) -> list[str]:
     """Return the notes on contestants, each once with the names of all that it concerns."""
     whose: dict[str, list[str]] = {}
     for one in comparison.contestants:

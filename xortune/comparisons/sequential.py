@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.comparisons.numbers import SIGN, Measure
+from xortune.comparisons.runs import Reused
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, number
 from xortune.core.numbers import of_all, quantile_share
@@ -91,6 +92,7 @@ class SequentialComparison:
         alpha: greatest probability of calling a configuration better than another that is as good.
         pairs: all pairs.
         notes: warnings.
+        reused: how many seeds are old; None if none were asked for.
     """
 
     labels: tuple[str, ...]
@@ -104,14 +106,18 @@ class SequentialComparison:
     pairs: tuple[SequentialPair, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    reused: Reused | None = None
 
     def __str__(self) -> str:
-        return f"{'. '.join(self.lines)}."
+        return "\n".join([f"{'. '.join(self.lines)}.", *(f"{note}." for note in self.notes)])
 
     def _repr_html_(self) -> str:
         """Show the answer and what each configuration came to in a notebook."""
         columns = zip(self.labels, self.points, self.shown, strict=True)
-        return as_html(str(self), [{"label": label, **p, **shown} for label, p, shown in columns])
+        return as_html(
+            str(self).replace("\n", " "),
+            [{"label": label, **p, **shown} for label, p, shown in columns],
+        )
 
     @property
     def k(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from types import UnionType
+from typing import Any
 
 
 class XortuneError(Exception):
@@ -87,7 +88,17 @@ class DisturbedError(InputError):
 
 
 class TrainingError(XortuneError):
-    """A block of seeds produced no outcome; the text is the reason."""
+    """A block of seeds produced no outcome; the text is the reason.
+
+    Attributes:
+        outcome: what had finished, where a verb ends because too many seeds could not be tried: of
+            `evaluate` and `gate` an `Outcome`, of `compare` a tuple with one for each contestant,
+            of `certify` the `Certificate`. None of what has no finished seed.
+    """
+
+    def __init__(self, *reason: object, outcome: Any = None) -> None:
+        super().__init__(*reason)
+        self.outcome = outcome
 
 
 class Halted(XortuneError):
@@ -233,7 +244,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 _FLAGS = frozenset(
     (
         *("resume", "extend", "accept-versions", "extendable", "different-tasks"),
-        *("missing-fails", "sequential"),
+        *("missing-fails", "sequential", "reuse"),
     )
 )
 _OTHERS = frozenset(

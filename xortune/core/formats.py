@@ -6,6 +6,7 @@ import html
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.point import Point, Value
@@ -178,6 +179,16 @@ def duration(seconds: float) -> str:
             amount = seconds / size
             return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
     return f"{seconds * 1e6:.0f} µs"
+
+
+def date(at: float) -> str:
+    """Format seconds since 1970: `2026-12-01 09:30:00 UTC`."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S UTC}"
+
+
+def capitalized(sentence: str) -> str:
+    """The sentence with a capital at its beginning."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def plain(text: str) -> str:

@@ -88,8 +88,7 @@ class Unfinished(TrainingError):
     """
 
     def __init__(self, outcome: Any = None) -> None:
-        super().__init__(NOT_FINISHED)
-        self.outcome = outcome
+        super().__init__(NOT_FINISHED, outcome=outcome)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the outcome on the way from a Ray worker to the driver."""

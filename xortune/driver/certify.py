@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from xortune.certificates.fresh import (
     CertifyRequest,
     finalists_of,
@@ -154,7 +156,8 @@ def certify(
         InputError: an argument is not usable, there is nothing to certify, the attempt cannot be
             extended or began with other versions, a cluster cannot be reached, or the task is no
             longer the run's.
-        TrainingError: too many seeds could not be tried.
+        TrainingError: too many seeds could not be tried. Its `outcome` is the certificate so far,
+            with an attempt that is not complete; None if no seed has finished.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:
@@ -244,6 +247,7 @@ def certify_run(
             run = replace(run, manifest=manifest_of(path))
         record = Record(
             journal,
+            before=_done_of(run, attempt),
             ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
         )
         batches = Batches(
@@ -261,7 +265,7 @@ def certify_run(
                 run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
             )
     if record.ends is not None:
-        raise TrainingError(record.ends.reason)
+        raise TrainingError(record.ends.reason, outcome=certificate)
     if void := count_of_void(record.void.values()):
         voice.warn(f"{void}; the attempt is not complete, and the same call tries them again")
     assert certificate is not None
@@ -284,6 +288,14 @@ def _fresh_seeds(
     further = None if call.min_rate is None else partial(next_of_sequence, run, call)
     fresh = FreshSeeds([task for task in tasks if task.seeds], further=further)
     return fresh, {"attempt": purposes[0].attempt} if purposes else {}
+
+
+def _done_of(run: Run, attempt: Mapping[str, int]) -> int:
+    """How many seeds an attempt of `_fresh_seeds` has so far."""
+    checks = run.checks
+    purposes = (checks.lines.purposes[line] for line in checks.places.tolist())
+    own = np.array([purpose.attempt == attempt.get("attempt") for purpose in purposes], np.bool_)
+    return int((checks.column("count") * checks.column("final"))[own].sum())
 
 
 def _expected_seconds(run: Run, trainer: Trainer, fresh: FreshSeeds) -> MeasuredSeconds:

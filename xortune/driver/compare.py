@@ -6,10 +6,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xortune.comparisons.contestants import (
     Candidate,
@@ -26,7 +29,7 @@ from xortune.comparisons.numbers import (
     measure_of,
     parse_measure,
 )
-from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
+from xortune.comparisons.runs import Contestant, Reused, RunComparison, compare_runs
 from xortune.comparisons.sequential import (
     SequentialComparison,
     check_sequential,
@@ -35,6 +38,7 @@ from xortune.comparisons.sequential import (
 from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
+    TrainingError,
     check_count,
     check_number,
     check_share,
@@ -42,13 +46,14 @@ from xortune.core.errors import (
     refuse_given,
     with_kind,
 )
-from xortune.core.formats import count
+from xortune.core.formats import capitalized, count
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, has
 from xortune.driver.certify import (
+    count_of_void,
     estimate,
     seconds_of_seed,
 )
@@ -57,9 +62,20 @@ from xortune.driver.evaluate import single_config
 from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.retries import checked_max_void
 from xortune.driver.shared_seeds import (
+    ConfigOfTrainer,
+    Earlier,
+    Kept,
     Look,
+    Void,
     WantedSeeds,
-    earlier_looks,
+    earlier_seeds,
+    kept_for,
+    note,
+    other_looks,
+    outcomes_in,
+    refuse_changed,
+    refuse_void,
+    reused_of,
     slots_of,
     sum_known,
     train_shared,
@@ -74,6 +90,7 @@ from xortune.driver.trainer import (
 )
 from xortune.driver.voice import Listen, Voice
 from xortune.reports.files import comparison_directory
+from xortune.runs.lock import held
 from xortune.runs.manifest import identity_of
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
@@ -111,6 +128,7 @@ class _Options(TypedDict, total=False):
     workers: int | Workers | None
     retry: type[BaseException] | Sequence[type[BaseException]]
     max_void: float | None
+    reuse: bool
     listener: Listen | None
     verbose: int
 
@@ -178,6 +196,7 @@ def compare(
     workers: int | Workers | None = None,
     retry: type[BaseException] | Sequence[type[BaseException]] = (),
     max_void: float | None = None,
+    reuse: bool = False,
     listener: Listen | None = None,
     verbose: int = 1,
 ) -> RunComparison | SequentialComparison | NumberComparison:
@@ -219,20 +238,26 @@ def compare(
         task: what a `Config` learns.
         trainer: any `core.trainer.Trainer`, or a function as `train`.
         engine: of the built-in network; that of each search if not given.
-        output: the directory that keeps the trained seeds, so that the same call, or one for more
-            seeds, continues there; runs/compare-A-B if not given.
+        output: the directory that keeps the trained seeds, so that the same call continues there
+            after an interruption; runs/compare-A-B if not given. Seeds of a comparison that has
+            ended are not used again, unless `reuse` asks for them.
         alpha: the level of all tests together.
         workers: as in `search`; 0 trains in this process, for a debugger.
-        retry: as of `evaluate`. A seed that is void for one is left out for all; the same call
-            tries it again.
-        max_void: the share of seeds that may be void; 0.05 if not given.
+        retry: as of `evaluate`. A seed that is void for one is left out for all; a call with
+            `reuse` tries it again.
+        max_void: the share of all seeds of the comparison that may be void; 0.05 if not given.
+        reuse: use the seeds that the last comparison of these in `output` has trained, and train
+            only what it lacks. The answer says how many are old, and from when. The first old seed
+            of each is tried again; if its result is another one, that is an InputError.
         listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
 
     Raises:
-        InputError: an argument is not usable; the tasks or trainers differ; or seeds are missing
-            and may not, or cannot, be trained.
-        TrainingError: more seeds are void than `max_void` allows.
+        InputError: an argument is not usable; the tasks or trainers differ; seeds are missing
+            and may not, or cannot, be trained; or the first seed of those from before, tried again,
+            has another result.
+        TrainingError: more seeds are void than `max_void` allows, or that seed cannot be tried. Its
+            `outcome` has the outcome of each contestant so far, None where there is none.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
@@ -243,7 +268,7 @@ def compare(
     check_share("alpha", alpha)
     _check(len(several), seeds, train=train is not False)
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
-    here, share = pool.workers == 0, checked_max_void(max_void)
+    share = checked_max_void(max_void)
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
@@ -275,61 +300,218 @@ def compare(
     if most is not None:
         _refuse_outcomes(candidates)
     to_train = [config for config in wanted if config is not None]
-    outcomes: list[Outcome] = []
-    if to_train:
-        directory = _local(output or comparison_directory([one.label for one in candidates]))
-        _announce_compiling(to_train, voice)
-        with ending_processes(), voice.drawing("training") as shown:
-            _check_independence(candidates, wanted, success)
-            if most is not None:
-                return _sequential(
-                    candidates,
-                    to_train,
-                    directory,
-                    most=most,
-                    alpha=alpha,
-                    by=None if by is None else (by, limits or _limits_of(candidates)),
-                    pool=pool,
-                    max_void=share,
-                    voice=shown,
-                )
-            trained_seeds = train_shared(
-                directory,
-                to_train,
-                seeds or FRESH_SEEDS,
-                pool=pool,
-                max_void=share,
-                on_message=voice.warn,
-                on_estimate=voice.inform,
-                on_seeds=shown.seeds,
+    asked = None if by is None else (by, limits or _limits_of(candidates))
+    if not to_train:
+        refuse_given("only where seeds are trained", reuse=reuse)
+        return _compared(_contestants(candidates, wanted, [], []), asked, alpha, margin)
+    directory = _local(output or comparison_directory([one.label for one in candidates]))
+    look = Look(seeds or FRESH_SEEDS) if most is None else Look(most, sequential=True)
+    _announce_compiling(to_train, voice)
+    with ending_processes(), voice.drawing("training") as shown:
+        _check_independence(candidates, wanted, success)
+        return _by_training(
+            candidates,
+            wanted,
+            directory,
+            look,
+            reuse=reuse,
+            pool=pool,
+            max_void=share,
+            voice=shown,
+            alpha=alpha,
+            margin=margin,
+            by=asked,
+        )
+
+
+def _by_training(
+    candidates: Sequence[Candidate],
+    wanted: Sequence[WantedSeeds | None],
+    directory: Path,
+    look: Look,
+    *,
+    reuse: bool,
+    pool: Cluster,
+    max_void: float,
+    voice: Voice,
+    alpha: float,
+    margin: float | None,
+    by: tuple[str, tuple[float, float] | None] | None,
+) -> RunComparison | SequentialComparison | NumberComparison:
+    """Train what lacks seeds, compare, and note in the directory that there is an answer."""
+    to_train = [config for config in wanted if config is not None]
+    with held(directory, on_message=voice.warn):
+        kept = kept_for(directory, to_train, look, reuse=reuse)
+        comparison: RunComparison | SequentialComparison | NumberComparison
+        try:
+            earlier = _earlier(kept, candidates, wanted, look, reuse=reuse, pool=pool, voice=voice)
+            training = _SharedTraining(kept, to_train, look, earlier, reuse, pool, max_void, voice)
+            if look.sequential:
+                comparison = _sequential(candidates, training, alpha=alpha, by=by)
+            else:
+                contestants = _trained(candidates, wanted, training)
+                own = [one.outcome.seeds for one in contestants if one.origin == "trained"]
+                comparison = _compared(contestants, by, alpha, margin)
+                comparison = replace(comparison, reused=training.reused(own))
+        except TrainingError as error:
+            found = iter(outcomes_in(kept, to_train, look.seeds))
+            error.outcome = tuple(
+                one.known and one.known.outcome if config is None else next(found)
+                for one, config in zip(candidates, wanted, strict=True)
             )
-            outcomes = _trained_again(candidates, wanted, without_void(trained_seeds), here=here)
-            _warn_if_ignored(to_train, outcomes, voice)
-    if len(outcomes) == len(candidates):
-        _refuse_all_crashed(candidates, outcomes)
-    looks = earlier_looks(directory, to_train, Look(seeds or FRESH_SEEDS)) if to_train else ()
-    contestants = _contestants(candidates, wanted, outcomes, looks)
+            raise
+        note(kept, to_train, look, "ended")
+        return comparison
+
+
+def _compared(
+    contestants: Sequence[Contestant],
+    by: tuple[str, tuple[float, float] | None] | None,
+    alpha: float,
+    margin: float | None,
+) -> RunComparison | NumberComparison:
+    """Compare success rates, or `by` a number, which has these limits."""
     if by is None:
         return compare_runs(contestants, alpha=alpha, margin=margin)
     found = [contestant.outcome for contestant in contestants]
     rules = [contestant.rule for contestant in contestants]
-    measure = measure_of(by, found, rules, limits or _limits_of(candidates))
+    measure = measure_of(by[0], found, rules, by[1])
     return compare_numbers(contestants, measure, alpha=alpha, margin=margin)
+
+
+@dataclass(frozen=True)
+class _SharedTraining:
+    """What a comparison trains.
+
+    Attributes:
+        kept: where its seeds are.
+        wanted: the configs that are trained.
+        look: how many seeds.
+        earlier: the seeds that were there before, whose first ones were tried again.
+        reuse: whether they were asked for.
+        pool: who trains.
+        max_void: the share of all seeds that may be void.
+        voice: of progress.
+    """
+
+    kept: Kept
+    wanted: Sequence[WantedSeeds]
+    look: Look
+    earlier: Mapping[ConfigOfTrainer, Earlier]
+    reuse: bool
+    pool: Cluster
+    max_void: float
+    voice: Voice
+
+    def checked(self, candidates: Sequence[Candidate], outcomes: list[Outcome]) -> list[Outcome]:
+        """Train the first seed of each function a second time, and note that in its outcome.
+
+        The search of a run has done so, and so has `_earlier`. What trains in this process is
+        followed by a debugger or changes what is around it, and trains once.
+        """
+        trained = [one for one in candidates if not one.is_given]
+        noted = []
+        for one, config, outcome in zip(trained, self.wanted, outcomes, strict=True):
+            twice = None
+            if one.run is None and has(config.trainer, "users_code") and self.pool.workers != 0:
+                known = config.name in self.earlier
+                twice = "" if known else train_again(config.trainer, outcome, config.point)
+            details = outcome.details if twice is None else replace(outcome.details, twice=twice)
+            noted.append(replace(outcome, details=details))
+        return noted
+
+    def reused(self, seeds: Sequence[NDArray[np.int64]]) -> Reused | None:
+        """How many of the seeds that count, of each config, were there before; None: not asked."""
+        return reused_of(self.wanted, self.earlier, seeds) if self.reuse else None
+
+    def notes(self, outcomes: Sequence[Outcome], void: Void) -> list[tuple[str, ...]]:
+        """Of each config: seeds that could not be tried, and that it seems to ignore its seed.
+
+        The latter is also said, once of each training.
+        """
+        notes, told = [], set[str]()  # fingerprints of trainers
+        for config, outcome in zip(self.wanted, outcomes, strict=True):
+            untried = void.get(config.fingerprint, {}).items()
+            count = count_of_void([why for (key, _), why in untried if key == config.point.key])
+            look = IgnoredSeed(judged_names(config.trainer), several=False)
+            look.see(config.point.key, outcome.details.values)
+            if look.sentence and config.fingerprint not in told:
+                told.add(config.fingerprint)
+                self.voice.warn(look.sentence)
+            left_out = f"{count}; left out for all" if count else ""
+            notes.append(tuple(filter(None, (left_out, look.sentence))))
+        return notes
+
+
+def _earlier(
+    kept: Kept,
+    candidates: Sequence[Candidate],
+    wanted: Sequence[WantedSeeds | None],
+    look: Look,
+    *,
+    reuse: bool,
+    pool: Cluster,
+    voice: Voice,
+) -> Mapping[ConfigOfTrainer, Earlier]:
+    """The seeds that were trained before; the first of each is tried again.
+
+    Raises:
+        InputError: it has another result now; then the same call does not go on with these seeds.
+        TrainingError: it cannot be tried now.
+    """
+    pairs = zip(candidates, wanted, strict=True)
+    labels = {config.name: one.label for one, config in pairs if config is not None}
+    to_train = [config for config in wanted if config is not None]
+    earlier = earlier_seeds(kept, to_train, look.seeds)
+    if earlier:
+        many = sum(len(one.seeds) for one in earlier.values())
+        voice.inform(f"{many:,} seeds were trained before: the first of each is tried again")
+    try:
+        refuse_changed(labels, to_train, earlier, pool, reuse=reuse)
+    except InputError:
+        note(kept, to_train, look, "given up")
+        raise
+    return earlier
+
+
+def _trained(
+    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None], training: _SharedTraining
+) -> list[Contestant]:
+    """All contestants, after what lacks seeds has trained them."""
+    voice, void = training.voice, Void()
+    found = train_shared(
+        training.kept,
+        training.wanted,
+        training.look.seeds,
+        pool=training.pool,
+        max_void=training.max_void,
+        void=void,
+        on_message=voice.warn,
+        on_estimate=voice.inform,
+        on_seeds=voice.seeds,
+    )
+    outcomes = training.checked(candidates, without_void(found))
+    notes = training.notes(outcomes, void)
+    if len(outcomes) == len(candidates):
+        _refuse_all_crashed(candidates, outcomes, training)
+    looks = other_looks(training.kept, training.wanted, training.look)
+    return _contestants(candidates, wanted, outcomes, [(*looks, *own) for own in notes])
 
 
 def _contestants(
     candidates: Sequence[Candidate],
     wanted: Sequence[WantedSeeds | None],
     outcomes: Iterable[Outcome],
-    looks: tuple[str, ...],
+    notes: Iterable[tuple[str, ...]],
 ) -> list[Contestant]:
     """Each candidate with its seeds: those that it had, or the outcome of those trained now."""
-    contestants, trained = [], iter(outcomes)
+    contestants, trained = [], zip(outcomes, notes, strict=True)
     for candidate, config in zip(candidates, wanted, strict=True):
         contestant = candidate.known
         if config is not None:
             identity = identity_of(config.trainer.describe())
-            contestant = trained_contestant(candidate, next(trained), identity, looks)
+            outcome, own = next(trained)
+            contestant = trained_contestant(candidate, outcome, identity, own)
         assert contestant is not None  # those that lack seeds are trained
         contestants.append(contestant)
     return contestants
@@ -455,30 +637,26 @@ is more: tests take time. Seeds beyond the one that decides do not count."""
 
 def _sequential(
     candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds],
-    directory: Path,
+    training: _SharedTraining,
     *,
-    most: int,
     alpha: float,
     by: tuple[str, tuple[float, float] | None] | None,
-    pool: Cluster,
-    max_void: float,
-    voice: Voice,
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is left; what is proven worse gets no more.
 
     `by` is the number and its limits, if one is compared.
     """
+    wanted, most, voice = training.wanted, training.look.seeds, training.voice
     labels = [candidate.label for candidate in candidates]
     points = [config.point for config in wanted]
     rules = [rule_of_trainer(identity_of(config.trainer.describe())) for config in wanted]
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
     looked: dict[tuple[int, int], PairedAnswer] = {}
-    void: set[tuple[str, int]] = set()
+    void = Void()
     dropped: frozenset[int] = frozenset()
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
-    slots = slots_of(pool)
+    slots = slots_of(training.pool)
     n, is_over, is_announced = 0, False, False
     while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
@@ -487,17 +665,27 @@ def _sequential(
             if sentence := estimate(what, seconds * (most - n), seconds * (most - n), slots):
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
+        trained = sum(one.n for one in known.values())
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
         found = train_shared(
-            directory, going, n, pool=pool, max_void=max_void, void=void, on_message=voice.warn
+            training.kept,
+            going,
+            n,
+            planned=most * len(wanted),
+            pool=training.pool,
+            max_void=training.max_void,
+            void=void,
+            on_message=voice.warn,
         )
         known |= dict(zip(left, found, strict=True))
+        if sum(one.n for one in known.values()) == trained:  # a service is down
+            refuse_void(void, trained + sum(map(len, void.values())), training.max_void)
         outcomes = without_void([known[place] for place in range(len(wanted))])
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
-        _refuse_all_crashed(candidates, outcomes)
+        _refuse_all_crashed(candidates, outcomes, training)
         measure = None
         if by is not None:
             measure = measure_of(by[0], outcomes, rules, by[1], sequential=True)
@@ -508,11 +696,20 @@ def _sequential(
         )
         dropped = comparison.dropped
         voice.seeds((comparison.n, most))
-    earlier = earlier_looks(directory, wanted, Look(most, sequential=True))
-    outcomes = _trained_again(candidates, wanted, outcomes, here=pool.workers == 0)
-    _warn_if_ignored(wanted, outcomes, voice)
-    notes = (*(f"All were {look}" for look in earlier), *_of_chance(candidates, outcomes))
-    return replace(comparison, notes=notes)
+    tried = sum(one.n for one in known.values()) + sum(map(len, void.values()))
+    refuse_void(void, tried, training.max_void)
+    looks = other_looks(training.kept, wanted, training.look)
+    outcomes = training.checked(candidates, outcomes)
+    told = zip(labels, training.notes(outcomes, void), strict=True)
+    ends = zip(outcomes, comparison.seeds, strict=True)
+    reused = training.reused([outcome.seeds[:end] for outcome, end in ends])
+    notes = [
+        *([capitalized(str(reused))] if reused else []),
+        *(f"All were {look}" for look in looks),
+        *_of_chance(candidates, outcomes),
+        *(f"{label}: {note}" for label, own in told for note in own),
+    ]
+    return replace(comparison, notes=tuple(notes), reused=reused)
 
 
 def _limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
@@ -539,19 +736,6 @@ def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> 
     for candidate, outcome in zip(candidates, outcomes, strict=True):
         if twice := outcome.details.twice or candidate.twice:
             yield f"{candidate.label}: {twice}; the same comparison may end otherwise"
-
-
-def _warn_if_ignored(
-    wanted: Sequence[WantedSeeds], outcomes: Sequence[Outcome], voice: Voice
-) -> None:
-    """Say once of each training that it seems to ignore its seed."""
-    told: set[str] = set()  # fingerprints of trainers
-    for config, outcome in zip(wanted, outcomes, strict=True):
-        look = IgnoredSeed(judged_names(config.trainer), several=False)
-        look.see(config.point.key, outcome.details.values)
-        if look.sentence and config.fingerprint not in told:
-            told.add(config.fingerprint)
-            voice.warn(look.sentence)
 
 
 def _trainers(
@@ -668,36 +852,17 @@ def _check_independence(
                 check_call(trainer, both, point, success)
 
 
-def _trained_again(
-    candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds | None],
-    outcomes: Sequence[Outcome],
-    *,
-    here: bool,
-) -> list[Outcome]:
-    """Train the first seed of each function a second time, and note that in its outcome.
-
-    The search of a run has done so. What trains `here`, in this process, is followed by a debugger
-    or changes what is around it, and trains once.
-    """
-    trained = [(one, config) for one, config in zip(candidates, wanted, strict=True) if config]
-    noted = []
-    for (one, config), outcome in zip(trained, outcomes, strict=True):
-        twice = None
-        if one.run is None and has(config.trainer, "users_code") and not here:
-            twice = train_again(config.trainer, outcome, config.point)
-        details = outcome.details if twice is None else replace(outcome.details, twice=twice)
-        noted.append(replace(outcome, details=details))
-    return noted
-
-
-def _refuse_all_crashed(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> None:
+def _refuse_all_crashed(
+    candidates: Sequence[Candidate], outcomes: Sequence[Outcome], training: _SharedTraining
+) -> None:
     """Raise an InputError if all candidates are dicts and all their seeds have crashed.
 
-    No search has called their function before: it is probably broken.
+    No search has called their function before: it is probably broken, or what it needs is missing.
+    Then the same call trains all seeds anew.
     """
     dicts = not any(candidate.run or candidate.task for candidate in candidates)
     if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
+        note(training.kept, training.wanted, training.look, "given up")
         reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")
         raise InputError(
             f"all {outcomes[0].n} seeds of every configuration crashed: {reason}",

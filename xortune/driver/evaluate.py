@@ -151,7 +151,8 @@ def train_seeds(
     Raises:
         InputError: a function that cannot be sent to them, a result that cannot
             be judged, or one that depends on the seeds beside it.
-        TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
+        TrainingError: there is no outcome, a seed failed and `fail_fast` was given, or too many
+            seeds are void; with the `outcome` of those that had finished.
     """
     own, raised = has(trainer, "users_code"), list[BaseException]()
     cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, retry)
@@ -192,14 +193,35 @@ def train_seeds(
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
         batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
-        run(batches, executor, record)
-        if record.ends is not None:
-            raise TrainingError(record.ends.reason)
+        try:
+            run(batches, executor, record)
+            if record.ends is not None:
+                raise TrainingError(record.ends.reason)
+        except TrainingError as error:
+            error.outcome = _finished(fresh.lines)
+            raise
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
     return twice
+
+
+def _finished(lines: Iterable[Evaluation]) -> Outcome | None:
+    """The outcome of all seeds so far; None if there is none."""
+    void: dict[int, str] = {}
+    outcomes: list[Outcome] = []
+    for line in sorted(lines, key=lambda line: line.block.first):
+        if is_void(line.error):
+            void |= dict.fromkeys(line.block.seeds, str(line.error).removeprefix(VOID))
+        elif isinstance(line.outcome, Outcome):
+            outcomes.append(line.outcome)
+        elif line.final:
+            outcomes.append(Outcome.crashed(line.block.seeds, 0, str(line.error)))
+    if not outcomes:
+        return None
+    found = reduce(Outcome.merge, outcomes)
+    return replace(found, details=replace(found.details, void=void))
 
 
 AGAIN_SECONDS, AGAIN_SHARE = 1.0, 0.05
@@ -296,7 +318,8 @@ def evaluate(
         InputError: an argument is not usable, or the training returns something that no rule can
             judge.
         TrainingError: a seed failed, and `fail_fast` was given. If the seed trained in this
-            process, the cause is its exception. Or more seeds are void than `max_void` allows.
+            process, the cause is its exception. Or more seeds are void than `max_void` allows. Its
+            `outcome` is that of the seeds that had finished; None if there are none.
     """
     if train is None:
         refuse_given(

@@ -117,7 +117,9 @@ def gate(
 
     Raises:
         InputError: an argument is not usable, or the run has no certificate.
-        TrainingError: the training produced no outcome, or a seed failed and `fail_fast` was given.
+        TrainingError: the training produced no outcome, a seed failed and `fail_fast` was given,
+            or too many seeds are void. Its `outcome` is that of the seeds that had finished; None
+            if there are none.
     """
     _check_asked(min_rate, min_mean, of, bounds, train=train is not None)
     given = config_or_run

@@ -19,7 +19,7 @@ from xortune.core.trainer import VOID, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Done
 from xortune.driver.process import raise_lost_interrupt, uninterrupted
-from xortune.driver.retries import LEAST_JUDGED, MAX_VOID
+from xortune.driver.retries import DOWN, MAX_VOID, exceeds, too_many_void
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 
@@ -123,6 +123,9 @@ class Record:
         fatal: whether that ends the search.
         max_void: the share of seeds that may be void, see `trainer.Void`; more end the search.
         ignored: looks at the numbers of each outcome.
+        before: seeds that had a result before: they are among those of which the share is.
+        planned: of which the share is if they are more than those tried so far; 0: not known.
+        void: the attribute, if it goes on.
 
     Attributes:
         failure: the first one among the final lines.
@@ -137,11 +140,15 @@ class Record:
         fatal: bool = False,
         max_void: float = MAX_VOID,
         ignored: IgnoredSeed | None = None,
+        before: int = 0,
+        planned: int = 0,
+        void: dict[tuple[str, int], str] | None = None,
     ) -> None:
         self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
         self.failure: Failure | None = None
-        self.void: dict[tuple[str, int], str] = {}
-        self._seeds, self._max_void, self._ignored = 0, max_void, ignored
+        self.void: dict[tuple[str, int], str] = {} if void is None else void
+        self._seeds, self._max_void, self._ignored = before, max_void, ignored
+        self._planned, self._void_in_a_row = planned, 0
         # With the number of lines that have to be on the disk before.
         self._news: deque[tuple[int, object]] = deque()
 
@@ -153,16 +160,16 @@ class Record:
     @property
     def too_many_void(self) -> Failure | None:
         """Why the search ends at once: each further seed would be tried for a minute, in vain."""
-        all_seeds = self._seeds + len(self.void)
-        if len(self.void) <= self._max_void * max(all_seeds, LEAST_JUDGED):
+        tried, void = self._seeds + len(self.void), len(self.void)
+        if not exceeds(void, tried, self._max_void):
             return None
         (_, seed), why = next(reversed(self.void.items()))
-        return Failure(
-            {},
-            seed,
-            f"{len(self.void)} of {all_seeds} seeds could not be tried, which is more than "
-            f"max_void ({self._max_void:g}) allows; the last one: {why}",
-        )
+        if exceeds(void, planned := max(tried, self._planned), self._max_void):
+            return Failure({}, seed, too_many_void(void, planned, self._max_void, why))
+        if self._void_in_a_row < DOWN:  # the others may be few enough
+            return None
+        in_a_row = f"the last {self._void_in_a_row} seeds could not be tried"
+        return Failure({}, seed, f"{in_a_row}, and {void} of {tried} so far; the last one: {why}")
 
     def __call__(self, line: Evaluation) -> None:
         """Write a line."""
@@ -170,7 +177,10 @@ class Record:
         if is_void(line.error):
             reason = str(line.error).removeprefix(VOID)
             self.void |= {(line.block.point.key, seed): reason for seed in line.block.seeds}
-        self._seeds += line.block.count if line.final else 0
+            self._void_in_a_row += line.block.count
+        if line.final:
+            self._seeds += line.block.count
+            self._void_in_a_row = 0
         if self._ignored is not None and line.outcome is not None:
             self._ignored.see(line.block.point.key, line.outcome.details.values)
         if self.failure is not None or not line.final:

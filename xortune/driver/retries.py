@@ -143,6 +143,23 @@ MAX_VOID = 0.05
 LEAST_JUDGED = 20
 """The share of void seeds is judged as if at least so many had been tried."""
 
+DOWN = 10
+"""Void seeds in a row after which a service is taken to be down: where the share of void seeds is
+that of all planned ones, the rest is not tried."""
+
+
+def exceeds(void: int, seeds: int, max_void: float) -> bool:
+    """Whether so many of these seeds may not be void."""
+    return void > max_void * max(seeds, LEAST_JUDGED)
+
+
+def too_many_void(void: int, seeds: int, max_void: float, why: str) -> str:
+    """The sentence that says so; `why` the last one could not be tried."""
+    return (
+        f"{void} of {seeds} seeds could not be tried, which is more than max_void ({max_void:g}) "
+        f"allows; the last one: {why}"
+    )
+
 
 def exceptions(retry: object) -> tuple[type[BaseException], ...]:
     """The argument `retry` as classes of exceptions.

@@ -157,6 +157,7 @@ def search_session(
                 on_failure,
                 fatal=fail_fast,
                 max_void=max_void,
+                before=int((known.column("count") * known.column("final")).sum()),
                 ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
             )
             work = _Work(session, record, known=known, slots=executor.slots, check=check)

@@ -4,44 +4,57 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xortune.core.errors import TrainingError
+from xortune.comparisons.runs import Reused
+from xortune.core.errors import InputError, TrainingError
 from xortune.core.files import writing
+from xortune.core.formats import date
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.trainer import Block, missing_seeds
+from xortune.core.trainer import VOID, Block, is_void, missing_seeds
 from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import Record, run
-from xortune.driver.retries import MAX_VOID, retrying
-from xortune.runs.evaluation import SeedsToTrain
+from xortune.driver.loop import NoJournal, Record, run
+from xortune.driver.retries import MAX_VOID, exceeds, retrying, too_many_void
+from xortune.driver.trainer import two_apart
+from xortune.runs.evaluation import Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.verdicts import judged_names
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
 
 
 # -------------------------------------------------------------------------------------------------
-# Looks: which comparisons of the same configs were made in a directory. To add seeds because a
-# comparison gave no answer, and to look again, is a second chance to be wrong.
+# Which comparisons were made in a directory, and where each one's seeds are.
+#
+# To add seeds because a comparison gave no answer, and to look again, is a second chance to be
+# wrong. What was trained for a comparison that has ended says what the training did then: files
+# that it reads, and services that it asks, may have changed since. So each comparison trains its
+# seeds into journals of its own, unless earlier ones are asked for. One that was interrupted goes
+# on in its journals.
 
-LOOKS = "looks.jsonl"
+LOG = "looks.jsonl"
+
+What: TypeAlias = Literal["begun", "ended", "given up"]
+"""That a comparison has begun to train, has an answer, or does not go on with its seeds."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +73,75 @@ class Look:
         return f"{'at most ' if self.sequential else ''}{self.seeds:,}"
 
 
-def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) -> tuple[str, ...]:
-    """Note this look in the directory, and return a note on other looks at two of these configs."""
-    path, configs = directory / LOOKS, {f"{one.fingerprint} {one.point.key}" for one in wanted}
-    earlier: set[Look] = set()
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-        with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or edited
-            entry = json.loads(line)
-            if len(configs & set(entry["configs"])) > 1:
-                earlier.add(Look(int(entry["seeds"]), bool(entry["sequential"])))
-    if look not in earlier:
-        with writing(path), path.open("a+b") as file:
-            if file.tell():  # a kill may have cut the last line off
-                file.seek(-1, os.SEEK_END)
-                file.write(b"" if file.read() == b"\n" else b"\n")
-            file.write(json.dumps({"configs": sorted(configs), **asdict(look)}).encode() + b"\n")
+@dataclass(frozen=True)
+class _Noted:
+    """A line of the log; `number` is that of the journals."""
+
+    configs: frozenset[str]
+    look: Look
+    number: int
+    what: What
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a comparison keeps its seeds.
+
+    Attributes:
+        directory: of the comparison.
+        number: of its journals.
+    """
+
+    directory: Path
+    number: int = 1
+
+    def journal(self, fingerprint: str) -> Path:
+        """The journal of the seeds that a trainer of this fingerprint has trained."""
+        number = "" if self.number == 1 else f"-{self.number}"
+        return self.directory / f"trained-{fingerprint}{number}.jsonl"
+
+
+def kept_for(directory: Path, wanted: Sequence[WantedSeeds], look: Look, *, reuse: bool) -> Kept:
+    """Where a comparison that begins keeps its seeds. Hold the directory.
+
+    With `reuse` where the last one of some of these configs has, if possible one with an answer.
+    Else where the same comparison has that was interrupted, or in new journals.
+    """
+    configs, log = _named(wanted), _log(directory)
+    files = (path.stem.split("-") for path in directory.glob("trained-*-*.jsonl"))
+    numbers = [int(number) for *_, number in files if number.isdecimal()]
+    numbers += [1] * any(directory.glob("trained-*.jsonl"))
+    last = max([0, *numbers, *(entry.number for entry in log)])
+    if reuse:
+        own = [entry for entry in log if configs & entry.configs]
+        ended = [entry.number for entry in own if entry.what == "ended"]
+        return Kept(directory, [max(last, 1), *(entry.number for entry in own), *ended][-1])
+    over = {entry.number for entry in log if entry.what != "begun"}
+    same = [entry.number for entry in log if (entry.configs, entry.look) == (configs, look)]
+    if going_on := [number for number in same if number not in over]:
+        return Kept(directory, going_on[-1])
+    kept = Kept(directory, last + 1)
+    note(kept, wanted, look, "begun")
+    return kept
+
+
+def note(kept: Kept, wanted: Sequence[WantedSeeds], look: Look, what: What) -> None:
+    """Note what became of a comparison, unless that is there already."""
+    entry = _Noted(_named(wanted), look, kept.number, what)
+    if entry not in _log(kept.directory):
+        _write(kept, entry)
+
+
+def other_looks(kept: Kept, wanted: Sequence[WantedSeeds], look: Look) -> tuple[str, ...]:
+    """A note on other looks at two of these configs, if there were any."""
+    configs, log = _named(wanted), _log(kept.directory)
+    ended = [entry for entry in log if entry.what == "ended"]
+    earlier = {entry.look for entry in ended if len(configs & entry.configs) > 1}
     others = sorted(earlier - {look}, key=attrgetter("seeds"))
     if not others:
         return ()
-    *first, last = map(str, others)
-    seeds = f"{', '.join(first)} and {last}" if first else last
+    *first, final = map(str, others)
+    seeds = f"{', '.join(first)} and {final}" if first else final
     return (
         f"compared before, with {seeds} seeds: each look has its own chance to "
         "be wrong, so together they err more often than one; only --sequential counts all its "
@@ -87,11 +149,37 @@ def earlier_looks(directory: Path, wanted: Sequence[WantedSeeds], look: Look) ->
     )
 
 
+def _named(wanted: Sequence[WantedSeeds]) -> frozenset[str]:
+    return frozenset(f"{one.fingerprint} {one.point.key}" for one in wanted)
+
+
+def _log(directory: Path) -> list[_Noted]:
+    """The lines of a directory's log, the oldest first; none without one."""
+    path, found = directory / LOG, []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        with suppress(ValueError, KeyError, TypeError):  # cut off by a kill, or edited
+            entry = json.loads(line)
+            look = Look(int(entry["seeds"]), bool(entry["sequential"]))
+            number, what = int(entry["number"]), entry["what"]
+            found.append(_Noted(frozenset(entry["configs"]), look, number, what))
+    return found
+
+
+def _write(kept: Kept, entry: _Noted) -> None:
+    line = {"configs": sorted(entry.configs), **asdict(entry.look)}
+    line |= {"number": entry.number, "what": entry.what}
+    path = kept.directory / LOG
+    with writing(path), path.open("a+b") as file:
+        if file.tell():  # a kill may have cut the last line off
+            file.seek(-1, os.SEEK_END)
+            file.write(b"" if file.read() == b"\n" else b"\n")
+        file.write(json.dumps(line).encode() + b"\n")
+
+
 # -------------------------------------------------------------------------------------------------
 # Fresh seeds for a comparison: the same for all configs.
 #
-# A journal for each engine and its versions keeps them. A comparison that was interrupted, or one
-# for more seeds, continues there.
+# A journal for each engine and its versions keeps them.
 
 
 @dataclass(frozen=True)
@@ -117,29 +205,39 @@ class WantedSeeds:
         """Of the trainer; see `runs.manifest.fingerprint_of`."""
         return fingerprint_of(identity_of(self.trainer.describe()))
 
+    @property
+    def name(self) -> ConfigOfTrainer:
+        """What tells it from others."""
+        return self.fingerprint, self.point.key
+
 
 ConfigOfTrainer: TypeAlias = tuple[str, str]
 """The fingerprint of a trainer, and the key of a config that it trains."""
 
 
+Void: TypeAlias = dict[str, dict[tuple[str, int], str]]
+"""Why seeds could not be tried, by the fingerprint of a trainer, the key of a config and seed."""
+
+
 def train_shared(
-    directory: Path,
+    kept: Kept,
     wanted: Sequence[WantedSeeds],
     n: int,
     *,
+    planned: int | None = None,
     pool: Cluster = THIS_MACHINE,
     max_void: float = MAX_VOID,
-    void: set[tuple[str, int]] | None = None,
+    void: Void | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
     on_seeds: Callable[[tuple[int, int]], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
-    The journals are in `directory`. Equal configs train once. `void` has seeds, by the key of their
-    config, that this call does not try again; those that turn out void are added. `on_estimate` is
-    called with an estimate of the time, if it is long; `on_seeds` with the seeds done and all
-    seeds, at first and after each block.
+    Equal configs train once. `planned` are the seeds of which a share may be void: those of this
+    call if not given. `void` has seeds that this call does not try again; those that turn out void
+    are added. `on_estimate` is called with an estimate of the time, if it is long; `on_seeds` with
+    the seeds done and all seeds, at first and after each block.
 
     Returns:
         One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
@@ -153,67 +251,207 @@ def train_shared(
         if isinstance(config.trainer, NetworkTrainer):
             config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
-    configs = {(config.fingerprint, config.point.key): config for config in wanted}
+    void = {} if void is None else void
+    configs = {config.name: config for config in wanted}
     trainers = {config.fingerprint: config.trainer for config in wanted}
-    journals = {fingerprint: directory / f"trained-{fingerprint}.jsonl" for fingerprint in trainers}
-    with held(directory, on_message=on_message):
-        lacking = _lacking(configs, journals, seeds, void or ())
+    total = len(configs) * n
+    with held(kept.directory, on_message=on_message):
+        lacking = _lacking(configs, kept, seeds, void)
         sentence = _time_of(configs, lacking, n, pool)
         if sentence and on_estimate is not None:
             on_estimate(sentence)
-        total = len(configs) * n
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
-        why: dict[str, str] = {}  # by the key of a config, why a seed of it could not be tried
         for fingerprint, tasks in lacking.items():
-            trainer, place = trainers[fingerprint], journals[fingerprint]
+            trainer, place = trainers[fingerprint], kept.journal(fingerprint)
             executor = pool_or_here(trainer, pool)
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if on_seeds is not None:
                     on_seeds((before + news[0], total))
 
+            untried = void.setdefault(fingerprint, {})
+            known = set(untried)
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                record = Record(journal, max_void=max_void)
+                record = Record(
+                    journal,
+                    max_void=max_void,
+                    before=max(0, done - sum(map(len, void.values()))),
+                    planned=planned or total,
+                    void=untried,
+                )
                 batches = Batches(FreshSeeds(tasks), trainer, record, slots=executor.slots)
                 run(batches, executor, record, on_news)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
-            why |= {key: reason for (key, _), reason in record.void.items()}
-            if void is not None:
-                void.update(record.void)
-            if record.void and on_message is not None:
-                on_message(count_of_void(record.void.values()))
+            new = [why for seed, why in untried.items() if seed not in known]
+            if new and on_message is not None:
+                on_message(count_of_void(new))
             done += sum(task.count for task in tasks)
-        outcomes = {
-            (fingerprint, result.key): result.outcome
-            for fingerprint, path in journals.items()
-            for result in ConfigResults(read(path))
-        }
-    for fingerprint, key in configs:
-        if (fingerprint, key) not in outcomes:
-            raise TrainingError(f"no seed of config {key} could be tried: {why[key]}")
-    return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
+        outcomes = outcomes_in(kept, wanted, n)
+    refuse_void(void, planned or total, max_void)
+    for (fingerprint, key), outcome in zip((one.name for one in wanted), outcomes, strict=True):
+        if outcome is None:
+            why = next(why for (of, _), why in void[fingerprint].items() if of == key)
+            raise TrainingError(f"no seed of config {key} could be tried: {why}")
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def refuse_void(void: Void, seeds: int, max_void: float) -> None:
+    """Raise a TrainingError if too many of so many seeds are void."""
+    reasons = [why for untried in void.values() for why in untried.values()]
+    if exceeds(len(reasons), seeds, max_void):
+        raise TrainingError(too_many_void(len(reasons), seeds, max_void, reasons[-1]))
+
+
+def outcomes_in(kept: Kept, wanted: Sequence[WantedSeeds], n: int) -> tuple[Outcome | None, ...]:
+    """What each config has of the first n seeds in the journals; None where it has none."""
+    seeds = range(COMPARE.start, COMPARE.start + n)
+    found = {
+        (fingerprint, result.key): result.outcome
+        for fingerprint, lines in _known(kept, wanted).items()
+        for result in ConfigResults(lines)
+    }
+    own = [found.get(config.name) for config in wanted]
+    cut = [None if outcome is None else restricted(outcome, seeds) for outcome in own]
+    return tuple(outcome if outcome is not None and outcome.n else None for outcome in cut)
+
+
+def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
+    """The journals of these trainers that are there, by their fingerprints."""
+    journals = {
+        fingerprint: kept.journal(fingerprint)
+        for fingerprint in {config.fingerprint for config in wanted}
+    }
+    return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
 
 
 def _lacking(
-    configs: Mapping[ConfigOfTrainer, WantedSeeds],
-    journals: Mapping[str, Path],
-    seeds: range,
-    void: Collection[tuple[str, int]],
+    configs: Mapping[ConfigOfTrainer, WantedSeeds], kept: Kept, seeds: range, void: Void
 ) -> dict[str, list[SeedsToTrain]]:
     """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
 
     A trainer that lacks none is left out. `void` has seeds that are not tried again.
     """
-    known = {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
+    known = _known(kept, configs.values())
     lacking: dict[str, list[SeedsToTrain]] = {}
     for (fingerprint, key), config in configs.items():
         lines = known[fingerprint].of_keys([key]) if fingerprint in known else ()
         done = [line.block for line in lines if line.final]
-        done += [Block(config.point, seed, 1) for of, seed in void if of == key]
+        untried = void.get(fingerprint, {})
+        done += [Block(config.point, seed, 1) for of, seed in untried if of == key]
         if parts := tuple(missing_seeds(seeds, done)):
             lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
     return lacking
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds that were trained before this call.
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The seeds of a config that were trained before.
+
+    Attributes:
+        seeds: int64, shape (S,).
+        times: float64, shape (S,): when, in seconds since 1970; negative if it is not known.
+        first: the outcome of the smallest of them.
+    """
+
+    seeds: NDArray[np.int64]
+    times: NDArray[np.float64]
+    first: Outcome
+
+
+def earlier_seeds(
+    kept: Kept, wanted: Sequence[WantedSeeds], n: int
+) -> dict[ConfigOfTrainer, Earlier]:
+    """What the journals have of the first n seeds of comparisons; configs without are left out."""
+    known, found = _known(kept, wanted), {}
+    for config in wanted:
+        if config.fingerprint not in known:
+            continue
+        lines = known[config.fingerprint].of_keys([config.point.key])
+        lines = lines.where(lines.column("final") > 0)
+        sizes = lines.column("count")
+        seeds = np.concatenate(
+            [
+                np.empty(0, np.int64),
+                *map(np.arange, firsts := lines.column("first"), firsts + sizes),
+            ]
+        )
+        times = np.repeat(lines.times, sizes)
+        kept_seeds = seeds < COMPARE.start + n
+        if kept_seeds.any():
+            seeds, times = seeds[kept_seeds], times[kept_seeds]
+            line = lines[int(np.argmin(firsts))]
+            outcome = line.outcome
+            if outcome is None:
+                outcome = Outcome.crashed(line.block.seeds, 0, str(line.error))
+            assert isinstance(outcome, Outcome)  # as it is read from a journal
+            first = int(seeds.min())
+            found[config.name] = Earlier(seeds, times, restricted(outcome, range(first, first + 1)))
+    return found
+
+
+def refuse_changed(
+    labels: Mapping[ConfigOfTrainer, str],
+    wanted: Sequence[WantedSeeds],
+    earlier: Mapping[ConfigOfTrainer, Earlier],
+    pool: Cluster,
+    *,
+    reuse: bool,
+) -> None:
+    """Try the first of the earlier seeds of each config again.
+
+    Raises:
+        InputError: one has another result now.
+        TrainingError: one cannot be tried now.
+    """
+    for config in {one.name: one for one in wanted if one.name in earlier}.values():
+        before, trainer = earlier[config.name], config.trainer
+        seed = int(before.first.seeds[0])
+        record, executor = (
+            Record(NoJournal(), max_void=1.0),
+            pool_or_here(trainer, pool, encodes=False),
+        )
+        fresh = FreshSeeds([SeedsToTrain(config.point, (range(seed, seed + 1),))])
+        run(Batches(fresh, trainer, record, slots=executor.slots), executor, record)
+        line, label = fresh.lines[-1], labels[config.name]
+        if is_void(line.error):
+            why = str(line.error).removeprefix(VOID)
+            raise TrainingError(f"{label}: seed {seed} could not be tried again: {why}")
+        now = line.outcome
+        if now is None:
+            now = Outcome.crashed(line.block.seeds, 0, str(line.error))
+        assert isinstance(now, Outcome)
+        names = judged_names(trainer, before.first.details.values)
+        if results := two_apart(before.first, now, names):
+            when = before.times[before.seeds == seed][0]
+            on = "" if when < 0 else f" on {date(when)}"
+            raise InputError(
+                f"seed {seed} of {label} gave {results[0]}{on} and gives {results[1]} now: what "
+                "the training depends on has changed, or its seed does not determine its result",
+                field="reuse" if reuse else None,
+                allowed="earlier seeds that would give the same now",
+                fix="start without --reuse: all seeds train anew"
+                if reuse
+                else "start again: the same call now trains all seeds anew",
+            )
+
+
+def reused_of(
+    wanted: Sequence[WantedSeeds],
+    earlier: Mapping[ConfigOfTrainer, Earlier],
+    seeds: Sequence[NDArray[np.int64]],
+) -> Reused:
+    """How many of the seeds that count, of each config, were trained before, and when."""
+    counted = {one.name: own for one, own in zip(wanted, seeds, strict=True)}
+    times = [before.times[np.isin(before.seeds, counted[name])] for name, before in earlier.items()]
+    when = np.concatenate([np.empty(0), *times])
+    known = when[when >= 0]
+    ends = (float(known.min()), float(known.max())) if known.size else (None, None)
+    return Reused(when.size, sum(map(len, counted.values())), *ends)
 
 
 def _time_of(
@@ -250,7 +488,7 @@ def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
         return list(outcomes)
     if any(void.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
         raise TrainingError("each seed is void for one of the configurations: no two can be paired")
-    return [_restricted(outcome, COMPARE, void) for outcome in outcomes]
+    return [restricted(outcome, COMPARE, void) for outcome in outcomes]
 
 
 def slots_of(pool: Cluster) -> int:
@@ -258,7 +496,7 @@ def slots_of(pool: Cluster) -> int:
     return 1 if pool.workers == 0 else slots_here(pool)
 
 
-def _restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> Outcome:
+def restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> Outcome:
     """The outcome restricted to these seeds but the void ones, ascending."""
     inside = (outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop)
     kept = np.flatnonzero(inside & ~np.isin(outcome.seeds, list(void)))

@@ -479,14 +479,22 @@ def differing(first: Outcome, again: Outcome, names: Collection[str | None]) -> 
         again: the second result of the seed.
         names: of the numbers that count.
     """
+    if (results := two_apart(first, again, names)) is None:
+        return ""
+    both = ", and ".join(results)
+    return f"seed {again.seeds[0]} gave {both} the second time: its seed does not determine it"
+
+
+def two_apart(
+    first: Outcome, again: Outcome, names: Collection[str | None]
+) -> tuple[str, str] | None:
+    """Both results of a seed if they differ, as `differing`: `accuracy 0.9` and `0.1`, say."""
     one, other = _counted(first, 0, names), _counted(again, 0, names)
     for name, value in one.items():
         found = other.get(name, other[""])  # a seed that failed has no number
         if not _close(value, found):
-            results = f"{name}{_shown_result(value)}, and {_shown_result(found)}"
-            seed = again.seeds[0]
-            return f"seed {seed} gave {results} the second time: its seed does not determine it"
-    return ""
+            return f"{name}{_shown_result(value)}", _shown_result(found)
+    return None
 
 
 _RESULTS = {

@@ -16,7 +16,8 @@ from xortune.comparisons.runs import (
     NumberSummary,
     RunComparison,
     answer,
-    notes,
+    contestant_notes,
+    old_seeds,
     p_text,
     points,
     points_interval,
@@ -25,6 +26,7 @@ from xortune.comparisons.runs import (
 )
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import (
+    capitalized,
     config_text,
     estimated,
     interval,
@@ -90,7 +92,8 @@ def comparison_document(comparison: AnyComparison) -> Document:
         "contestants": contestants_table(comparison),
         "settings": settings,
         "same": same,
-        "notes": notes(comparison),
+        "old": [capitalized(sentence) for sentence in old_seeds(comparison)],
+        "notes": contestant_notes(comparison),
         "pairs": pairs_table(comparison),
         "tests": sorted({tested_by(pair) for pair in comparison.pairs}),
         "unused": next((pair for pair in comparison.pairs if any(pair.unused)), None),
@@ -239,7 +242,8 @@ def _number_document(comparison: NumberComparison) -> Document:
         "pairs": number_pairs_table(comparison),
         "settings": settings,
         "same": same,
-        "notes": notes(comparison),
+        "old": [capitalized(sentence) for sentence in old_seeds(comparison)],
+        "notes": contestant_notes(comparison),
         "facts": facts,
         "same_facts": same_facts,
     }

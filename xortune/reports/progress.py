@@ -20,6 +20,7 @@ from rich.text import Text
 from xortune.core.formats import (
     config_text,
     count,
+    date,
     duration,
     in_notebook,
     interval,
@@ -352,7 +353,7 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
         seeds_of=seeds_of,
         duration=duration,
         config_text=config_text,
-        date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        date=date,
     )
     state = blocks.pop("state")
     rows = [(label.replace("_", " "), text) for label, text in blocks.items() if text]

@@ -7,7 +7,8 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
 from xortune.comparisons.numbers import Measure, NumberComparison
-from xortune.comparisons.runs import RunComparison, notes
+from xortune.comparisons.runs import Reused, RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
@@ -479,8 +480,19 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
                 for one, middle in contestants
             ],
             "pairs": _records(comparison.table),
+            "notes": notes(comparison),
         }
-    return values | {"files": [str(path) for path in files]}
+    reused = None if comparison.reused is None else _reused_json(comparison.reused)
+    return values | {"reused": reused, "files": [str(path) for path in files]}
+
+
+def _reused_json(reused: Reused) -> dict[str, Any]:
+    """How many seeds are old; times are UTC."""
+    times = {
+        name: None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        for name, at in (("oldest", reused.oldest), ("newest", reused.newest))
+    }
+    return asdict(reused) | times
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

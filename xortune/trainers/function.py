@@ -193,6 +193,10 @@ def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallFor
 _NO_REPORTS = Reports()
 
 
+END_SECONDS = 1.0
+"""Seconds that awaited attempts have to end when the process does."""
+
+
 @functools.cache
 def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     """The event loop of all async functions of a process, in a thread of its own.
@@ -213,10 +217,22 @@ def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     thread = threading.Thread(target=run, name="async attempts", daemon=True)
     thread.start()
 
+    async def cancel_all() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            if not task.cancelling():  # a second time would break off what it does to end
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_SECONDS)
+
     def end() -> None:
-        if os.getpid() == process:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(1)
+        if os.getpid() != process:
+            return
+        # An interrupt has cancelled attempts, which have to run on to end.
+        with suppress(TimeoutError, KeyboardInterrupt):
+            asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(2 * END_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(1)
 
     atexit.register(end)
     return loop
