@@ -9,6 +9,7 @@ race, 1, 2, 3, 4, 6, 8, ... 512, or 1, 2, 4, ... 512. Each decision knows all re
     python benchmarks/arms.py --quick      4
     python benchmarks/arms.py --search     xortune's own searches, by `xt.search` with workers=0
     python benchmarks/arms.py --beside     xortune's rule beside T3C as in its paper, the same luck
+    python benchmarks/arms.py --statement  how often the statement at the end is true, for few arms
 
 The rules: xortune's; T3C, a leader drawn from the posterior and the challenger of the smallest
 transportation cost, each in half of the cases (Shang et al. 2020); EB-TCI, the highest mean and
@@ -25,7 +26,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ from numpy.typing import NDArray
 
 from xortune.core.outcome import wilson
 from xortune.racing import top_two
-from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
+from xortune.racing.posterior import Group, learned
+from xortune.racing.statement import Aim, statement_of, winner_of
+from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.model import SeedSettings, race_rungs, rungs_up_to
 
 MOST, NEAR = 512, 0.01
@@ -71,6 +74,26 @@ SETS: dict[str, tuple[Callable[[np.random.Generator], Floats], tuple[int, ...]]]
 }
 
 
+FEW: dict[str, Callable[[np.random.Generator], Floats]] = {
+    "0.05, 0.08": lambda _: np.array([0.05, 0.08]),
+    "0.9, 0.92": lambda _: np.array([0.9, 0.92]),
+    "0.5, 0.55": lambda _: np.array([0.5, 0.55]),
+    "0.95, 0.97": lambda _: np.array([0.95, 0.97]),
+    "0.9, 0.92, 0.94": lambda _: np.array([0.9, 0.92, 0.94]),
+    "four of Beta(5, 95)": lambda rng: rng.beta(5, 95, 4),
+    "four of Beta(50, 50)": lambda rng: rng.beta(50, 50, 4),
+    "four of Beta(90, 10)": lambda rng: rng.beta(90, 10, 4),
+    "twenty of Beta(90, 10)": lambda rng: rng.beta(90, 10, 20),
+    "0.5, 0.515": lambda _: np.array([0.5, 0.515]),
+    "0.985, 1": lambda _: np.array([0.985, 1.0]),
+    "fifty of 0.9": lambda _: np.full(50, 0.9),
+    "49 of 0.9, 0.93": lambda _: np.append(np.full(49, 0.9), 0.93),
+    "50 evenly in [0.5, 1]": lambda _: np.linspace(0.5, 1, 50),
+    "200 uniform up to 0.98, one of 0.99": lambda rng: np.append(rng.uniform(0, 0.98, 199), 0.99),
+}
+"""Sets of which the statement at the end is tried: those of before, and others against it."""
+
+
 def _divergence(p: Floats, q: Floats) -> Floats:
     p, q = np.clip(p, 1e-12, 1 - 1e-12), np.clip(q, 1e-12, 1 - 1e-12)
     return np.asarray(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
@@ -101,7 +124,7 @@ def rule(name: str) -> Rule:
         k, n, members = (
             np.array([group[i] for group in known.groups], np.float64) for i in range(3)
         )
-        posterior = top_two._posterior(known.groups)  # the same prior
+        posterior = learned(known.groups)  # the same prior
         if name == "T3C":  # the largest of m equal draws is one draw from the m-th power
             ranks = np.cumsum(posterior.beliefs, axis=1) < rng.random((len(k), 1)) ** (
                 1 / members[:, None]
@@ -157,7 +180,7 @@ def search(
         at_end = spent if last and at_end is None else at_end
         left = np.inf if at_end is None else at_end + SeedSettings().finalists * MOST - spent
         groups = tuple(Group(*at, len(of), step_from.get(at[1], 0)) for at, of in arms.items())
-        chosen = choose(Known(groups, 0 if last else 1, left), Aim(), rng)
+        chosen = choose(Known(groups, 0 if last else 1, left), Aim(least=MOST), rng)
         if chosen is None:
             return spends, answers, n
         arm = begun if chosen == NEW else next(iter(list(arms.values())[chosen]))
@@ -221,6 +244,40 @@ def beside(repeats: int, sets: list[int]) -> None:
             )
 
 
+def statements(repeats: int, aim: Aim, sets: Container[int]) -> None:
+    """Print how often what is said at the end is true."""
+    print("| rates | seeds | the gap | true | holds | true | believed | true | Wilson | winner |")
+    print("| :-- |" + " --: |" * 9)
+    for name, make in (one for i, one in enumerate(FEW.items()) if i in sets):
+        rows = []
+        for repeat in range(repeats):
+            rng = np.random.default_rng([1, repeat])
+            rates = rng.permutation(make(rng))
+            luck = rng.random((len(rates), MOST))
+            spends, answers, n = search(rates, luck, *RULES["xortune"][::-1], rng)
+            k = np.array([np.count_nonzero(luck[i, :m] < rates[i]) for i, m in enumerate(n)])
+            groups = [Group(int(a), int(b), 1) for a, b in zip(k, n, strict=True)]
+            said, first = statement_of(groups, aim), answers[-1]
+            winner, wilsons = winner_of(groups, first), wilson(k[first], n[first])
+            lost, rate = rates.max() - rates[first], rates[first]
+            near = lost <= aim.epsilon + 1e-12
+            rows.append(
+                (
+                    *(spends[-1], said.gap, lost <= said.gap + 1e-12),
+                    *(said.holds, said.holds and near, said.is_believed, said.is_believed and near),
+                    *(wilsons[0] <= rate <= wilsons[1], winner.low <= rate <= winner.high),
+                )
+            )
+        seeds, gap, true, holds, so, believed, indeed, *covers = np.mean(rows, axis=0)
+        print(
+            f"| {name} | {seeds:,.0f} | {gap:.3f} | {true:.3f} |"
+            f" {holds:.3f} | {so / holds if holds else np.nan:.3f} |"
+            f" {believed:.3f} | {indeed / believed if believed else np.nan:.3f} |"
+            f" {covers[0]:.3f} | {covers[1]:.3f} |",
+            flush=True,
+        )
+
+
 def own_search(rates: Floats, luck: Floats, seed: int) -> tuple[list[int], list[int], Floats]:
     """The same of `xt.search`, in the order of its journal."""
     import xortune as xt
@@ -257,14 +314,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="4 searches of each")
     parser.add_argument("--search", action="store_true", help="searches by xt.search")
     parser.add_argument("--beside", action="store_true", help="xortune's rule and T3C, same luck")
+    parser.add_argument("--statement", action="store_true", help="is what is said at the end true")
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--sets", type=int, nargs="+", default=range(len(SETS)))
+    parser.add_argument("--sets", type=int, nargs="+", default=range(99), help="by their places")
     asked = parser.parse_args()
     repeats, began = 4 if asked.quick else asked.repeats, time.perf_counter()
-    if asked.beside:
-        beside(repeats, [i for i in asked.sets if list(SETS.values())[i][1][-1:] > (MOST,)])
+    if asked.statement:
+        statements(repeats, Aim(least=MOST), asked.sets)
         return
-    for name, (make, marks) in (list(SETS.items())[i] for i in asked.sets):
+    if asked.beside:
+        of = enumerate(SETS.values())
+        beside(repeats, [i for i, one in of if i in asked.sets and one[1][-1:] > (MOST,)])
+        return
+    for name, (make, marks) in (one for i, one in enumerate(SETS.items()) if i in asked.sets):
         print(f"\n{name}: share of searches with the best (within {NEAR:g}) as the answer\n")
         print("| rule |", "".join(f" at {seeds:,} |" for seeds in marks), end="")
         print(" at the end | seeds | best left at 2 or fewer |")

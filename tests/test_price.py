@@ -20,8 +20,10 @@ from xortune.driver.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_f
 from xortune.driver.timing import MeasuredSeconds
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
+from xortune.racing.posterior import Group
 from xortune.racing.race import RaceRule
-from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
+from xortune.racing.statement import Aim
+from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid
 from xortune.spaces.model import race_rungs
 from xortune.spaces.space import load_space, parse_space

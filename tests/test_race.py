@@ -23,7 +23,7 @@ from xortune.racing.race import (
     race_share,
     race_upper,
 )
-from xortune.racing.top_two import Aim
+from xortune.racing.statement import Aim
 from xortune.spaces.model import Objective
 
 

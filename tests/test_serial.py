@@ -349,7 +349,7 @@ def test_a_search_without_ray_leaves_the_process_as_it_was(tmp_path):
         (
             [0.9, 0.9, 0.9, 0.9],
             0.01,
-            "could be more than 0.01 better than the best; the likeliest is",
+            "whether one is better by more than 0.01. 3 configurations could be; the likeliest is",
         ),
     ],
 )
@@ -367,6 +367,9 @@ def test_a_search_ends_on_what_it_can_say(tmp_path, rates, delta, said):
     run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
     report = (run.path / "report.md").read_text(encoding="utf-8")
     assert said in report
+    assert str(run.statement) in report
+    assert str(run.statement) in str(xt.status(run).statement)
+    assert str(run.winner) in report
     assert "ended at its limit" not in report
     most = len(rates) * 32
     assert run.table.n.sum() < most if delta == 0.1 else run.table.n.sum() == most

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from xortune.integrations.trackers import WandB as WandB
     from xortune.racing.pruner import SeedRacePruner as SeedRacePruner
     from xortune.racing.scheduler import SeedRaceScheduler as SeedRaceScheduler
+    from xortune.racing.statement import Statement as Statement
+    from xortune.racing.statement import Winner as Winner
     from xortune.reports.files import write_comparison as write_comparison
     from xortune.reports.files import write_report as write_report
     from xortune.reports.plots import plot_contour as plot_contour
@@ -109,6 +111,7 @@ _NAMES = {
     "integrations.trackers": "MLflow TensorBoard WandB",
     "racing.pruner": "SeedRacePruner",
     "racing.scheduler": "SeedRaceScheduler",
+    "racing.statement": "Statement Winner",
     "reports.files": "write_comparison write_report",
     "reports.plots": (
         "plot_contour plot_decision_surface plot_differences "

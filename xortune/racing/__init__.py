@@ -6,9 +6,10 @@ EXPORTS = (
     "grants",
     "hopeless",
     "objectives",
+    "posterior",
     "pruner",
     "race",
     "scheduler",
-    "top_two",
+    "statement",
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

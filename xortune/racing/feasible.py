@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc
 
 from xortune.core.errors import InputError
+from xortune.racing.posterior import PRIOR_SHAPE
 from xortune.racing.race import ProvenRates, RaceRule, race_lower, race_share, race_upper
-from xortune.racing.top_two import PRIOR_SHAPE
 from xortune.spaces.model import Requirement
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
 from xortune.stats.planning import fewest_seeds

@@ -30,8 +30,10 @@ from xortune.racing.objectives import (
     only_statistic,
     worth,
 )
+from xortune.racing.posterior import Group
 from xortune.racing.race import ProvenRates, RaceRule, race_lower
-from xortune.racing.top_two import NEW, Aim, Group, Known, next_step
+from xortune.racing.statement import Aim
+from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import RaceSettings, SearchSpace, weighs_seeds
 from xortune.stats.planning import fewest_seeds
@@ -360,7 +362,7 @@ def race_of(space: SearchSpace) -> SeedRace | None:
 def aim_of(space: SearchSpace) -> Aim:
     """What a race for the best success rate wants to say at its end."""
     race = space.seeds.race or RaceSettings()
-    return Aim(race.epsilon, race.delta)
+    return Aim(race.epsilon, race.delta, space.seeds.ladder[-1])
 
 
 def refuse_unprovable(space: SearchSpace) -> None:

@@ -28,10 +28,9 @@ from xortune.core.formats import (
 from xortune.core.outcome import Left, Outcome, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.grants import aim_of
 from xortune.racing.hopeless import Audit
 from xortune.racing.objectives import estimates, mean_price, only_statistic, summary_of
-from xortune.racing.top_two import Ending, Group, ending
+from xortune.racing.statement import Statement
 from xortune.reports.document import (
     cached_per_run,
 )
@@ -43,7 +42,7 @@ from xortune.reports.parameters import (
 )
 from xortune.reports.scripts import Commands, commands_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.manifest import SPACE, is_imported, stopped_because
+from xortune.runs.manifest import SPACE, stopped_because
 from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
@@ -53,7 +52,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import busy_share, moment
-from xortune.spaces.model import SECONDS, Objective, StopHopeless, weighs_seeds
+from xortune.spaces.model import SECONDS, Objective, StopHopeless
 from xortune.stats.proportions import mcnemar_greater
 
 # -------------------------------------------------------------------------------------------------
@@ -584,17 +583,6 @@ def score_in(run: Run) -> Score | None:
     return score if score is not None and score.name in number_names(outcomes) else None
 
 
-def ending_of(run: Run) -> Ending | None:
-    """What a search for the best success rate can say of its answer; None of others."""
-    space, counts = space_of(run), run.results.counts
-    if space is None or len(run.results) < 2 or is_imported(run.manifest):
-        return None
-    if len(space.seeds.ladder) < 2 or not weighs_seeds(space.objectives, space.stop):
-        return None
-    sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
-    return ending([Group(k, n, members, 0) for (k, n), members in sizes.items()], aim_of(space))
-
-
 @dataclass(frozen=True)
 class Totals:
     """How many configs, seeds and proposals a run has, and how many seeds were solved."""
@@ -612,14 +600,15 @@ class End:
     Attributes:
         complete: whether the search did all that it was to do.
         stopped: why it ended early; None if it did not.
-        statement: what a search for the best success rate can say of its answer; None of others.
+        statement: what a race for the best success rate can say of its answer; None of others,
+            and where nothing succeeded.
         seed_limit: the most seeds after the last proposal if they ended it; None if they did not.
         is_priced: whether what so many seeds of the best cost may have ended it before.
     """
 
     complete: bool
     stopped: str | None
-    statement: Ending | None
+    statement: Statement | None
     seed_limit: int | None
     is_priced: bool
 
@@ -695,7 +684,7 @@ def report_of(run: Run) -> Report:
         end=End(
             complete=manifest.get("complete") is not False,
             stopped=stopped_because(manifest),
-            statement=ending_of(run),
+            statement=run.statement if failures.counts[Status.SOLVED] else None,
             seed_limit=manifest.get("seed_limit"),
             is_priced=price_of(run) is not None,
         ),

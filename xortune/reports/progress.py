@@ -418,6 +418,8 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     finalist, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
     certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
     certificate["confidence"] = confidence
+    if (said := status.statement) is not None:
+        values["statement"] = asdict(said) | {"holds": said.holds, "text": str(said)}
     values["path"] = str(status.path)
     keys = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
     return {keys.get(name, name): value for name, value in values.items()}

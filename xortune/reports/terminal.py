@@ -319,7 +319,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             )
         if front.more:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
-    values = {"report": report, "bars": has_bars, "epochs": measure == EPOCHS}
+    values = {"run": run, "report": report, "bars": has_bars, "epochs": measure == EPOCHS}
     _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 

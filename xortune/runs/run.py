@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -18,8 +19,13 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
+from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.core.success import Success, parse_success
+from xortune.racing.grants import aim_of
+from xortune.racing.objectives import only_rate
+from xortune.racing.posterior import Group
+from xortune.racing.statement import Statement, Winner, statement_of, winner_of
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.journal import read, torn
@@ -30,6 +36,7 @@ from xortune.runs.manifest import (
     SPACE,
     as_json,
     imported_from,
+    is_imported,
     manifest_of,
     objectives_of,
     refuse_others,
@@ -56,6 +63,7 @@ from xortune.runs.store import (
     replace_file,
     store_of,
 )
+from xortune.spaces.model import weighs_seeds
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
@@ -219,6 +227,54 @@ class Run:
             InputError: as `best`.
         """
         return self._first.outcome.rate
+
+    @cached_property
+    def statement(self) -> Statement | None:
+        """What a race for the best success rate can say of its best configuration so far.
+
+            if run.statement.holds:  # proven, whatever the true rates are
+                print(run.statement)
+
+        None where there is no such race, for fewer than two configurations, and for imported runs.
+        See `racing.statement` for its attributes, the proof and the sources.
+
+        Raises:
+            InputError: blocks of one configuration do not fit together.
+        """
+        if len(self.results) < 2 or is_imported(self.manifest):
+            return None
+        try:
+            space = self.asked
+        except InputError:  # the file is gone, or one that it names
+            return None
+        if len(space.seeds.ladder) < 2 or not weighs_seeds(space.objectives, space.stop):
+            return None
+        return statement_of(self._groups, aim_of(space))
+
+    @cached_property
+    def winner(self) -> Winner | None:
+        """How optimistic the count of the best configuration is, since it was chosen by its count.
+
+        None for fewer than two configurations, where something else than the success rate decides
+        who is best, and where no seed succeeded. See `racing.statement`.
+
+        Raises:
+            InputError: blocks of one configuration do not fit together.
+        """
+        if len(self.results) < 2 or not only_rate(self.objectives) or not self.best_rate:
+            return None
+        k, n = self._first.outcome.successes, self._first.outcome.n
+        groups = self._groups
+        return winner_of(groups, next(i for i, one in enumerate(groups) if one[:2] == (k, n)))
+
+    @property
+    def _groups(self) -> list[Group]:
+        """The configurations by their counts."""
+        counts = self.results.counts
+        stopped = counts.status[:, Status.STOPPED]
+        columns = (counts.k.tolist(), counts.n.tolist(), stopped.tolist())
+        sizes = Counter(zip(*columns, strict=True))
+        return [Group(k, n, size, stopped=ended) for (k, n, ended), size in sizes.items()]
 
     @property
     def _first(self) -> ConfigResult:

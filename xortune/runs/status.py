@@ -24,6 +24,7 @@ from xortune.core.success import has_rule
 from xortune.core.trainer import Reported, is_failure, is_void
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
+from xortune.racing.statement import Statement
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluations, JournalLines
 from xortune.runs.journal import JournalReader
@@ -574,6 +575,8 @@ class RunStatus:
         seconds: that its sessions searched, each to its last seed, one that runs and lacks seeds to
             now; pauses between sessions do not count. None if unknown.
         seed_seconds: the mean time of a seed; None without one.
+        statement: what the search can say of its best; see `Run.statement`. None while it runs, and
+            where nothing succeeded.
     """
 
     path: Path
@@ -609,6 +612,7 @@ class RunStatus:
     tags: tuple[str, ...] = ()
     seconds: float | None = None
     seed_seconds: float | None = None
+    statement: Statement | None = None
 
     @property
     def is_starting(self) -> bool:
@@ -793,6 +797,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         tags=tuple(manifest.get("tags") or ()),
         seconds=searched,
         seed_seconds=spent / seeds if seeds and spent else None,
+        statement=None if state == "running" or not run.results.counts.k.any() else run.statement,
     )
 
 
