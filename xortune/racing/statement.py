@@ -298,7 +298,8 @@ class Winner:
     def points(self) -> str:
         """`optimism` in percentage points: `1.4 points`; empty where it is none."""
         shown = float(f"{100 * self.optimism:.2g}")
-        return f"{number(shown)} points" if shown >= LEAST_POINTS else ""
+        unit = "point" if shown == 1 else "points"
+        return f"{number(shown)} {unit}" if shown >= LEAST_POINTS else ""
 
     def __str__(self) -> str:
         chosen = f"It is the best of {count(self.chosen_from, 'configuration')} by its count"
