@@ -15,7 +15,6 @@ import xortune as xt
 from xortune.core import seeds as core_seeds
 from xortune.core import trainer as core_trainer
 from xortune.core.trainer import Stacking
-from xortune.driver import executors, worker
 from xortune.stats.betting import mean_evidence_above
 
 
@@ -29,8 +28,7 @@ def solves(config, seed):
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch):
-    for module in (core_trainer, executors, worker):
-        monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", (0.0,) * 7)
+    monkeypatch.setattr(core_trainer, "TRY_AGAIN_SECONDS", (0.0,) * 7)
 
 
 def limited(share, void=()):

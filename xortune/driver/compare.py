@@ -45,7 +45,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Block, has
+from xortune.core.trainer import Block, Exceptions, Outages, Waits, has
 from xortune.driver.certify import (
     estimate,
     seconds_of_seed,
@@ -53,7 +53,6 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import single_config
 from xortune.driver.processes import ending_processes, in_this_process
-from xortune.driver.retries import checked_max_void
 from xortune.driver.shared_seeds import (
     Look,
     WantedSeeds,
@@ -107,7 +106,8 @@ class _Options(TypedDict, total=False):
     margin: float | None
     bounds: Sequence[float] | None
     workers: int | Workers | None
-    retry: type[BaseException] | Sequence[type[BaseException]]
+    retry: Exceptions
+    retry_wait: Waits | None
     max_void: float | None
     listener: Listen | None
     verbose: int
@@ -174,7 +174,8 @@ def compare(
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
     workers: int | Workers | None = None,
-    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
     max_void: float | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
@@ -223,6 +224,7 @@ def compare(
         workers: as in `search`; 0 trains in this process, for a debugger.
         retry: as of `evaluate`. A seed that is void for one is left out for all; the same call
             tries it again.
+        retry_wait: as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
@@ -241,7 +243,7 @@ def compare(
     check_share("alpha", alpha)
     _check(len(several), seeds, train=train is not False)
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
-    here, share = pool.workers == 0, checked_max_void(max_void)
+    here, outages = pool.workers == 0, Outages.of(retry, retry_wait, max_void)
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
@@ -260,7 +262,7 @@ def compare(
             if candidate.is_given
             else _seeds_of(
                 candidate, learned, own, engine, success=success, by=by, pool=pool
-            ).retried(retry)
+            ).retried(outages.retry)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -288,7 +290,7 @@ def compare(
                     alpha=alpha,
                     by=None if by is None else (by, limits or _limits_of(candidates)),
                     pool=pool,
-                    max_void=share,
+                    outages=outages,
                     voice=shown,
                 )
             trained_seeds = train_shared(
@@ -296,7 +298,7 @@ def compare(
                 to_train,
                 seeds or FRESH_SEEDS,
                 pool=pool,
-                max_void=share,
+                outages=outages,
                 on_message=voice.warn,
                 on_estimate=voice.inform,
                 on_seeds=shown.seeds,
@@ -460,7 +462,7 @@ def _sequential(
     alpha: float,
     by: tuple[str, tuple[float, float] | None] | None,
     pool: Cluster,
-    max_void: float,
+    outages: Outages,
     voice: Voice,
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is left; what is proven worse gets no more.
@@ -489,7 +491,7 @@ def _sequential(
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
         found = train_shared(
-            directory, going, n, pool=pool, max_void=max_void, void=void, on_message=voice.warn
+            directory, going, n, pool=pool, outages=outages, void=void, on_message=voice.warn
         )
         known |= dict(zip(left, found, strict=True))
         outcomes = without_void([known[place] for place in range(len(wanted))])

@@ -18,14 +18,14 @@ from xortune.core.files import writing
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.trainer import Block, missing_seeds
+from xortune.core.trainer import Block, Outages, missing_seeds
 from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.loop import Record, run
-from xortune.driver.retries import MAX_VOID, retrying
+from xortune.driver.retries import retrying
 from xortune.runs.evaluation import SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
@@ -108,7 +108,7 @@ class WantedSeeds:
     trainer: Trainer
     seconds: float | None = None
 
-    def retried(self, retry: object) -> WantedSeeds:
+    def retried(self, retry: tuple[type[BaseException], ...]) -> WantedSeeds:
         """The same, with seeds tried again that raise these exceptions."""
         return replace(self, trainer=retrying(self.trainer, retry))
 
@@ -128,7 +128,7 @@ def train_shared(
     n: int,
     *,
     pool: Cluster = THIS_MACHINE,
-    max_void: float = MAX_VOID,
+    outages: Outages | None = None,
     void: set[tuple[str, int]] | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
@@ -149,6 +149,7 @@ def train_shared(
         InputError: the seeds of a network need more memory than there is.
         TrainingError: more seeds are void than `max_void` allows, or all of a config.
     """
+    outages = Outages() if outages is None else outages
     for config in wanted:
         if isinstance(config.trainer, NetworkTrainer):
             config.trainer.refuse_beyond_memory(config.point, n)
@@ -173,8 +174,9 @@ def train_shared(
                     on_seeds((before + news[0], total))
 
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                record = Record(journal, max_void=max_void)
-                batches = Batches(FreshSeeds(tasks), trainer, record, slots=executor.slots)
+                record = Record(journal, max_void=outages.max_void)
+                slots, fresh = executor.slots, FreshSeeds(tasks)
+                batches = Batches(fresh, trainer, record, slots=slots, outages=outages)
                 run(batches, executor, record, on_news)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
