@@ -40,6 +40,9 @@ def compare(
     trainer: list[str] | None = None,
     success: str | None = None,
     workers: int | None = None,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
+    max_void: float | None = None,
     fail_if_worse: bool = False,
     alpha: float = 0.05,
     output: str | None = None,
@@ -75,6 +78,7 @@ def compare(
         output: Directory for the files; runs/compare-A-B if not given.
         formats (--format): Files to write: any of md, html, csv, tex.
     """
+    untried = {"retry": retry, "retry_wait": retry_wait, "max_void": max_void}
     training: dict[str, Any] = {
         "by": by,
         "margin": margin,
@@ -89,7 +93,7 @@ def compare(
     }
     more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, [*more, *training]):
+    with cli.exit_on_error(interrupted, [*more, *training, *untried]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
@@ -105,6 +109,7 @@ def compare(
                 named,
                 labels=labels,
                 **training,
+                **cli.outages(untried),
                 train=functions[0] if len(functions) == 1 else functions or not no_train,
                 output=output,
                 alpha=alpha,
