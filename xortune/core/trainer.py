@@ -231,6 +231,10 @@ PLACE_SECONDS = 1.0
 """A test that counts seeds in their order waits so long, in all, for a seed that is tried again.
 Then the others pass it over; see `SeedLine`."""
 
+HELD_AFTER = 8
+"""After so many seeds in a row that could not be tried no further one begins until one of them has
+a result, or is void: what they need is probably down."""
+
 MAX_VOID = 0.05
 """The share of seeds that may be void where the user gives none."""
 

@@ -19,6 +19,7 @@ from xortune.core.band import judged_by, left_by
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
+    HELD_AFTER,
     NOT_FINISHED,
     Block,
     Outages,
@@ -183,10 +184,6 @@ class BatchQueue:
 
 # -------------------------------------------------------------------------------------------------
 # Seeds that could not be tried, and are tried again.
-
-HELD_AFTER = 8
-"""After so many seeds in a row that could not be tried no further one begins until one of them has
-a result, or is void: what they need is probably down."""
 
 
 class Untried:
