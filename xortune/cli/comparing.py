@@ -94,7 +94,6 @@ def compare(
     more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]
     interrupted = "interrupted: what had finished is kept; the same command continues"
     with cli.exit_on_error(interrupted, [*more, *training, *untried]):
-        from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
         from xortune.reports.terminal import comparison_json, render_comparison
@@ -102,7 +101,7 @@ def compare(
         wanted = checked_formats(cli.split(formats))
         if trainer and no_train:
             raise InputError("with --no-train", place="--trainer", allowed="one of them")
-        functions = functions_named(trainer or [])
+        functions = cli.functions_named(trainer or [])
         with display(quiet=quiet or as_json) as shown:
             named, labels = _named(runs, own=bool(functions))
             comparison = xt.compare(

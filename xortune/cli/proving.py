@@ -78,7 +78,6 @@ def certify(
     silent = quiet or as_json
     interrupted = "interrupted: what had finished is kept; the same command continues"
     with cli.exit_on_error(interrupted, ["trainer", *given, *cli.RESOURCES, *cli.OUTAGES]):
-        from xortune.driver.trainer import functions_named
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
@@ -92,7 +91,7 @@ def certify(
                 **given,
                 **cli.resources(resources),
                 **cli.outages(resources),
-                train=None if trainer is None else functions_named([trainer])[0],
+                train=None if trainer is None else cli.functions_named([trainer])[0],
                 listener=cli.listener(shown.seeds(), quiet=quiet),
                 verbose=0,
             )

@@ -12,7 +12,7 @@ import re
 import select
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -166,6 +166,17 @@ def resources(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 OUTAGES = ("retry", "retry_wait", "max_void")
+
+
+def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
+    """The functions that the option --trainer names, imported.
+
+    Raises:
+        InputError: one of them names none, or cannot be imported.
+    """
+    from xortune.driver import trainer
+
+    return trainer.functions_named(texts)
 
 
 def outages(given: Mapping[str, Any]) -> dict[str, Any]:
