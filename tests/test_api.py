@@ -201,7 +201,9 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
     assert {one.kind for one in others} == {inspect.Parameter.KEYWORD_ONLY}
     assert {one.name: one.default for one in others} == {
         **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
-        **dict.fromkeys(("train", "from_", "workers", "study", "listener", "max_void")),
+        **dict.fromkeys(
+            ("train", "from_", "workers", "study", "listener", "max_void", "retry_wait")
+        ),
         **dict.fromkeys(("note", "tags")),
         **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast", "ray"), False),
         "engine": "auto",

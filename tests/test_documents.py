@@ -23,6 +23,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -173,6 +174,13 @@ CASES = [
 @pytest.mark.parametrize("page", CASES)
 @pytest.mark.usefixtures("place")
 def test_a_page_does_what_it_says(page):
+    names = do(page)
+    if page.stem == "agents":
+        check_agents(names)
+
+
+def do(page):
+    """Do a page from top to bottom; the names that its programs share."""
     names: dict[str, object] = {"__name__": page.stem}
     printed = ""
     for block in blocks(page.read_text(encoding="utf-8")):
@@ -195,6 +203,31 @@ def test_a_page_does_what_it_says(page):
                 assert set(block.text.splitlines()) <= set(printed.splitlines()), where
             lines = not_printed(block.text, printed)
             assert lines == [], f"{where}: not printed:\n" + "\n".join(lines) + f"\nbut:\n{printed}"
+    return names
+
+
+def check_agents(names):
+    """The service refused some requests, and all counts are those of one that refuses none."""
+    service = names["service"]
+    assert service.refused.total() > 0
+    assert max(service.requests.values()) > service.LIMIT
+
+    def unlimited(config, seed):
+        rate = {"think first": 0.97, "answer at once": 0.85}[config["prompt"]]
+        return random.Random(f"{config['prompt']} {seed}").random() < rate
+
+    think, once = ({"prompt": prompt} for prompt in ("think first", "answer at once"))
+    plain = {"train": unlimited, "workers": 0}
+    outcome = xt.evaluate(think, range(100), **plain)
+    assert names["outcome"].solved.tolist() == outcome.solved.tolist()
+    verdict, gate = names["verdict"], xt.gate(think, verbose=0, **plain, **names["gate"])
+    assert verdict.answer == gate.answer
+    compared = xt.compare([think, once], seeds=100, output="plain", verbose=0, **plain)
+    found = names["result"].contestants
+    assert [one.outcome.successes for one in found] == [
+        one.outcome.successes for one in compared.contestants
+    ]
+    assert [one.outcome.n for one in found] == [100, 100]
 
 
 # -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -286,6 +287,88 @@ def test_most():
     proves = parse_mark(100, min_rate=0.9)[0].proves
     n = next(n for n in range(21, 101) if proves(n - 1, n))
     result.stdout.fnmatch_lines([f"*::test_x: seeds: {n - 1} of {n}, proven 0.9"])
+
+
+LIMITED = """
+import collections, random, xortune as xt
+
+tries = collections.Counter()
+
+class RateLimitError(Exception):
+    pass
+
+def answer(seed):
+    tries[seed] += 1
+    if seed in (3, 17):
+        raise RateLimitError("429: too many requests")
+    if seed % 10 == 5 and tries[seed] == 1:
+        raise xt.Unavailable("maintenance", retry_after=0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    ("define", "workers"), [("def", ""), ("async def", ""), ("async def", ", workers=8")]
+)
+def test_a_seed_that_cannot_be_tried_is_tried_again_and_no_failure(ran, define, workers):
+    """With the waits that are usual: nobody waits a minute for a seed that is void in the end."""
+    began = time.monotonic()
+    result = ran(f"""{LIMITED}
+@pytest.mark.seeds(200, min_rate=0.9, first=0, retry=RateLimitError{workers})
+{define} test_x(seed):
+    answer(seed)
+
+def test_tries():
+    assert 2 <= tries[3] < 8 and 2 <= tries[17] < 8
+    assert {{tries[seed] for seed in tries if seed % 10 == 5}} == {{2}}
+""")
+    result.assert_outcomes(passed=2)
+    n = gate_seeds(0.9, 200)
+    result.stdout.fnmatch_lines([f"*::test_x: seeds: {n} of {n}, proven 0.9, 2 void"])
+    assert time.monotonic() - began < 20
+
+
+def test_a_failed_test_says_which_seeds_were_void(ran):
+    result = ran(f"""{LIMITED}
+@pytest.mark.seeds(200, min_rate=0.9, first=0, retry=(RateLimitError, KeyError), retry_wait=2)
+def test_x(seed):
+    answer(seed)
+    assert seed % 2, "even"
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["refuted: * seeds 0 to * without 1 that could not be tried)", "  seed 0: *even*"]
+    )
+
+
+@pytest.mark.parametrize("workers", ["", ", workers=8"])
+def test_an_outage_is_an_error_and_no_failure_of_the_test(ran, workers):
+    result = ran(f"""
+import xortune as xt
+
+calls = []
+
+@pytest.mark.seeds(200, min_rate=0.9, first=0, retry_wait=[0, 0.01]{workers})
+async def test_x(seed):
+    calls.append(seed)
+    if seed > 30:
+        raise xt.Unavailable("no route to the service")
+
+@pytest.mark.seeds(60, min_rate=0.5, first=0, retry_wait=[], max_void=1.0)
+def test_nothing(seed):
+    raise xt.Unavailable("no route to the service")
+
+def test_calls():
+    assert len(set(calls)) <= 31 + 2 * 8
+""")
+    result.assert_outcomes(errors=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "outage: 2 of 33 seeds could not be tried, which is more than max_void (0.05) allows; "
+            "the last one, seed *: Unavailable: no route to the service. This says nothing of *",
+            "outage: 60 of 60 seeds could not be tried*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*refuted*")
 
 
 def test_an_async_test_that_fails_is_shown_with_the_seed(ran):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 import xortune as xt
@@ -277,3 +278,34 @@ def test_attempts_that_an_interrupt_has_cancelled_end_before_the_process_does():
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert sorted(ran.stdout.split()) == ["closed"] * 6 + ["interrupted"]
+
+
+@pytest.mark.parametrize("asked", [{"seeds": 60, "top": 2}, {"seeds": 60, "min_rate": 0.5}])
+def test_as_many_are_awaited_at_once_to_certify_an_imported_run(tmp_path, asked):
+    """An imported table does not say what a seed takes, and 0 s would be one batch for all."""
+    rows = [{"x": x, "seed": seed, "ok": True} for x in (1, 2) for seed in range(8)]
+    run = xt.import_results(pd.DataFrame(rows), config=["x"], output=tmp_path / "run", success="ok")
+    now, most = 0, 0
+
+    async def train(config, seed):
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.05)
+        now -= 1
+        return True
+
+    xt.certify(run.path, train=train, workers=16, verbose=0, **asked)
+    assert most == 16 if "top" in asked else most > 1
+
+
+def test_the_seeds_of_a_configuration_of_an_imported_run_go_to_all_workers(tmp_path):
+    rows = [{"x": 1, "seed": seed, "ok": True} for seed in range(8)]
+    run = xt.import_results(pd.DataFrame(rows), config=["x"], output=tmp_path / "run", success="ok")
+
+    def train(config, seed):
+        time.sleep(0.2)
+        return True
+
+    xt.certify(run.path, train=train, workers=2, seeds=12, verbose=0)
+    workers = {line.worker for line in xt.load_run(run.path).checks}
+    assert len(workers) == 2

@@ -1,21 +1,26 @@
 """Seeds that cannot be tried: tried again, and in the end void, which is no failure."""
 
+import asyncio
+import importlib
 import itertools
 import math
 import random
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.certificates.gate import SeedLine
 from xortune.core import seeds as core_seeds
 from xortune.core import trainer as core_trainer
 from xortune.core.trainer import Stacking
-from xortune.driver import executors, worker
 from xortune.stats.betting import mean_evidence_above
 
 
@@ -29,8 +34,7 @@ def solves(config, seed):
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch):
-    for module in (core_trainer, executors, worker):
-        monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", (0.0,) * 7)
+    monkeypatch.setattr(core_trainer, "TRY_AGAIN_SECONDS", (0.0,) * 7)
 
 
 def limited(share, void=()):
@@ -564,3 +568,184 @@ def test_a_gate_that_allows_void_seeds_without_limit_ends_where_a_service_is_dow
     ):
         xt.gate({}, train=goes_down, **asked, **test)
     assert len(tries) == good + 60
+
+
+# -------------------------------------------------------------------------------------------------
+# Waits, with the usual ones: no worker waits, and no decision that does not need the seed.
+
+
+@pytest.fixture
+def _waits(monkeypatch):
+    monkeypatch.setattr(core_trainer, "TRY_AGAIN_SECONDS", (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0))
+
+
+def permanently_void(config, seed):
+    """4 % of the seeds; attempts of 10 ms."""
+    time.sleep(0.01)
+    if random.Random(f"void {seed}").random() < 0.04:
+        raise xt.Unavailable("429")
+    return {"value": float(solves(config, seed))}
+
+
+async def permanently_void_awaited(config, seed):
+    await asyncio.sleep(0.01)
+    return permanently_void(config, seed)
+
+
+@pytest.mark.usefixtures("_waits")
+@pytest.mark.parametrize("asked", [{"min_rate": 0.9}, {"min_mean": 0.9, "of": "value"}])
+@pytest.mark.parametrize(
+    ("train", "workers"),
+    [(permanently_void, 0), (permanently_void, 2), (permanently_void_awaited, 8)],
+)
+def test_void_seeds_hold_up_no_gate_that_does_not_need_them(train, workers, asked):
+    test = {**asked, "first_seed": 0, "verbose": 0}
+    success = {} if "of" in asked else {"success": "value >= 0.5"}
+    began = time.monotonic()
+    found = xt.gate({"rate": 1.0}, train=train, workers=workers, **test, **success)
+    assert time.monotonic() - began < 45  # it was one to four minutes; 2 s if nothing else runs
+    plain = xt.gate({"rate": 1.0}, train=lambda *_: {"value": 1.0}, workers=0, **test, **success)
+    assert (found.answer, found.n) == (plain.answer, plain.n) == ("proven", plain.n)
+    assert found.void
+    last = found.n + len(found.void)
+    unlucky = [seed for seed in range(last) if random.Random(f"void {seed}").random() < 0.04]
+    assert list(found.void) == unlucky
+    assert f"seeds 0 to {last - 1} without {len(found.void)}" in found.line
+
+
+@pytest.mark.usefixtures("_waits")
+def test_a_seed_that_comes_back_in_time_counts_behind_those_that_have_begun():
+    tries = Counter()
+
+    async def training(config, seed):
+        tries[seed] += 1
+        await asyncio.sleep(0.02)
+        if seed == 3 and tries[seed] == 1:
+            raise xt.Unavailable("429", retry_after=1.2)  # it is passed over
+        if seed == 5 and tries[seed] == 1:
+            raise xt.Unavailable("429", retry_after=0.3)  # it keeps its place
+        return seed != 3
+
+    # One seed after the other: seed 3 is tried again after some 60 others, of about 180.
+    found = xt.gate({}, train=training, min_rate=0.97, workers=1, first_seed=0, verbose=0)
+    plain = xt.gate({}, train=lambda _, s: s != 3, min_rate=0.97, workers=0, first_seed=0)
+    assert (found.answer, found.k, found.n) == (plain.answer, plain.k, plain.n)
+    assert (tries[3], tries[5], found.void) == (2, 2, {})
+
+
+def test_waits_are_those_that_are_asked_for(monkeypatch):
+    monkeypatch.undo()
+    times = {seed: [] for seed in range(4)}
+
+    def training(config, seed):
+        times[seed].append(time.monotonic())
+        if seed == 1:
+            raise xt.Unavailable("no mount")
+        if seed == 2 and len(times[2]) < 2:
+            raise xt.Unavailable("429", retry_after=0.4)
+        return True
+
+    options = {"workers": 0, "max_void": 0.2, "verbose": 0}
+    outcome = xt.evaluate({}, range(4), train=training, retry_wait=[0.1, 0.2], **options)
+    assert list(outcome.details.void) == [1]
+    gaps = [after - before for before, after in itertools.pairwise(times[1])]
+    assert len(gaps) == 2
+    assert gaps[0] >= 0.1
+    assert gaps[1] >= 0.2
+    assert times[2][1] - times[2][0] >= 0.4  # although 0.1 s is asked for
+    assert times[3][0] < times[1][1], "nobody waits with a seed"
+    times[1].clear()
+    xt.evaluate({}, range(1, 2), train=lambda *_: True, retry_wait=0, **options)
+    with pytest.raises(xt.TrainingError):
+        xt.evaluate({}, [1], train=training, retry_wait=0, **options)
+    assert len(times[1]) == 8
+
+
+@pytest.mark.parametrize("waits", [-1, math.nan, math.inf, "1", True, [1, "2"], [[1]]])
+def test_waits_that_are_no_seconds_are_refused(waits):
+    with pytest.raises(xt.InputError, match=r"retry_wait: .*allowed: seconds, 0 or more"):
+        xt.evaluate({}, range(3), train=solves, retry_wait=waits)
+    with pytest.raises(xt.InputError, match=r"retry_after: .*allowed: seconds, 0 or more"):
+        xt.Unavailable("429", retry_after=waits)
+
+
+def test_seeds_wait_beside_each_other_and_a_service_that_is_down_is_left_alone():
+    tried = Counter()
+
+    def training(config, seed):
+        tried[seed] += 1
+        if seed >= 10:
+            raise xt.Unavailable("down")
+        return True
+
+    began = time.monotonic()
+    with pytest.raises(xt.TrainingError, match="could not be tried, which is more"):
+        xt.evaluate({}, range(200), train=training, workers=0, retry_wait=[0.5], verbose=0)
+    assert time.monotonic() - began < 10  # 8 seeds wait for 0.5 s, together
+    assert set(tried) == {*range(10), *range(10, 10 + core_trainer.HELD_AFTER)}
+
+
+def test_an_exception_with_a_retry_after_of_its_own_is_heard_too():
+    class BusyError(Exception):
+        retry_after = 0.3
+
+    times = []
+
+    def training(config, seed):
+        times.append(time.monotonic())
+        if len(times) == 1:
+            raise BusyError
+        return True
+
+    xt.evaluate({}, [0], train=training, workers=0, retry=BusyError, verbose=0)
+    assert times[1] - times[0] >= 0.3
+
+
+def test_an_exception_of_a_module_that_a_worker_imports_anew_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "busy_attempts.py").write_text(
+        "class Busy(Exception): pass\n"
+        "class MoreBusy(Busy): pass\n"
+        "def run(config, seed):\n"
+        "    if seed == 1:\n"
+        "        raise MoreBusy('429')\n"
+        "    return True\n"
+    )
+    module = importlib.import_module("busy_attempts")
+    for workers in (0, 1):
+        options = {"workers": workers, "retry_wait": [], "max_void": 0.5, "verbose": 0}
+        for train in ("./busy_attempts.py:run", module.run):
+            outcome = xt.evaluate({}, range(3), train=train, retry=module.Busy, **options)
+            assert outcome.details.void == {1: "MoreBusy: 429"}
+    monkeypatch.delitem(sys.modules, "busy_attempts")
+
+
+@given(st.data(), st.integers(1, 6))
+def test_places_in_a_line_are_given_before_results_are_known(data, workers):
+    """Whatever is void and whoever ends first: the order is the same for all results."""
+    line, begun, waiting, running, order = SeedLine(0), 0, set(), [], []
+    places = []  # seeds in the order in which they begin, but for those passed over
+    for _ in range(data.draw(st.integers(0, 60))):
+        if waiting and data.draw(st.booleans()):
+            seed = data.draw(st.sampled_from(sorted(waiting)))
+            waiting.discard(seed)
+            line.take_up(seed, begun)
+            places.append(seed)
+            running.append(seed)
+        elif len(running) < workers:
+            running.append(begun)
+            places.append(begun)
+            begun += 1
+        if running:
+            seed = running.pop(data.draw(st.integers(0, len(running) - 1)))
+            if data.draw(st.integers(0, 3)):
+                line.add(seed, [f"result {seed}"])
+            else:
+                line.pass_over(seed, "429")
+                waiting.add(seed)
+                places.remove(seed)
+        order += line.counting()
+    assert order == [(seed, f"result {seed}") for seed in places[: len(order)]]
+    left = set(places[len(order) :])
+    assert not left or places[len(order)] in running

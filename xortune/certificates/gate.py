@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from xortune.runs.run import Run
 
 Made = TypeVar("Made", Config, Point)
+Result = TypeVar("Result")
 
 EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: value` on each line"
 
@@ -161,6 +163,62 @@ class Answered(ABC):
         return self.answer == "proven"
 
 
+class SeedLine(Generic[Result]):
+    """The seeds of a test that looks after each seed, in the order in which they count.
+
+    A seed counts in its place, whenever its result comes: those that fail may take longer. One that
+    could not be tried and waits for longer than the others can is passed over: when it is tried
+    again, it gets the place behind all that have begun by then. So places are given before anybody
+    knows a result, whatever is void, and the test is as valid as in the order of seeds.
+
+    Args:
+        first: the first seed; the others follow it.
+
+    Attributes:
+        why: by seed, why it could not be tried; also of those that have a result since.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._line: deque[int] = deque()  # those before `_next` that do not count yet
+        self._next = first
+        self._known: dict[int, Result] = {}
+        self._left_out: set[int] = set()  # void, or passed over
+        self.why: dict[int, str] = {}
+
+    @property
+    def next(self) -> int:
+        """The first seed that no other one, and no result, has come after."""
+        return self._next
+
+    def add(self, seed: int, results: Iterable[Result]) -> None:
+        """Add the results of a seed and of those that follow it."""
+        self._known.update(enumerate(results, seed))
+
+    def pass_over(self, seed: int, why: str) -> None:
+        """A seed could not be tried. The others no longer wait for it."""
+        self._left_out.add(seed)
+        self.why[seed] = why
+
+    def take_up(self, seed: int, before: int) -> None:
+        """A seed that was passed over is tried again: its place is before that of `before`."""
+        self._left_out.discard(seed)
+        self._line += [*range(self._next, before), seed]
+        self._next = max(self._next, before)
+
+    def counting(self) -> Iterator[tuple[int, Result]]:
+        """Yield the seeds that count from now on, with their results."""
+        while True:
+            seed = self._line[0] if self._line else self._next
+            if seed in self._known:
+                yield seed, self._known.pop(seed)
+            elif seed not in self._left_out:
+                return
+            if self._line:
+                self._line.popleft()
+            else:
+                self._next += 1
+
+
 @dataclass(frozen=True)
 class SequentialTest:
     """A test of a success rate being at least `min_rate`, after each seed (see `stats.sequential`).
@@ -267,7 +325,7 @@ class SequentialTest:
             point: the config.
             status: uint8, shape (S,): of the seeds.
             seeds: int64, shape (S,): the seeds; those from `first_seed` on if not given.
-            void: by seed, why seeds that have no status could not be tried.
+            void: by seed, why seeds could not be tried; those that count nevertheless are left out.
             failed: by seed, why it failed.
             own: whether a training of the user's own made them.
         """
@@ -275,8 +333,8 @@ class SequentialTest:
         assert answer is not None
         if seeds is None:
             seeds = np.arange(self.first_seed, self.first_seed + n)
-        crashed, last = seeds[:n][status[:n] == Status.CRASHED], int(seeds[n - 1])
-        passed_over = {seed: why for seed, why in sorted(void.items()) if seed < last}
+        crashed, last = seeds[:n][status[:n] == Status.CRASHED], int(seeds[:n].max())
+        passed_over = _passed_over(seeds[:n], void)
         many = "seed that" if len(passed_over) == 1 else "seeds that"
         without = f"{len(passed_over)} {many} could not be tried"
         described = f"seeds {self.first_seed} to {last} without {without}"
@@ -414,7 +472,7 @@ class MeanTest:
         """Return the verdict on a config by numbers of seeds in their order, which must decide."""
         answer, n = self.decide(numbers)
         assert answer is not None
-        alpha, last = (1 - self.confidence) / 2, int(seeds[n - 1])
+        alpha = (1 - self.confidence) / 2
         low, high = mean_bounds(numbers[:n], alpha=alpha, limits=self.limits)
         lost = {seed: why for seed, why in sorted(failed.items()) if seed in seeds[:n]}
         return MeanVerdict(
@@ -432,8 +490,14 @@ class MeanTest:
             first_seed=self.first_seed,
             most=self.max_seeds,
             failed=lost,
-            void={seed: why for seed, why in sorted(void.items()) if seed < last},
+            void=_passed_over(seeds[:n], void),
         )
+
+
+def _passed_over(seeds: NDArray[np.int64], void: Mapping[int, str]) -> dict[int, str]:
+    """By seed, why those that are not among the seeds up to the last one could not be tried."""
+    counted, last = set(seeds.tolist()), int(seeds.max())
+    return {seed: void[seed] for seed in sorted(void) if seed < last and seed not in counted}
 
 
 @dataclass(frozen=True, repr=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections import deque
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,17 +21,22 @@ import pytest
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import SequentialTest
-    from xortune.certificates.seeds_mark import SeedTally
+    from xortune.certificates.seeds_mark import SeedsToCall, SeedTally
+    from xortune.core.trainer import Outages
 
 MARKER, SEED, ONLY = "seeds", "seed", "only_seed"
 
 PROPERTY = "xortune_seeds"
 """The property of a report in which a worker of pytest-xdist sends the line of the summary."""
 
+OUTAGE = "xortune_outage"
+"""The property of a report on a test of which too many seeds could not be tried."""
+
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
 _TEST: pytest.StashKey[SequentialTest] = pytest.StashKey()
 _WORKERS = pytest.StashKey[int]()
 _TALLY: pytest.StashKey[SeedTally] = pytest.StashKey()
+_OUTAGES: pytest.StashKey[Outages] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,9 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552, workers=1): call the test "
-        "for up to n seeds, until its success rate is proven to be at least min_rate, or not; an "
-        "async test is awaited for `workers` seeds at once",
+        f"{MARKER}(n, *, min_rate, confidence=0.95, first=1207959552, workers=1, retry=(), "
+        "retry_wait=None, max_void=0.05): call the test for up to n seeds, until its success rate "
+        "is proven to be at least min_rate, or not; an async test is awaited for `workers` seeds "
+        "at once; a seed that raises xortune.Unavailable, or an exception of `retry`, is tried "
+        "again, and void in the end",
     )
 
 
@@ -84,12 +91,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             "one, or a test for each (a mark of a test replaces that of its class or module)"
         )
     try:
-        test, workers = parse_mark(*mark.args, **mark.kwargs)
+        test, workers, outages = parse_mark(*mark.args, **mark.kwargs)
         _check_workers(item, workers)
     except InputError as error:
         _refuse(f"@pytest.mark.{MARKER}: {error}")
     only = item.config.getoption(ONLY)
-    item.stash[_WORKERS] = workers
+    item.stash[_WORKERS], item.stash[_OUTAGES] = workers, outages
     item.stash[_TEST], item.stash[_SEED] = test, test.first_seed if only is None else only
 
 
@@ -110,21 +117,31 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         asyncio.run(pyfuncitem.obj(**_arguments(pyfuncitem)))
         return True
 
-    from xortune.certificates.seeds_mark import SeedTally
+    from xortune.certificates.seeds_mark import Outage, SeedsToCall, SeedTally
 
     _refuse_again(pyfuncitem)
     tally = pyfuncitem.stash[_TALLY] = SeedTally(test)
-    if (workers := pyfuncitem.stash[_WORKERS]) > 1:
-        asyncio.run(_await_many(pyfuncitem, tally, test, workers))
-    else:
-        _call(pyfuncitem, tally)
-        while tally.answer is None:
-            _renew(pyfuncitem, tally.next)
-            _call(pyfuncitem, tally)
+    seeds = SeedsToCall(test, pyfuncitem.stash[_OUTAGES])
+    try:
+        if (workers := pyfuncitem.stash[_WORKERS]) > 1:
+            asyncio.run(_await_many(pyfuncitem, tally, seeds, workers))
+        else:
+            _call_each(pyfuncitem, tally, seeds)
+    except Outage as outage:
+        pyfuncitem.user_properties.append((OUTAGE, str(outage)))
+        _refuse(str(outage))
     pyfuncitem.user_properties.append((PROPERTY, tally.line))
     if tally.answer != "proven":
         pytest.fail(tally.message, pytrace=False)
     return True
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+    """A test without an answer, because too many seeds could not be tried, is no failed test."""
+    is_outage = report.failed and any(
+        name == OUTAGE for name, _ in getattr(report, "user_properties", ())
+    )
+    return ("error", "E", "ERROR") if is_outage and report.when == "call" else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -187,53 +204,102 @@ def _arguments(item: pytest.Function) -> dict[str, Any]:
     return {name: item.funcargs[name] for name in names if name in item.funcargs}
 
 
-def _call(item: pytest.Function, tally: SeedTally) -> None:
-    """Call the test for one seed and count it."""
+def _call_each(item: pytest.Function, tally: SeedTally, seeds: SeedsToCall) -> None:
+    """Call the test for one seed after another."""
+    is_set_up = True  # for the first seed
+    while tally.answer is None:
+        if (seed := seeds.next(tally.seen.n - tally.seen.k)) is None:
+            time.sleep(seeds.seconds or 0.0)
+            continue
+        if not is_set_up:
+            _renew(item, seed)
+        is_set_up = False
+        _take(item, tally, seeds, seed, _ended(lambda: _returned(item)))
+
+
+def _returned(item: pytest.Function) -> Any:
+    """What a call of the test returns."""
     if inspect.iscoroutinefunction(item.obj):
-        _count(item, tally, lambda: asyncio.run(item.obj(**_arguments(item))))
-    else:
-        _count(item, tally, lambda: item.obj(**_arguments(item)))
+        return asyncio.run(item.obj(**_arguments(item)))
+    return item.obj(**_arguments(item))
 
 
 async def _await_many(
-    item: pytest.Function, tally: SeedTally, test: SequentialTest, workers: int
+    item: pytest.Function, tally: SeedTally, seeds: SeedsToCall, workers: int
 ) -> None:
-    """Await the test for several seeds at once, and count them in the order of seeds."""
-    to_begin = iter(range(test.first_seed, test.first_seed + test.max_seeds))
-    awaited: deque[asyncio.Task[Any]] = deque()
+    """Await the test for several seeds at once."""
+    awaited: dict[asyncio.Task[Any], int] = {}
     try:
         while tally.answer is None:
-            while len(awaited) < workers and (seed := next(to_begin, None)) is not None:
-                awaited.append(asyncio.create_task(item.obj(seed)))
-            await asyncio.wait([awaited[0]])
-            _count(item, tally, awaited.popleft().result)
+            while (
+                len(awaited) < workers
+                and (seed := seeds.next(tally.seen.n - tally.seen.k)) is not None
+            ):
+                awaited[asyncio.create_task(item.obj(seed))] = seed
+            if not awaited:
+                await asyncio.sleep(seeds.seconds or 0.0)
+                continue
+            limit = seeds.seconds if len(awaited) < workers else None
+            done, _ = await asyncio.wait(awaited, timeout=limit, return_when="FIRST_COMPLETED")
+            for task in done:
+                _take(item, tally, seeds, awaited.pop(task), _ended(task.result))
     finally:
         for task in awaited:
             task.cancel()
         await asyncio.gather(*awaited, return_exceptions=True)
 
 
-def _count(item: pytest.Function, tally: SeedTally, result: Callable[[], Any]) -> None:
-    """Count the next seed, whose result is given or raised; what is raised is a failure."""
+def _ended(result: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What a result is given, or what is raised."""
     try:
-        returned = result()
+        return result(), None
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
-    except (pytest.skip.Exception, pytest.xfail.Exception) as ended:
+    except BaseException as error:  # pytest.fail and sys.exit raise no Exception
+        return None, error
+
+
+def _take(
+    item: pytest.Function,
+    tally: SeedTally,
+    seeds: SeedsToCall,
+    seed: int,
+    ended: tuple[Any, BaseException | None],
+) -> None:
+    """Take what came of a seed, and count those whose turn it is."""
+    if ended[1] is not None and seeds.says_nothing(ended[1]):
+        seeds.put_off(seed, ended[1])
+    else:
+        seeds.add(seed, ended)
+    for one, (returned, error) in seeds.line.counting():
+        _count(item, tally, one, returned, error)
+        if tally.answer is not None:
+            return
+
+
+def _count(
+    item: pytest.Function,
+    tally: SeedTally,
+    seed: int,
+    returned: Any,
+    error: BaseException | None,
+) -> None:
+    """Count a seed, whose test returned, or raised an error; what is raised is a failure."""
+    if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception):
         if tally.seen.n:  # only the first seed may end the test in this way
-            how = "skipped" if isinstance(ended, pytest.skip.Exception) else "expected to fail"
+            how = "skipped" if isinstance(error, pytest.skip.Exception) else "expected to fail"
             _refuse(
-                f"seed {tally.next} was {how} ({ended}), after {tally.seen.n} that were not: a "
+                f"seed {seed} was {how} ({error}), after {tally.seen.n} that were not: a "
                 "seed is never left out. Skip the whole test, or let the seed fail"
             )
-        raise
-    except BaseException as error:  # pytest.fail and sys.exit raise no Exception
+        raise error
+    if error is not None:
         info = pytest.ExceptionInfo.from_exception(error)
-        tally.count(error, "" if tally.failures else str(item.repr_failure(info)))
+        tally.count(error, "" if tally.failures else str(item.repr_failure(info)), seed=seed)
         return
     if returned is not None:
         _refuse(f"the test returned {type(returned).__name__}, which says nothing: use assert")
-    tally.count()
+    tally.count(seed=seed)
 
 
 def _renew(item: pytest.Function, seed: int) -> None:

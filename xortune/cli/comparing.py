@@ -41,6 +41,9 @@ def compare(
     success: str | None = None,
     workers: int | None = None,
     reuse: bool = False,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
+    max_void: float | None = None,
     fail_if_worse: bool = False,
     alpha: float = 0.05,
     output: str | None = None,
@@ -79,6 +82,7 @@ def compare(
         output: Directory for the files; runs/compare-A-B if not given.
         formats (--format): Files to write: any of md, html, csv, tex.
     """
+    untried = {"retry": retry, "retry_wait": retry_wait, "max_void": max_void}
     training: dict[str, Any] = {
         "by": by,
         "margin": margin,
@@ -94,8 +98,7 @@ def compare(
     }
     more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, [*more, *training]):
-        from xortune.driver.trainer import functions_named
+    with cli.exit_on_error(interrupted, [*more, *training, *untried]):
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
         from xortune.reports.terminal import comparison_json, render_comparison
@@ -103,13 +106,14 @@ def compare(
         wanted = checked_formats(cli.split(formats))
         if trainer and no_train:
             raise InputError("with --no-train", place="--trainer", allowed="one of them")
-        functions = functions_named(trainer or [])
+        functions = cli.functions_named(trainer or [])
         with display(quiet=quiet or as_json) as shown:
             named, labels = _named(runs, own=bool(functions))
             comparison = xt.compare(
                 named,
                 labels=labels,
                 **training,
+                **cli.outages(untried),
                 train=functions[0] if len(functions) == 1 else functions or not no_train,
                 output=output,
                 alpha=alpha,

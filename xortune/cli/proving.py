@@ -50,6 +50,9 @@ def certify(
     gpus_per_trial: float = 0.0,
     trial_timeout: str | None = None,
     workers: int | None = None,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
+    max_void: float | None = None,
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -71,11 +74,10 @@ def certify(
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
     resources = dict(locals())
-    given = cli.arguments(resources, "run", "trainer", *cli.RESOURCES)
+    given = cli.arguments(resources, "run", "trainer", *cli.RESOURCES, *cli.OUTAGES)
     silent = quiet or as_json
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, ["trainer", *given, *cli.RESOURCES]):
-        from xortune.driver.trainer import functions_named
+    with cli.exit_on_error(interrupted, ["trainer", *given, *cli.RESOURCES, *cli.OUTAGES]):
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
@@ -88,7 +90,8 @@ def certify(
                 loaded,
                 **given,
                 **cli.resources(resources),
-                train=None if trainer is None else functions_named([trainer])[0],
+                **cli.outages(resources),
+                train=None if trainer is None else cli.functions_named([trainer])[0],
                 listener=cli.listener(shown.seeds(), quiet=quiet),
                 verbose=0,
             )
@@ -144,6 +147,8 @@ def gate(
     metric: str | None = None,
     timeout: str | None = None,
     workers: int | None = None,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
     max_void: float | None = None,
     task: str | None = None,
     first_seed: int | None = None,
@@ -157,8 +162,6 @@ def gate(
     Options:
         workers: With --trainer: how many processes train at once. If not given, as many as there
             are cores. 0: this process.
-        max_void: With --trainer: the share of seeds that may be void, which could not be tried (a
-            command exits with 75). More end it with exit code 4. 0.05 if not given.
         min_rate: The success rate that must be proven.
         min_mean: With --trainer: in place of a rate, the mean of a number that must be proven.
         of: With --min-mean: the name of the number. The first that is returned if not given.
@@ -177,6 +180,7 @@ def gate(
     with cli.exit_on_error("interrupted: no answer; nothing is kept", options):
         _check_gated(run, config)
         given["train"] = _training(trainer, metric, timeout)
+        given |= cli.outages(given)
         if config is not None and trainer is None and not silent:
             cli.announce_compilation(engine or "auto")
         try:
@@ -332,6 +336,8 @@ def evaluate(
     metric: str | None = None,
     timeout: str | None = None,
     workers: int | None = None,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
     max_void: float | None = None,
     activation: str | None = None,
     loss: str | None = None,
@@ -355,8 +361,6 @@ def evaluate(
     Options:
         workers: With --trainer: how many processes train at once. If not given, as many as there
             are cores. 0: this process.
-        max_void: With --trainer: the share of seeds that may be void, which could not be tried (a
-            command exits with 75). More end it with exit code 4. 0.05 if not given.
         config: A config (YAML, JSON), in place of the network's options.
         activation: torch.nn class name, or none.
         loss: torch.nn class name.
@@ -380,10 +384,12 @@ def evaluate(
         "epochs": epochs,
         "zero_grad": False if no_zero_grad else None,
     }
-    own: dict[str, Any] = {"success": success, "workers": workers, "max_void": max_void}
+    own: dict[str, Any] = {"success": success, "workers": workers}
+    own |= {"retry": retry, "retry_wait": retry_wait, "max_void": max_void}
     options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
     with cli.exit_on_error(options=options):
         train = _training(trainer, metric, timeout)
+        own |= cli.outages(own)
         target = _evaluated(config, network, trainer)
         if seeds < 1:
             raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")

@@ -17,6 +17,7 @@ import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
+from xortune.core.trainer import Outages
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 OF_SEARCH = (
     *("output", "engine", "resume", "extend", "accept_versions"),
-    *("fail_fast", "max_void", "from_", "note"),
+    *("fail_fast", "from_", "note"),
 )
 """Options that `xt.search` takes as they are.
 
@@ -68,6 +69,8 @@ def search(
     note: str | None = None,
     tag: list[str] | None = None,
     fail_fast: bool = False,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
     max_void: float | None = None,
     from_: str | None = None,
     quiet: bool = False,
@@ -87,11 +90,10 @@ def search(
         check_seeds: Train the first seed twice even if it takes more than a minute, or with
             --resume: does the seed determine the result?
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
-        max_void: The share of seeds that may be void, which could not be tried. More stop the
-            search, with exit code 4. 0.05 if not given.
     """
     given, silent = dict(locals()), quiet or as_json
-    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", *OF_SEARCH]
+    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, "study_storage", "study_name"]
+    options += OF_SEARCH
     with cli.exit_on_error(_interrupted, options):
         if no_check and check_seeds:
             raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
@@ -130,6 +132,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `xt.search`, but for those of the space and what it shows."""
     return {
         **cli.resources(given),
+        **cli.outages(given),
         **{name: given[name] for name in OF_SEARCH},
         "trackers": cli.trackers_of(given),
         "tags": given["tag"],
@@ -226,6 +229,9 @@ def submit(
     trial_timeout: str | None = None,
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
+    retry: list[str] | None = None,
+    retry_wait: str | None = None,
+    max_void: float | None = None,
     study_storage: str | None = None,
     study_name: str | None = None,
     tensorboard: str | None = None,
@@ -258,7 +264,7 @@ def submit(
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
         *("tag", "trackers"),
     )
-    options = [*cli.RESOURCES, *cli.TRACKERS, "study_storage", "study_name", "from_"]
+    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, "study_storage", "study_name", "from_"]
     interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
     with cli.exit_on_error(interrupted, options):
         from xortune.driver import cluster
@@ -276,6 +282,7 @@ def submit(
         cluster.refuse_before_sent(requested, from_)
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
+        Outages.of((), cli.waits_of(retry_wait), max_void)
         checked_labels(note, tag)
         words = cluster.search_words(given, output, tag or (), trackers, resume=resume)
         what = cluster.submission(space, output, words, install=install)

@@ -12,7 +12,7 @@ import re
 import select
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -104,6 +104,13 @@ resume: Continue the run.
 from_ (--from): Another run, or an imported table, whose best configurations are proposed first; its
     seeds count in no result.
 engine: What trains the built-in network: auto, fused, reference or cuda.
+retry: An exception of your training that says nothing of it, such as ConnectionError,
+    openai:RateLimitError or ./train.py:Busy; give it as often as you like. Its seed is tried again,
+    and is void in the end. A command exits with 75.
+retry_wait: Seconds before each further try of such a seed: 1,10,60 for three of them, a number
+    alone for seven. 0.5,1,2,4,8,16,30 if not given.
+max_void: The share of seeds that may be void, which could not be tried. More end the command with
+    exit code 4. 0.05 if not given.
 tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/tensorboard without
     DIR.
 mlflow (URI): Log each configuration to MLflow: http://HOST:PORT, ...
@@ -156,6 +163,51 @@ def resources(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["ray"] or given["address"] is not None or gpus:
         return {"ray": xt.Ray(given["address"], cpus, gpus, timeout), "workers": workers}
     return {"workers": xt.Workers(workers, cpus, timeout)}
+
+
+OUTAGES = ("retry", "retry_wait", "max_void")
+
+
+def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
+    """The functions that the option --trainer names, imported.
+
+    Raises:
+        InputError: one of them names none, or cannot be imported.
+    """
+    from xortune.driver import trainer
+
+    return trainer.functions_named(texts)
+
+
+def outages(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options named in `OUTAGES`, as arguments of a verb.
+
+    Raises:
+        InputError: no exception, or no seconds.
+    """
+    from xortune.driver.trainer import exceptions_named
+
+    return {
+        "retry": exceptions_named(given["retry"] or []),
+        "retry_wait": waits_of(given["retry_wait"]),
+        "max_void": given["max_void"],
+    }
+
+
+def waits_of(text: str | None) -> float | list[float] | None:
+    """The option --retry-wait: one number, or several with commas in between.
+
+    Raises:
+        InputError: one of them is no number of seconds.
+    """
+    if text is None:
+        return None
+    try:
+        waits = [float(part.strip().removesuffix("s")) for part in text.strip(",").split(",")]
+    except ValueError:
+        problem = f"{text!r} is no number of seconds"
+        raise InputError(problem, field="retry_wait", allowed="5, or several: 1,10,60") from None
+    return waits if "," in text else waits[0]
 
 
 def study_of(storage: str | None, name: str | None) -> Study | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import resource
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,14 +24,29 @@ class Unavailable(XortuneError):
     For a rate limit, a lost mount, a service that is down. The seed is tried again with growing
     waits. If it is still not available it is void: in no count, and listed.
 
+    Args:
+        reason: what is shown of it.
+        retry_after: seconds before the next try, in place of the usual wait; such as what the
+            header Retry-After of an answer says.
+
+    Raises:
+        InputError: `retry_after` is no number of seconds.
+
     Example:
         >>> def run(config, seed):
         ...     try:
         ...         answer = ask(config, seed)
         ...     except ConnectionError as error:
-        ...         raise xt.Unavailable(str(error)) from error
+        ...         raise xt.Unavailable(str(error), retry_after=10) from error
         ...     return answer == EXPECTED
     """
+
+    def __init__(self, *reason: object, retry_after: float | None = None) -> None:
+        if retry_after is not None:
+            allowed = "seconds, 0 or more"
+            check_number("retry_after", retry_after, lambda s: 0 <= s < math.inf, allowed)
+        super().__init__(*reason)
+        self.retry_after = retry_after
 
 
 class InputError(XortuneError, ValueError):

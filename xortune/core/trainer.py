@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from xortune.core.band import Band
-from xortune.core.errors import TrainingError
+from xortune.core.errors import InputError, TrainingError, check_number, kind_of
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 
@@ -109,18 +110,19 @@ class Void(Unfinished):
     Attributes:
         reason: what the training raised, on one line.
         outcome: of the seeds of the block before it; None if there are none.
+        after: seconds before the next try, if the error says them; see `outages.retry_after`.
     """
 
-    def __init__(self, reason: str, outcome: Any = None) -> None:
+    def __init__(self, reason: str, outcome: Any = None, after: float | None = None) -> None:
         super().__init__(outcome)
-        self.reason = reason
+        self.reason, self.after = reason, after
 
     def __str__(self) -> str:
         return f"{VOID}{self.reason}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep both on the way to the driver."""
-        return type(self), (self.reason, self.outcome)
+        """Keep all on the way to the driver."""
+        return type(self), (self.reason, self.outcome, self.after)
 
 
 def is_void(error: str | None) -> bool:
@@ -131,10 +133,6 @@ def is_void(error: str | None) -> bool:
 def is_failure(error: str | None) -> bool:
     """Whether a journal's reason is that of a failed attempt."""
     return error not in (NOT_FINISHED, PROVEN_WORSE) and not is_void(error)
-
-
-TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Waits before a seed that could not be tried is tried again; after the last try it is void."""
 
 
 class Trainer(Protocol):
@@ -218,3 +216,129 @@ def stacking_of(trainer: Trainer, block: Block) -> Stacking | None:
     method = getattr(trainer, "stacking", None)
     stacking: Stacking | None = None if method is None else method(block)
     return stacking
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds that cannot be tried: a rate limit or a lost mount says nothing of the training. Such a seed
+# is tried again after a wait, and in the end it is `Void`. Whoever trains gives it back at once, so
+# no worker waits: `batches.Untried` of the driver knows when it is next.
+
+TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Waits before a seed that could not be tried is tried again; after the last try it is void."""
+
+PLACE_SECONDS = 1.0
+"""A test that counts seeds in their order waits so long, in all, for a seed that is tried again.
+Then the others pass it over; see `SeedLine`."""
+
+HELD_AFTER = 8
+"""After so many seeds in a row that could not be tried no further one begins until one of them has
+a result, or is void: what they need is probably down."""
+
+MAX_VOID = 0.05
+"""The share of seeds that may be void where the user gives none."""
+
+LEAST_JUDGED = 20
+"""The share of void seeds is judged as if at least so many had been tried."""
+
+Exceptions: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
+"""The argument `retry`."""
+
+Waits: TypeAlias = float | Sequence[float]
+"""The argument `retry_wait`."""
+
+
+def exceptions(retry: object) -> tuple[type[BaseException], ...]:
+    """The argument `retry` as classes of exceptions.
+
+    Raises:
+        InputError: it is something else.
+    """
+    listed = retry if isinstance(retry, Sequence) else (retry,)
+    for one in listed:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            allowed = "a class of exceptions, or several: (RateLimitError, ConnectionError)"
+            raise InputError(kind_of(one), field="retry", allowed=allowed)
+    return tuple(listed)
+
+
+def checked_waits(waits: Waits | None) -> tuple[float, ...]:
+    """The argument `retry_wait`: the seconds before each further try.
+
+    Raises:
+        InputError: it is no number and no sequence of numbers, or one is negative or not finite.
+    """
+    if waits is None:
+        return TRY_AGAIN_SECONDS
+    if isinstance(waits, Sequence) and not isinstance(waits, str):
+        listed = tuple(waits)
+    else:
+        listed = (waits,) * len(TRY_AGAIN_SECONDS)
+    for seconds in listed:
+        _check_seconds("retry_wait", seconds)
+    return tuple(map(float, listed))
+
+
+def _check_seconds(name: str, seconds: float) -> None:
+    check_number(name, seconds, lambda one: 0 <= one < math.inf, "seconds, 0 or more")
+
+
+def checked_max_void(share: float | None) -> float:
+    """The argument `max_void`, a share.
+
+    Raises:
+        InputError: it is none.
+    """
+    if share is None:
+        return MAX_VOID
+    check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
+    return share
+
+
+@dataclass(frozen=True)
+class Outages:
+    """What becomes of seeds that cannot be tried.
+
+    Attributes:
+        retry: exceptions that say nothing of the training, beside `Unavailable`.
+        waits: seconds before each further try of a seed; after the last one it is void.
+        max_void: the share of seeds that may be void.
+    """
+
+    retry: tuple[type[BaseException], ...] = ()
+    waits: tuple[float, ...] = field(default_factory=lambda: TRY_AGAIN_SECONDS)
+    max_void: float = MAX_VOID
+
+    @classmethod
+    def of(
+        cls, retry: Exceptions = (), retry_wait: Waits | None = None, max_void: float | None = None
+    ) -> Outages:
+        """The arguments of a verb.
+
+        Raises:
+            InputError: one of them is not usable.
+        """
+        return cls(exceptions(retry), checked_waits(retry_wait), checked_max_void(max_void))
+
+    def wait(self, tries: int, after: float | None) -> float | None:
+        """Seconds before the next try of a seed; None if it is void.
+
+        Args:
+            tries: how many further tries the seed has had.
+            after: what the error says, as `Unavailable.retry_after`; None if it says nothing.
+        """
+        if tries >= len(self.waits):
+            return None
+        return self.waits[tries] if after is None else after
+
+
+def exceeds(void: int, seeds: int, max_void: float) -> bool:
+    """Whether so many of these seeds may not be void."""
+    return void > max_void * max(seeds, LEAST_JUDGED)
+
+
+def retry_after(error: BaseException) -> float | None:
+    """The seconds that an exception asks to wait, if it has a `retry_after` that is a number."""
+    seconds = getattr(error, "retry_after", None)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 <= seconds < math.inf else None

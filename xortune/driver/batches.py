@@ -8,18 +8,22 @@ blocks are likely to be decided soon.
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from heapq import heapify, heappop, heappush
+from itertools import count, islice
 from typing import Protocol
 
 from xortune.core.band import judged_by, left_by
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
+    HELD_AFTER,
     NOT_FINISHED,
     Block,
+    Outages,
     Postponed,
     Reported,
     Trainer,
@@ -72,10 +76,6 @@ BATCH_SECONDS = 0.5
 """Seconds of work in a batch. A seed that takes longer than about that is sent alone: nobody waits
 behind it, and it is in the journal when it has ended."""
 
-AWAITED_SECONDS = 1e-9
-"""Seconds of work in a batch of an async function. Its seeds are not sent anywhere, so each is a
-batch of its own."""
-
 LEAST_COST = 1e-9
 """What a block is taken to cost at least: a user's own trainer may say 0."""
 
@@ -87,15 +87,9 @@ LEAST_AT_ONCE = 16
 takes longer than a call with one."""
 
 
-def batch_seconds(trainer: Trainer, limit: float | None) -> float:
-    """Seconds of work in a batch.
-
-    Args:
-        trainer: trains it.
-        limit: seconds after which a batch is stopped; None: it is not.
-    """
-    seconds = AWAITED_SECONDS if has(trainer, "awaits") else BATCH_SECONDS
-    return seconds if limit is None else min(seconds, limit / LIMIT_SHARE)
+def batch_seconds(limit: float | None) -> float:
+    """Seconds of work in a batch that is stopped after `limit` seconds; None: it is not."""
+    return BATCH_SECONDS if limit is None else min(BATCH_SECONDS, limit / LIMIT_SHARE)
 
 
 def blocks_in_batch(in_flight: int, *, slots: int) -> int:
@@ -121,6 +115,8 @@ def seeds_at_once(
         most_seconds: of a batch.
     """
     is_users = has(trainer, "users_code")
+    if has(trainer, "awaits"):
+        return 1  # its seeds are not sent anywhere: each is a batch of its own
     if expected is None:
         return 1 if is_users else LEAST_AT_ONCE
     least = 1 if is_users and not has(trainer, "takes_many_seeds") else LEAST_AT_ONCE
@@ -143,6 +139,8 @@ class BatchQueue:
        batch that came back last is first.
     3. Another attempt at a block, in the order in which the attempts failed.
     4. If nothing waits here, what the decider decides.
+
+    Before 2 comes a seed that could not be tried, once it has waited: see `Untried`.
     """
 
     def __init__(self) -> None:
@@ -183,6 +181,66 @@ class BatchQueue:
         """Drop all batches that wait."""
         self._alone.clear()
         self._others.clear()
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds that could not be tried, and are tried again.
+
+
+class Untried:
+    """The seeds that wait for another try. No worker waits with them.
+
+    Args:
+        outages: how long they wait.
+    """
+
+    def __init__(self, outages: Outages) -> None:
+        self._outages = outages
+        self._waiting: list[tuple[float, int, Job]] = []  # a heap, by `time.monotonic`
+        self._numbers = count()
+        self._in_a_row = 0  # seeds that could not be tried, since another one could
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, job: Job, after: float | None) -> Job | None:
+        """Let a seed wait, and return it with its next try; None if it is void."""
+        if (wait := self._outages.wait(job.tries, after)) is None:
+            self._in_a_row = 0
+            return None
+        self._in_a_row += not job.tries
+        job = replace(job, tries=job.tries + 1, waited=job.waited + wait)
+        heappush(self._waiting, (time.monotonic() + wait, next(self._numbers), job))
+        return job
+
+    def pop(self, wants: Callable[[Job], bool]) -> Job | None:
+        """Remove the next seed that has waited, or that is not wanted any more; None if none."""
+        unwanted = next((entry for entry in self._waiting if not wants(entry[2])), None)
+        if unwanted is not None:
+            self._waiting.remove(unwanted)
+            heapify(self._waiting)
+            return unwanted[2]
+        if not self._waiting or self._waiting[0][0] > time.monotonic():
+            return None
+        return heappop(self._waiting)[2]
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds until the next one has waited, 0 or more; None if none waits."""
+        return max(0.0, self._waiting[0][0] - time.monotonic()) if self._waiting else None
+
+    @property
+    def are_many(self) -> bool:
+        """Whether `HELD_AFTER` of them came in a row."""
+        return self._in_a_row >= HELD_AFTER
+
+    def note_result(self) -> None:
+        """Note that a seed could be tried."""
+        self._in_a_row = 0
+
+    def clear(self) -> None:
+        """Try none of them again."""
+        self._waiting.clear()
 
 
 # -------------------------------------------------------------------------------------------------
@@ -262,6 +320,9 @@ class Batches:
         checked: seconds of the seeds whose outcomes the trainer has from a check, by the key of the
             config and the seed. Workers have not trained them.
         fills: whether near the end of the time budget only what is expected to end in it begins.
+        outages: when a seed that could not be tried is tried again.
+        on_wait: called with such a seed, and why, when it begins to wait.
+        on_again: called with it when it is tried again.
 
     Attributes:
         too_long: jobs that are decided and were not begun, since the rest of the time budget is too
@@ -285,14 +346,19 @@ class Batches:
         again: Again | None = None,
         checked: Mapping[tuple[str, int], float] | None = None,
         fills: bool = False,
+        outages: Outages | None = None,
+        on_wait: Callable[[Job, str], None] = lambda _, __: None,
+        on_again: Callable[[Job], None] = lambda _: None,
     ) -> None:
         self._decider, self._trainer, self._record = decider, trainer, record
         self._ahead, self._again, self._checked = ahead, again, checked or {}
         self._in_flight, self._most = max_in_flight, most
-        self._seconds = batch_seconds(trainer, limit)
+        self._seconds = batch_seconds(limit)
         self._expected = MeasuredSeconds(trainer) if expected is None else expected
         self._budget, self._fills = TimeBudget(budget), fills
         self._queue = BatchQueue()
+        self._untried = Untried(Outages() if outages is None else outages)
+        self._on_wait, self._on_again = on_wait, on_again
         self._retries = Retries(users_code=has(trainer, "users_code"), attempts=attempts)
         # Batches that an executor has: those with decided jobs, and all.
         self._decided_under_way = self._all_under_way = 0
@@ -331,6 +397,11 @@ class Batches:
         return self._budget.left if math.isfinite(self._budget.left) else None
 
     @property
+    def seconds_to_next_try(self) -> float | None:
+        """Seconds until a seed that could not be tried is tried again; None if none waits."""
+        return self._untried.seconds
+
+    @property
     def until(self) -> float | None:
         """`time.time` from which on no training begins; None: never."""
         return self._budget.until
@@ -343,8 +414,12 @@ class Batches:
         return is_over
 
     def stop(self, *, now: bool = False) -> None:
-        """Decide nothing more. What is decided still trains, but with `now` only what has begun."""
+        """Decide nothing more. What is decided still trains, but with `now` only what has begun.
+
+        No seed that could not be tried is tried again.
+        """
         self._decider.stop(now=now)
+        self._untried.clear()
         if now:
             self._queue.clear()
 
@@ -356,7 +431,7 @@ class Batches:
             return ()
         jobs = self._queue.pop_alone()
         if not jobs:
-            jobs = self._widened(self._queued_batch() or self._decided_batch())
+            jobs = self._widened(self._untried_batch() or self._further_batch())
         if jobs:
             self._budget.begin()
             self._all_under_way += 1
@@ -371,6 +446,21 @@ class Batches:
         """The blocks whose results are of no interest any more, by their `block_id`."""
         unwanted = (job for job in jobs if not (job.ahead or self._decider.wants(job)))
         return {block_id(job.block) for job in unwanted}
+
+    def _untried_batch(self) -> tuple[Job, ...]:
+        """A seed that could not be tried and has waited; those of no interest are recorded."""
+        while (job := self._untried.pop(self._decider.wants)) is not None:
+            if self._decider.wants(job):
+                self._on_again(job)
+                return (job,)
+            self._settle(job, Unfinished())
+        return ()
+
+    def _further_batch(self) -> tuple[Job, ...]:
+        """What waits in the queue or is decided; nothing while too many seeds cannot be tried."""
+        if self._untried.are_many and (self._untried or self._decided_under_way):
+            return ()
+        return self._queued_batch() or self._decided_batch()
 
     def _queued_batch(self) -> tuple[Job, ...]:
         """The next batch of the queue; its jobs that are given up are recorded, not trained."""
@@ -392,7 +482,8 @@ class Batches:
             job = self._cut(job)
             jobs.append(job)
             expected = self._expected.of(job.block)
-            if expected is None:  # other jobs should not wait for what was never measured
+            # Other jobs should not wait for what was never measured, or for what is awaited.
+            if expected is None or has(self._trainer, "awaits"):
                 break
             seconds += expected
         return tuple(jobs)
@@ -546,6 +637,9 @@ class Batches:
     ) -> None:
         """Record a result. Plan the next attempt at a block without an outcome."""
         if isinstance(result, Void):
+            if (again := self._untried.put(job, result.after)) is not None:
+                self._on_wait(again, result.reason)
+                return
             self._tell(job, None, str(result), seconds=seconds, worker=worker)
         elif isinstance(result, TrainingError) and not self._decider.wants(job):
             rest = self._unfinished(job, result, seconds, worker)
@@ -555,6 +649,7 @@ class Batches:
             self._tell(job, None, str(result), final=not retries, seconds=seconds, worker=worker)
             self._queue.put_last(retries)
         else:
+            self._untried.note_result()
             outcome = _judged(job.block, result)
             self._tell(job, outcome, None, final=True, seconds=seconds, worker=worker)
 

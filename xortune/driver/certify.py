@@ -26,7 +26,7 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import VOID, Trainer
+from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
@@ -35,6 +35,7 @@ from xortune.driver.loop import Record
 from xortune.driver.loop import run as run_loop
 from xortune.driver.process import exclusive, process_restored
 from xortune.driver.processes import ending_processes, in_this_process
+from xortune.driver.retries import retrying
 from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import SILENT, Listen, Voice
@@ -114,6 +115,9 @@ def certify(
     workers: int | Workers | None = None,
     ray: bool | Ray = False,
     address: str | None = None,
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
+    max_void: float | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
 ) -> Certificate:
@@ -149,6 +153,10 @@ def certify(
         workers: as in `search`; 0 trains in this process.
         ray: as in `search`.
         address: as in `search`.
+        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt with void
+            seeds is not complete: the same call tries them again.
+        retry_wait: as of `evaluate`.
+        max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.
         verbose: as in `search`.
 
@@ -171,6 +179,7 @@ def certify(
             min_rate=min_rate,
         )
     voice, cluster = Voice(verbose, listener), Cluster.of(workers, ray, address)
+    outages = Outages.of(retry, retry_wait, max_void)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = CertifyRequest(
         top=(FINALISTS if min_rate is None else 1) if top is None else top,
@@ -190,6 +199,7 @@ def certify(
             trainer = trainer_of(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
+        trainer = retrying(trainer, outages.retry)
         if here:
             trainer = in_this_process(trainer)
         certificate = certify_run(
@@ -199,6 +209,7 @@ def certify(
             cluster=cluster,
             voice=shown,
             accept_versions=accept_versions,
+            outages=outages,
             session={"what": CERTIFIED, **session_entry(command_line())},
         )
     write_report(_without_note(load_run(loaded.path)), formats=["html", "md", "tex"])
@@ -213,13 +224,16 @@ def certify_run(
     cluster: Cluster = THIS_MACHINE,
     voice: Voice = SILENT,
     accept_versions: bool = False,
+    outages: Outages | None = None,
     session: Mapping[str, Any] | None = None,
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json; see `certify`.
 
-    `cluster` says who trains. `voice` tells how far it is, and an estimate of the time, if it is
-    long. `session` is the manifest's entry, if this is not part of a search.
+    `cluster` says who trains, `outages` what becomes of seeds that cannot be tried. `voice` tells
+    how far it is, and an estimate of the time, if it is long. `session` is the manifest's entry, if
+    this is not part of a search.
     """
+    outages = Outages() if outages is None else outages
     worker, here = worker_and_local_trainer(trainer, gpus=cluster.gpus_per_trial)
     trains = here if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
@@ -247,6 +261,7 @@ def certify_run(
             run = replace(run, manifest=manifest_of(path))
         record = Record(
             journal,
+            max_void=outages.max_void,
             before=_done_of(run, attempt),
             ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
         )
@@ -257,6 +272,7 @@ def certify_run(
             slots=executor.slots,
             limit=cluster.trial_timeout,
             expected=expected,
+            outages=outages,
         )
         try:
             run_loop(batches, executor, record, voice.seeds)
@@ -302,12 +318,12 @@ def _expected_seconds(run: Run, trainer: Trainer, fresh: FreshSeeds) -> Measured
     """What seeds take by the search: of each config its median block.
 
     The first block of a worker also took the time of imports and compilation, and a seed that
-    crashes takes less than others.
+    crashes takes less than others. What a seed of an imported table took is not known: 0 is there.
     """
     expected = MeasuredSeconds(trainer)
     lines: dict[str, list[Evaluation]] = {block.point.key: [] for block in fresh.blocks}
     for line in run.evaluations.of_keys(set(lines)):
-        if line.outcome is not None:
+        if line.outcome is not None and line.seconds:
             lines[line.block.point.key].append(line)
     for own in filter(None, lines.values()):
         ordered = sorted(own, key=lambda line: line.seconds / line.block.count)

@@ -701,8 +701,9 @@ def search_words(
     """
     words: list[str] = []
     for name, value in options.items():
-        if value is not None:
-            words += [f"--{name.rstrip('_').replace('_', '-')}", str(value)]
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                words += [f"--{name.rstrip('_').replace('_', '-')}", str(one)]
     if (old := options.get("from_")) is not None:
         _refuse_relative("from_", old, "to which no run is sent")
     words += [word for one in tags for word in ("--tag", one)]

@@ -51,7 +51,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Block, has
+from xortune.core.trainer import Block, Exceptions, Outages, Waits, has
 from xortune.driver.certify import (
     count_of_void,
     estimate,
@@ -60,7 +60,6 @@ from xortune.driver.certify import (
 from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import single_config
 from xortune.driver.processes import ending_processes, in_this_process
-from xortune.driver.retries import checked_max_void
 from xortune.driver.shared_seeds import (
     ConfigOfTrainer,
     Earlier,
@@ -126,7 +125,8 @@ class _Options(TypedDict, total=False):
     margin: float | None
     bounds: Sequence[float] | None
     workers: int | Workers | None
-    retry: type[BaseException] | Sequence[type[BaseException]]
+    retry: Exceptions
+    retry_wait: Waits | None
     max_void: float | None
     reuse: bool
     listener: Listen | None
@@ -194,7 +194,8 @@ def compare(
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
     workers: int | Workers | None = None,
-    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
     max_void: float | None = None,
     reuse: bool = False,
     listener: Listen | None = None,
@@ -245,6 +246,7 @@ def compare(
         workers: as in `search`; 0 trains in this process, for a debugger.
         retry: as of `evaluate`. A seed that is void for one is left out for all; a call with
             `reuse` tries it again.
+        retry_wait: as of `evaluate`.
         max_void: the share of all seeds of the comparison that may be void; 0.05 if not given.
         reuse: use the seeds that the last comparison of these in `output` has trained, and train
             only what it lacks. The answer says how many are old, and from when. The first old seed
@@ -268,7 +270,7 @@ def compare(
     check_share("alpha", alpha)
     _check(len(several), seeds, train=train is not False)
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
-    share = checked_max_void(max_void)
+    outages = Outages.of(retry, retry_wait, max_void)
     most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
@@ -287,7 +289,7 @@ def compare(
             if candidate.is_given
             else _seeds_of(
                 candidate, learned, own, engine, success=success, by=by, pool=pool
-            ).retried(retry)
+            ).retried(outages.retry)
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -316,7 +318,7 @@ def compare(
             look,
             reuse=reuse,
             pool=pool,
-            max_void=share,
+            outages=outages,
             voice=shown,
             alpha=alpha,
             margin=margin,
@@ -332,7 +334,7 @@ def _by_training(
     *,
     reuse: bool,
     pool: Cluster,
-    max_void: float,
+    outages: Outages,
     voice: Voice,
     alpha: float,
     margin: float | None,
@@ -345,7 +347,7 @@ def _by_training(
         comparison: RunComparison | SequentialComparison | NumberComparison
         try:
             earlier = _earlier(kept, candidates, wanted, look, reuse=reuse, pool=pool, voice=voice)
-            training = _SharedTraining(kept, to_train, look, earlier, reuse, pool, max_void, voice)
+            training = _SharedTraining(kept, to_train, look, earlier, reuse, pool, outages, voice)
             if look.sequential:
                 comparison = _sequential(candidates, training, alpha=alpha, by=by)
             else:
@@ -390,7 +392,7 @@ class _SharedTraining:
         earlier: the seeds that were there before, whose first ones were tried again.
         reuse: whether they were asked for.
         pool: who trains.
-        max_void: the share of all seeds that may be void.
+        outages: what becomes of seeds that cannot be tried.
         voice: of progress.
     """
 
@@ -400,7 +402,7 @@ class _SharedTraining:
     earlier: Mapping[ConfigOfTrainer, Earlier]
     reuse: bool
     pool: Cluster
-    max_void: float
+    outages: Outages
     voice: Voice
 
     def checked(self, candidates: Sequence[Candidate], outcomes: list[Outcome]) -> list[Outcome]:
@@ -484,7 +486,7 @@ def _trained(
         training.wanted,
         training.look.seeds,
         pool=training.pool,
-        max_void=training.max_void,
+        outages=training.outages,
         void=void,
         on_message=voice.warn,
         on_estimate=voice.inform,
@@ -675,13 +677,13 @@ def _sequential(
             n,
             planned=most * len(wanted),
             pool=training.pool,
-            max_void=training.max_void,
+            outages=training.outages,
             void=void,
             on_message=voice.warn,
         )
         known |= dict(zip(left, found, strict=True))
         if sum(one.n for one in known.values()) == trained:  # a service is down
-            refuse_void(void, trained + sum(map(len, void.values())), training.max_void)
+            refuse_void(void, trained + sum(map(len, void.values())), training.outages.max_void)
         outcomes = without_void([known[place] for place in range(len(wanted))])
         if before and seconds is None:  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
@@ -697,7 +699,7 @@ def _sequential(
         dropped = comparison.dropped
         voice.seeds((comparison.n, most))
     tried = sum(one.n for one in known.values()) + sum(map(len, void.values()))
-    refuse_void(void, tried, training.max_void)
+    refuse_void(void, tried, training.outages.max_void)
     looks = other_looks(training.kept, wanted, training.look)
     outcomes = training.checked(candidates, outcomes)
     told = zip(labels, training.notes(outcomes, void), strict=True)

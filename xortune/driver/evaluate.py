@@ -21,14 +21,25 @@ from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import VOID, Trainer, has, is_void
+from xortune.core.trainer import (
+    NOT_FINISHED,
+    PLACE_SECONDS,
+    VOID,
+    Exceptions,
+    Outages,
+    Trainer,
+    Waits,
+    has,
+    is_void,
+)
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.jobs import Job
 from xortune.driver.loop import NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
-from xortune.driver.retries import checked_max_void, exceptions, retrying
+from xortune.driver.retries import retrying
 from xortune.driver.voice import Listen, Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
@@ -123,9 +134,10 @@ def train_seeds(
     fail_fast: bool = False,
     on_failure: Callable[[Failure], None] | None = None,
     rule: str | None = None,
-    retry: Sequence[type[BaseException]] = (),
-    max_void: float | None = None,
+    outages: Outages | None = None,
     on_void: Callable[[int, str], None] | None = None,
+    on_pass_over: Callable[[int, str], None] | None = None,
+    on_take_up: Callable[[int, int], None] = lambda _, __: None,
     on_ignored: Callable[[str], None] | None = None,
 ) -> str | None:
     """Train seeds without a journal, and the first one a second time if that is cheap.
@@ -139,9 +151,12 @@ def train_seeds(
         fail_fast: as of `evaluate`.
         on_failure: called with the first seed that fails.
         rule: of a user's function, for the check of a call that takes many seeds.
-        retry: as of `evaluate`.
-        max_void: as of `evaluate`.
-        on_void: called with each seed that could not be tried, and why.
+        outages: what becomes of seeds that cannot be tried.
+        on_void: called with each seed that is void, and why.
+        on_pass_over: called with a seed that waits for longer than `PLACE_SECONDS`, and why; then
+            another one is asked for in its place. None: none is.
+        on_take_up: called with it when it is tried again, and with the first seed that has not
+            begun.
         on_ignored: called with a sentence if the training seems to ignore its seed.
 
     Returns:
@@ -155,7 +170,8 @@ def train_seeds(
             seeds are void; with the `outcome` of those that had finished.
     """
     own, raised = has(trainer, "users_code"), list[BaseException]()
-    cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, retry)
+    outages = Outages() if outages is None else outages
+    cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, outages.retry)
     here = cluster.workers == 0 or has(trainer, "awaits")
     if here:
         trainer = in_this_process(trainer, raised.append)
@@ -172,7 +188,7 @@ def train_seeds(
     ignored = None
     if on_ignored is not None:
         ignored = IgnoredSeed(judged_names(trainer), on_ignored, several=False)
-    record = Record(NoJournal(), fail, max_void=checked_max_void(max_void), ignored=ignored)
+    record = Record(NoJournal(), fail, max_void=outages.max_void, ignored=ignored)
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
@@ -180,6 +196,8 @@ def train_seeds(
             if on_void is not None:
                 on_void(line.block.first, str(line.error).removeprefix(VOID))
             record(line)
+            return
+        if line.error == NOT_FINISHED:  # the answer is known without it
             return
         if outcome is None:
             if not own:
@@ -192,7 +210,15 @@ def train_seeds(
 
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
-        batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
+        batches = Batches(
+            fresh,
+            trainer,
+            take,
+            slots=executor.slots,
+            attempts=1,
+            outages=outages,
+            **({} if on_pass_over is None else _passing(fresh, on_pass_over, on_take_up)),
+        )
         try:
             run(batches, executor, record)
             if record.ends is not None:
@@ -222,6 +248,25 @@ def _finished(lines: Iterable[Evaluation]) -> Outcome | None:
         return None
     found = reduce(Outcome.merge, outcomes)
     return replace(found, details=replace(found.details, void=void))
+
+
+def _passing(
+    fresh: FreshSeeds,
+    on_pass_over: Callable[[int, str], None],
+    on_take_up: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """How `Batches` says that a seed waits, and is tried again."""
+
+    def wait(job: Job, why: str) -> None:
+        if job.waited > PLACE_SECONDS:
+            on_pass_over(job.block.first, why)
+            fresh.pass_over()
+
+    def again(job: Job) -> None:
+        if job.waited > PLACE_SECONDS:
+            on_take_up(job.block.first, fresh.take_up())
+
+    return {"on_wait": wait, "on_again": again}
 
 
 AGAIN_SECONDS, AGAIN_SHARE = 1.0, 0.05
@@ -274,7 +319,8 @@ def evaluate(
     checkpoints: Sequence[int] = (),
     workers: int | Workers | None = None,
     fail_fast: bool = False,
-    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
     max_void: float | None = None,
     listener: Listen | None = None,
     verbose: int = 1,
@@ -306,8 +352,11 @@ def evaluate(
         fail_fast: with `train`: end at the first seed that fails.
         retry: with `train`: exceptions that say nothing of the training, such as a rate limit, as
             `xt.Unavailable` does; of a command exit code 75. The seed is tried again, up to seven
-            times, after waits that grow from half a second to half a minute. Then it is void: in no
-            count, and in `details.void`.
+            times, after waits that grow from half a second to half a minute, or after the
+            `retry_after` seconds of the exception. Then it is void: in no count, and in
+            `details.void`.
+        retry_wait: with `train`: seconds before each further try of such a seed, [1, 10, 60] for
+            three of them; a single number for seven.
         max_void: with `train`: the share of seeds that may be void; 0.05 if not given.
         listener: with `train`: called with each event: `SeedsDone`, which says how many of the
             seeds so far are solved, a `Message`, or the first `Failure`.
@@ -328,6 +377,7 @@ def evaluate(
             workers=workers or None,
             fail_fast=fail_fast,
             retry=retry or None,
+            retry_wait=retry_wait,
             max_void=max_void,
         )
         network = network_config(config)
@@ -338,6 +388,7 @@ def evaluate(
     refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
     chosen = checked_seeds(seeds)
     voice, pool = Voice(verbose, listener), Cluster.pool(workers)
+    outages = Outages.of(retry, retry_wait, max_void)
     own = own_config(config, "config")
     point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=True)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
@@ -362,8 +413,7 @@ def evaluate(
             fail_fast=fail_fast,
             on_failure=voice.fail,
             rule=success,
-            retry=exceptions(retry),
-            max_void=max_void,
+            outages=outages,
             on_void=void.__setitem__,
             on_ignored=voice.warn,
         )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import queue
@@ -25,12 +24,10 @@ from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
-    TRY_AGAIN_SECONDS,
     Block,
     OutOfTime,
     Trainer,
     Unfinished,
-    Void,
     has,
     stacking_of,
 )
@@ -101,7 +98,7 @@ class LocalExecutor:
         self._pieces = pieces(self._trainer, blocks, until=self._until)
         self._again = batches.again_after(taken)
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = math.inf) -> None:  # noqa: ARG002
         """Train the next piece of the batches that were taken."""
         worker, started = f"{socket.gethostname()}:{os.getpid()}", time.perf_counter()
         try:
@@ -195,14 +192,14 @@ class Pool:
             if mine := new & {block_id(job.block) for job in busy.progress.jobs}:
                 busy.worker.cancel(sorted(mine))
 
-    def wait(self) -> None:
-        """Return when a result has arrived, or after `LOOK_SECONDS`.
+    def wait(self, seconds: float = math.inf) -> None:
+        """Return when a result has arrived, or after so many seconds, at most `LOOK_SECONDS`.
 
         Raises:
             InputError: no worker can start.
         """
         by_connection: dict[object, _Busy] = {busy.worker.connection: busy for busy in self._busy}
-        seconds = min([LOOK_SECONDS, *(self._left(busy) for busy in self._busy)])
+        seconds = min([seconds, LOOK_SECONDS, *(self._left(busy) for busy in self._busy)])
         connections = [busy.worker.connection for busy in self._busy]
         ready = wait([*connections, self._processes.control], max(0.0, seconds))
         with uninterrupted():
@@ -365,7 +362,7 @@ class EventLoop:
                 if until is not None and time.time() >= until:
                     result = OutOfTime()
                 elif block_id(jobs[index].block) not in self._unwanted:
-                    result = await self._attempt(block)
+                    result = await self._trainer.attempt(block)
                 seconds = time.perf_counter() - began
                 ended = progress.end([(index, block)])
                 done = Done(ended, [result], seconds, worker, ends=not progress.left)
@@ -378,19 +375,10 @@ class EventLoop:
         except KeyboardInterrupt as error:  # a debugger is left
             self._arrived.put((number, error))
 
-    async def _attempt(self, block: Block) -> Outcome | TrainingError:
-        """The outcome of a seed, which is tried again while it cannot be tried."""
-        for seconds in (*TRY_AGAIN_SECONDS, None):
-            result: Outcome | TrainingError = await self._trainer.attempt(block)
-            if not isinstance(result, Void) or seconds is None:
-                break
-            await asyncio.sleep(seconds)
-        return result
-
-    def wait(self) -> None:
-        """Return when a result has arrived, or after `LOOK_SECONDS`."""
+    def wait(self, seconds: float = math.inf) -> None:
+        """Return when a result has arrived, or after so many seconds, at most `LOOK_SECONDS`."""
         with suppress(queue.Empty):
-            self._receive(*self._arrived.get(timeout=LOOK_SECONDS))
+            self._receive(*self._arrived.get(timeout=min(seconds, LOOK_SECONDS)))
         self._receive_all()
 
     def stop(self) -> None:

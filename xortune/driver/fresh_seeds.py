@@ -40,8 +40,10 @@ class FreshSeeds:
         self._further = further
         self._waiting = deque(_jobs_of(tasks))
         self._begun = set[str]()  # keys of configs
+        self._passed_over, self._decided = 0, False
         self.configs = len({job.block.point.key for job in self._waiting})
         self._total, self._done = _seeds_of(self._waiting), 0
+        self._end = max((job.block.seeds.stop for job in self._waiting), default=0)
         self.news: deque[object] = deque([(0, self._total)])
         self.lines: list[Evaluation] = []
 
@@ -74,9 +76,19 @@ class FreshSeeds:
         """Take back the rest of a config's seeds: the other configs are next."""
         self._waiting.append(job)
 
-    def wants(self, job: Job) -> bool:  # noqa: ARG002
-        """Whether the result of a block is wanted: always."""
-        return True
+    def wants(self, job: Job) -> bool:
+        """Whether a block's result is wanted: always, but no seed is tried again for an answer."""
+        return not (self._decided and job.tries)
+
+    def pass_over(self) -> None:
+        """Ask for another seed in the place of one that waits for its next try."""
+        self._passed_over += 1
+        self._ask_further()
+
+    def take_up(self) -> int:
+        """A seed that was passed over begins again: return the first seed that has not begun."""
+        self._passed_over -= 1
+        return min((job.block.first for job in self._waiting), default=self._end)
 
     def tell(self, job: Job, result: Evaluation) -> None:
         """Record the result of a block."""
@@ -84,15 +96,21 @@ class FreshSeeds:
         if not result.final and not is_void(result.error):
             return
         self._done += job.block.count
-        if self._further is not None:
-            more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
-            if self._done == self._total:
-                self._waiting.extend(more)
-                self._total += _seeds_of(more)
-            elif not more:  # the seeds so far have decided
-                self._total -= _seeds_of(self._waiting)
-                self._waiting.clear()
+        self._ask_further()
         self.news.append((self._done, self._total))
+
+    def _ask_further(self) -> None:
+        if self._further is None:
+            return
+        more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
+        self._decided = not more
+        if self._done + self._passed_over == self._total:
+            self._waiting.extend(more)
+            self._total += _seeds_of(more)
+            self._end = max((job.block.seeds.stop for job in more), default=self._end)
+        elif not more:  # the seeds so far have decided
+            self._total -= _seeds_of(self._waiting)
+            self._waiting.clear()
 
     def hear(self, reported: Reported) -> None:
         """Do nothing: the news of fresh seeds are counts."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xortune.certificates.gate import (
     MeanTest,
     MeanVerdict,
+    SeedLine,
     SequentialTest,
     Verdict,
     gate_certificate,
@@ -27,7 +28,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Trainer, has
+from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
 from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import (
     Training,
@@ -37,7 +38,6 @@ from xortune.driver.evaluate import (
     single_config,
     train_seeds,
 )
-from xortune.driver.retries import exceptions
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.integrations.export import exported
 from xortune.reports.scripts import certify_command
@@ -66,7 +66,8 @@ def gate(
     engine: str | None = None,
     workers: int | Workers | None = None,
     fail_fast: bool = False,
-    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
     max_void: float | None = None,
     key: str | None = None,
     listener: Listen | None = None,
@@ -106,7 +107,9 @@ def gate(
             not depend on it.
         fail_fast: with `train`: end at the first seed that fails, without an answer.
         retry: with `train`: as in `evaluate`. A void seed is no seed of the answer: the next one
-            takes its place.
+            takes its place. So it does where a seed waits for its next try for more than a second
+            in all: that one then counts behind those that have begun when it is tried again.
+        retry_wait: with `train`: as in `evaluate`.
         max_void: with `train`: as in `evaluate`. Whatever it is, `max_seeds` void seeds in a row
             end the gate without an answer.
         key: for a run: the finalist; the certificate's first if not given.
@@ -140,6 +143,7 @@ def gate(
             workers=workers,
             fail_fast=fail_fast,
             retry=retry or None,
+            retry_wait=retry_wait,
             max_void=max_void,
         )
         assert min_rate is not None  # `_check_asked` has refused the rest
@@ -171,6 +175,7 @@ def gate(
             workers=workers or None,
             fail_fast=fail_fast,
             retry=retry or None,
+            retry_wait=retry_wait,
             max_void=max_void,
         )
         point = network_config(given, "config_or_run").point
@@ -180,7 +185,7 @@ def gate(
     with voice.drawing(f"gate at {what}") as shown:
         options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
-        options |= {"retry": exceptions(retry), "max_void": max_void, "on_ignored": voice.warn}
+        options |= {"outages": Outages.of(retry, retry_wait, max_void), "on_ignored": voice.warn}
         verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
@@ -242,44 +247,39 @@ def gate_config(
     **options: Any,
 ) -> Verdict | MeanVerdict:
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
-    blocks: dict[int, NDArray[Any]] = {}  # by their first seeds; they come in any order
-    # Statuses or numbers of the seeds up to the first that is missing.
+    line = SeedLine[Any](test.first_seed)
+    # Statuses or numbers of the seeds in their order, up to the first that is missing.
     seen: NDArray[Any] = np.empty(0, np.uint8 if isinstance(test, SequentialTest) else np.float64)
-    seeds = np.empty(0, np.int64)  # those that are seen: all up to there but the void ones
+    seeds = np.empty(0, np.int64)
     failed: dict[int, str] = {}
-    void: dict[int, str] = {}
     answer, n = test.decide(seen)
-    at = test.first_seed  # the first that is missing
 
     in_a_row = 0  # void seeds since the last one with an outcome
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
         nonlocal in_a_row
         in_a_row = 0
-        blocks[first] = test.observed(outcome)
+        line.add(first, test.observed(outcome))
         failed.update(outcome.details.failed)
         advance()
 
     def add_void(seed: int, reason: str) -> None:
         nonlocal in_a_row
-        void[seed] = reason
-        advance()
+        pass_over(seed, reason)
         in_a_row += 1
         if in_a_row == test.max_seeds:  # `max_void` may allow it, but others would do the same
             raise TrainingError(f"{in_a_row} seeds in a row could not be tried: {reason}")
 
+    def pass_over(seed: int, reason: str) -> None:
+        line.pass_over(seed, reason)
+        advance()
+
     def advance() -> None:
-        nonlocal seen, seeds, answer, n, at
-        before = len(seen)
-        while at in void or at in blocks:
-            if at in void:
-                at += 1
-                continue
-            block = blocks.pop(at)
-            seen = np.concatenate([seen, block])
-            seeds = np.concatenate([seeds, np.arange(at, at + len(block))])
-            at += len(block)
-        if len(seen) > before:
+        nonlocal seen, seeds, answer, n
+        if counting := list(line.counting()):
+            more, results = zip(*counting, strict=True)
+            seen = np.concatenate([seen, np.array(results, seen.dtype)])
+            seeds = np.concatenate([seeds, np.array(more, seeds.dtype)])
             answer, n = test.decide(seen)
             is_rate = isinstance(test, SequentialTest)
             solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
@@ -288,12 +288,13 @@ def gate_config(
     def missing(_: object = None) -> list[SeedsToTrain]:
         if answer:
             return []
-        return [SeedsToTrain(point, (range(at, at + test.further(seen, n)),))]
+        return [SeedsToTrain(point, (range(line.next, line.next + test.further(seen, n)),))]
 
     options |= {"further": missing, "on_void": add_void}
+    options |= {"on_pass_over": pass_over, "on_take_up": line.take_up}
     twice = train_seeds(missing(), trainer, add, **options)
     own = has(trainer, "users_code")
-    verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=void, own=own)
+    verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=line.why, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)
 
 

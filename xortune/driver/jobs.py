@@ -31,6 +31,8 @@ class Job:
         noted: the same, for the journal; None where a resumed search makes the decision again.
         purpose: for the journal, if it does not belong to a search.
         ahead: whether no decision asks for it yet; see `Ahead`.
+        tries: how often its seed, which could not be tried, has been given another try.
+        waited: seconds for which it waited before these tries, in all.
     """
 
     proposal: int
@@ -41,6 +43,8 @@ class Job:
     noted: int | None = None
     purpose: Purpose | None = None
     ahead: bool = False
+    tries: int = 0
+    waited: float = 0.0
 
     def split(self, parts: int) -> list[Job]:
         """Split it into jobs of about equally many seeds."""

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -15,13 +17,16 @@ from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import VOID, is_void
+from xortune.core.trainer import MAX_VOID, VOID, exceeds, is_void
 from xortune.driver.batches import Batches
 from xortune.driver.jobs import Done
 from xortune.driver.process import raise_lost_interrupt, uninterrupted
-from xortune.driver.retries import DOWN, MAX_VOID, exceeds, too_many_void
+from xortune.driver.retries import DOWN, too_many_void
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
+
+SLEEP_SECONDS = 1.0
+"""Maximum seconds for which the loop sleeps where nothing trains."""
 
 
 class Executor(Protocol):
@@ -40,8 +45,8 @@ class Executor(Protocol):
             InputError: the trainer refused a proposal; batches under way may finish.
         """
 
-    def wait(self) -> None:
-        """Return when `done` may have something."""
+    def wait(self, seconds: float = math.inf) -> None:
+        """Return when `done` may have something, or after so many seconds."""
 
     def stop(self) -> None:
         """End what is under way; what has finished is in `done`."""
@@ -80,10 +85,16 @@ def run(
                         executor.take(batches)
                 except InputError as error:  # of a proposal; batches under way may finish
                     refusal = error
-            if not batches.under_way:
+            seconds = batches.seconds_to_next_try
+            if not batches.under_way and (seconds is None or refusal is not None):
                 break
             raise_lost_interrupt()
-            executor.wait()
+            if not batches.under_way:
+                time.sleep(min(seconds or 0.0, SLEEP_SECONDS))
+            elif seconds:  # without any the seed waits for a worker
+                executor.wait(seconds)
+            else:
+                executor.wait()
             end_fork_of(process)
     except BaseException:
         end_fork_of(process)

@@ -274,19 +274,19 @@ class RayExecutor:
             self._mailbox.cancel.remote(new)
             self._cancelled |= new
 
-    def wait(self) -> None:
-        """Return when something has happened, or after `LOOK_SECONDS`.
+    def wait(self, seconds: float = math.inf) -> None:
+        """Return when something has happened, or after so many seconds, at most `LOOK_SECONDS`.
 
         Raises:
             InputError: no worker can start, the disk is full, or Tune has failed repeatedly.
             Halted: Ray has ended.
         """
         self._check_ray()
-        self._listen(LOOK_SECONDS)
+        self._listen(min(seconds, LOOK_SECONDS))
         if self._tune.error is not None:
             raise self._tune.error
-        for name, seconds in self._watchdog.expired():
-            self._trials[name].expired = seconds
+        for name, late in self._watchdog.expired():
+            self._trials[name].expired = late
             ray.kill(self._trials[name].actor)
         if (now := time.monotonic()) >= self._next_look:
             self._next_look = now + LOOK_SECONDS

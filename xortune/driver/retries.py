@@ -1,13 +1,13 @@
-"""What is trained again: batches without results, and seeds that could not be tried."""
+"""What trains instead of a batch without results, and which exceptions say nothing of a seed."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
-from xortune.core.errors import InputError, TrainingError, check_number, kind_of
+from xortune.core.errors import InputError, TrainingError
 from xortune.core.trainer import Trainer
 from xortune.driver.jobs import Job, WorkerFailure
 from xortune.driver.worker import block_id
@@ -133,24 +133,11 @@ class Retries:
 
 
 # -------------------------------------------------------------------------------------------------
-# Seeds that cannot be tried: a rate limit or a lost mount says nothing of the training. Its seed is
-# tried again by who trains it (`worker.pieces`, `executors.EventLoop`), and in the end void: see
-# `core.trainer.Void`.
-
-MAX_VOID = 0.05
-"""The share of seeds that may be void where the user gives none."""
-
-LEAST_JUDGED = 20
-"""The share of void seeds is judged as if at least so many had been tried."""
+# Seeds that cannot be tried; see `core.outages`. `batches.Batches` tries them again.
 
 DOWN = 10
 """Void seeds in a row after which a service is taken to be down: where the share of void seeds is
 that of all planned ones, the rest is not tried."""
-
-
-def exceeds(void: int, seeds: int, max_void: float) -> bool:
-    """Whether so many of these seeds may not be void."""
-    return void > max_void * max(seeds, LEAST_JUDGED)
 
 
 def too_many_void(void: int, seeds: int, max_void: float, why: str) -> str:
@@ -161,27 +148,13 @@ def too_many_void(void: int, seeds: int, max_void: float, why: str) -> str:
     )
 
 
-def exceptions(retry: object) -> tuple[type[BaseException], ...]:
-    """The argument `retry` as classes of exceptions.
+def retrying(trainer: Trainer, retry: tuple[type[BaseException], ...]) -> Trainer:
+    """The trainer to which these exceptions say nothing of the training.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is no function that could raise them.
     """
-    listed = retry if isinstance(retry, Sequence) else (retry,)
-    for one in listed:
-        if not (isinstance(one, type) and issubclass(one, BaseException)):
-            allowed = "a class of exceptions, or several: (RateLimitError, ConnectionError)"
-            raise InputError(kind_of(one), field="retry", allowed=allowed)
-    return tuple(listed)
-
-
-def retrying(trainer: Trainer, retry: object) -> Trainer:
-    """The trainer that tries seeds again which raise one of these exceptions.
-
-    Raises:
-        InputError: it is no function, or these are no exceptions.
-    """
-    if not (classes := exceptions(retry)):
+    if not retry:
         return trainer
     if not isinstance(trainer, CustomTrainer) or trainer.form.stacked:
         raise InputError(
@@ -190,16 +163,4 @@ def retrying(trainer: Trainer, retry: object) -> Trainer:
             allowed="with train=, a function",
             fix=f"a command exits with code {os.EX_TEMPFAIL} where it is to be tried again",
         )
-    return replace(trainer, retry=classes)
-
-
-def checked_max_void(share: float | None) -> float:
-    """The argument `max_void`, a share.
-
-    Raises:
-        InputError: it is none.
-    """
-    if share is None:
-        return MAX_VOID
-    check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
-    return share
+    return replace(trainer, retry=retry)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
@@ -30,7 +30,7 @@ from xortune.core.errors import (
     memory_fix,
 )
 from xortune.core.files import without_passwords
-from xortune.core.trainer import Trainer, has
+from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
 from xortune.driver.cluster import (
     THIS_MACHINE,
     Cluster,
@@ -47,7 +47,7 @@ from xortune.driver.processes import (
     processes_for,
     refuse_unsendable,
 )
-from xortune.driver.retries import MAX_VOID, checked_max_void, exceptions, retrying
+from xortune.driver.retries import retrying
 from xortune.driver.trainer import (
     LONG_SEED,
     TRIED_CONFIGS,
@@ -118,7 +118,8 @@ class _SearchOptions(TypedDict, total=False):
     listener: Listen | None
     check: CheckFirst
     fail_fast: bool
-    retry: type[BaseException] | Sequence[type[BaseException]]
+    retry: Exceptions
+    retry_wait: Waits | None
     max_void: float | None
     from_: Place | Run
     note: str | None
@@ -134,7 +135,8 @@ class _Asked:
         space: with the arguments that replace the file's.
         output: the run's directory or URL; None for runs/NAME.
         how: whether and how it may continue a run.
-        train, engine, cluster, retry: who trains.
+        train, engine, cluster: who trains.
+        outages: what becomes of seeds that cannot be tried.
         shared: the study that other searches use too.
         taken: what a new run takes over from another one.
         check: whether the user's function is called first.
@@ -147,7 +149,7 @@ class _Asked:
     train: Callable[..., Any] | None = None
     engine: str = "auto"
     cluster: Cluster = THIS_MACHINE
-    retry: tuple[type[BaseException], ...] = ()
+    outages: Outages = field(default_factory=Outages)
     shared: SharedStudy | None = None
     taken: TakenOver | None = None
     trackers: tuple[Tracker, ...] = ()
@@ -155,7 +157,6 @@ class _Asked:
     dry_run: bool = False
     labels: Mapping[str, Any] | None = None
     fail_fast: bool = False
-    max_void: float = MAX_VOID
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def search(
     dry_run: bool = False,
     check: CheckFirst = True,
     fail_fast: bool = False,
-    retry: type[BaseException] | Sequence[type[BaseException]] = (),
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
     max_void: float | None = None,
     from_: Place | Run = None,
     note: str | None = None,
@@ -278,6 +280,7 @@ def search(
             even if it takes more than a minute, or the run is resumed.
         fail_fast: end the search at the first seed that fails; `resume` continues it.
         retry: exceptions that say nothing of the training, as of `evaluate`.
+        retry_wait: as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given. `resume` tries them again.
         from_: another run, or its directory, also of an imported table: its best two
             configurations are proposed first. Its seeds count in no result; see docs/resume.md.
@@ -318,13 +321,12 @@ def search(
         cluster,
         taken=None if from_ is None else take_over(space, from_),
         shared=shared_study(space, study),
-        retry=exceptions(retry),
+        outages=Outages.of(retry, retry_wait, max_void),
         trackers=checked_trackers(trackers, output),
         check=check,
         dry_run=dry_run,
         labels=labels,
         fail_fast=fail_fast,
-        max_void=checked_max_void(max_void),
     )
     checked = _checked(asked, voice)
     return _dry(checked, voice) if dry_run else _run_search(checked, voice)
@@ -408,7 +410,7 @@ def _who_trains(asked: _Asked) -> _WhoTrains:
     trainer = trainer_for(
         asked.space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
     )
-    trainer = retrying(trainer, asked.retry)
+    trainer = retrying(trainer, asked.outages.retry)
     if has(trainer, "awaits") and not cluster.is_ray:
         here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
     raised = list[BaseException]()
@@ -529,7 +531,7 @@ def _trained(
                 voice=voice,
                 labels=asked.labels,
                 fail_fast=asked.fail_fast,
-                max_void=asked.max_void,
+                outages=asked.outages,
                 check=checked.check,
                 check_later=checked.check_later,
                 executor=executor,

@@ -17,7 +17,7 @@ from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import Block, Trainer, has
+from xortune.core.trainer import Block, Outages, Trainer, has
 from xortune.driver.ahead import Ahead
 from xortune.driver.batches import Again, Batches
 from xortune.driver.certify import (
@@ -34,7 +34,6 @@ from xortune.driver.loop import Executor, Record, run
 from xortune.driver.process import is_interrupted
 from xortune.driver.processes import let_processes_go
 from xortune.driver.propose import LEARNING, proposer_for
-from xortune.driver.retries import MAX_VOID
 from xortune.driver.shared_study import SharedStudy, join_study
 from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import Check, counting, differing, noted_seeds, train_later
@@ -81,7 +80,7 @@ def search_session(
     voice: Voice = SILENT,
     labels: Mapping[str, Any] | None = None,
     fail_fast: bool = False,
-    max_void: float = MAX_VOID,
+    outages: Outages | None = None,
     check: Check | None = None,
     check_later: Callable[[], Check | None] | None = None,
     executor: Executor | None = None,
@@ -102,7 +101,7 @@ def search_session(
         voice: tells the user and the caller's listener.
         labels: the user's note and tags for the run.
         fail_fast: whether the first failure ends the session.
-        max_void: the share of seeds that may be void.
+        outages: what becomes of seeds that cannot be tried.
         check: result of the call of a user's function before the start.
         check_later: calls it, once Ray's workers are there.
         executor: trains everything if given, in place of what `cluster` says.
@@ -117,7 +116,7 @@ def search_session(
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses, a run that may not be continued so.
     """
-    began = time.monotonic()
+    began, outages = time.monotonic(), Outages() if outages is None else outages
     shared = join_study(shared, space, directory, voice.warn)
     session = _Session(space, trainer, directory, cluster, shared, resume, taken, voice, began)
     known = session.earlier_lines()
@@ -156,11 +155,11 @@ def search_session(
                 journal,
                 on_failure,
                 fatal=fail_fast,
-                max_void=max_void,
+                max_void=outages.max_void,
                 before=int((known.column("count") * known.column("final")).sum()),
                 ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
             )
-            work = _Work(session, record, known=known, slots=executor.slots, check=check)
+            work = _Work(session, record, outages, known=known, slots=executor.slots, check=check)
             work.is_searched = work.complete = is_searched
             if not is_searched:
                 seconds = space.search.time_budget
@@ -364,12 +363,14 @@ class _Work:
         self,
         session: _Session,
         record: Record,
+        outages: Outages,
         *,
         known: Evaluations,
         slots: int,
         check: Check | None,
     ) -> None:
         self.session, self.slots, self._record = session, slots, record
+        self._outages = outages
         self.decisions = session.replayed or session.decisions(known)
         if known:  # the time budget is for training
             self.decisions.replay_known()
@@ -400,6 +401,7 @@ class _Work:
             ),
             again=self._again,
             fills=session.space.seeds.price is not None,
+            outages=outages,
             checked=None if check is None else check.took,
         )
         self.is_searched = self.complete = False
@@ -487,6 +489,7 @@ class _Work:
             slots=self.slots,
             limit=session.cluster.trial_timeout,
             expected=expected,
+            outages=self._outages,
         )
 
 

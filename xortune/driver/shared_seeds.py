@@ -21,14 +21,14 @@ from xortune.core.formats import date
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.trainer import VOID, Block, is_void, missing_seeds
+from xortune.core.trainer import VOID, Block, Outages, exceeds, is_void, missing_seeds
 from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.loop import NoJournal, Record, run
-from xortune.driver.retries import MAX_VOID, exceeds, retrying, too_many_void
+from xortune.driver.retries import retrying, too_many_void
 from xortune.driver.trainer import two_apart
 from xortune.runs.evaluation import Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
@@ -196,7 +196,7 @@ class WantedSeeds:
     trainer: Trainer
     seconds: float | None = None
 
-    def retried(self, retry: object) -> WantedSeeds:
+    def retried(self, retry: tuple[type[BaseException], ...]) -> WantedSeeds:
         """The same, with seeds tried again that raise these exceptions."""
         return replace(self, trainer=retrying(self.trainer, retry))
 
@@ -226,7 +226,7 @@ def train_shared(
     *,
     planned: int | None = None,
     pool: Cluster = THIS_MACHINE,
-    max_void: float = MAX_VOID,
+    outages: Outages | None = None,
     void: Void | None = None,
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
@@ -247,6 +247,7 @@ def train_shared(
         InputError: the seeds of a network need more memory than there is.
         TrainingError: more seeds are void than `max_void` allows, or all of a config.
     """
+    outages = Outages() if outages is None else outages
     for config in wanted:
         if isinstance(config.trainer, NetworkTrainer):
             config.trainer.refuse_beyond_memory(config.point, n)
@@ -274,12 +275,13 @@ def train_shared(
             with held_journal(place, fingerprint, on_message=on_message) as journal:
                 record = Record(
                     journal,
-                    max_void=max_void,
+                    max_void=outages.max_void,
                     before=max(0, done - sum(map(len, void.values()))),
                     planned=planned or total,
                     void=untried,
                 )
-                batches = Batches(FreshSeeds(tasks), trainer, record, slots=executor.slots)
+                slots, fresh = executor.slots, FreshSeeds(tasks)
+                batches = Batches(fresh, trainer, record, slots=slots, outages=outages)
                 run(batches, executor, record, on_news)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
@@ -288,7 +290,7 @@ def train_shared(
                 on_message(count_of_void(new))
             done += sum(task.count for task in tasks)
         outcomes = outcomes_in(kept, wanted, n)
-    refuse_void(void, planned or total, max_void)
+    refuse_void(void, planned or total, outages.max_void)
     for (fingerprint, key), outcome in zip((one.name for one in wanted), outcomes, strict=True):
         if outcome is None:
             why = next(why for (of, _), why in void[fingerprint].items() if of == key)

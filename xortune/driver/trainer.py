@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -270,6 +271,34 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
         InputError: one of them names none, or cannot be imported.
     """
     return [named_source(text, Path()).function() for text in texts]
+
+
+def exceptions_named(texts: Sequence[str]) -> list[type[BaseException]]:
+    """The exceptions named ``ConnectionError``, ``module:Class`` or ``path.py:Class``.
+
+    Raises:
+        InputError: one of them names none, or its module cannot be imported.
+    """
+    return [_exception_named(text) for text in texts]
+
+
+def _exception_named(text: str) -> type[BaseException]:
+    found: Any = getattr(builtins, text, None)
+    where, dot, name = text.rpartition(".")
+    if ":" in text or (dot and found is None):
+        try:
+            [found] = functions_named([text if ":" in text else f"{where}:{name}"])
+        except InputError as error:
+            raise error.at("retry") from error.__cause__
+    if isinstance(found, type) and issubclass(found, BaseException):
+        return found
+    raise InputError(
+        f"{text!r} names no exception",
+        field="retry",
+        allowed="one of Python's own, such as ConnectionError, or openai:RateLimitError, or "
+        "./train.py:Busy",
+        fix="write the module or the file, a colon, and the name of the class",
+    )
 
 
 @dataclass(frozen=True)

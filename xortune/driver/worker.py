@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,7 +38,6 @@ from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import end_with_parent, has_ended, kill_group, threads_besides
 from xortune.core.trainer import (
-    TRY_AGAIN_SECONDS,
     Block,
     OutOfTime,
     Postponed,
@@ -284,8 +283,8 @@ def pieces(
     that trains one seed after the other gives a piece after each seed, or after `PIECE_SECONDS` of
     short ones.
 
-    After a seed that could not be tried the rest is postponed: whether such seeds are too many, and
-    end it all, is the driver's to say, before another one is waited for.
+    After a seed that could not be tried the rest is postponed: when it is tried again, or whether
+    such seeds are too many and end it all, is the driver's to say.
 
     Args:
         trainer: what trains.
@@ -298,11 +297,10 @@ def pieces(
     Raises:
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
-    left = list(enumerate(blocks))
     if trains_as_one(trainer):
-        whole, left = _without_void(_whole_batch(trainer, blocks, until, begin))
-        if whole.parts:
-            yield whole
+        yield _without_void(_whole_batch(trainer, blocks, until, begin))
+        return
+    left = list(enumerate(blocks))
     for place, (index, block) in enumerate(left):
         for piece in _parts_of_block(trainer, index, block, until, begin, singly=singly):
             yield piece
@@ -329,20 +327,28 @@ def _whole_batch(
     return Piece(tuple(enumerate(blocks)), results, time.perf_counter() - started)
 
 
-def _without_void(piece: Piece) -> tuple[Piece, list[tuple[int, Block]]]:
-    """What was tried of a batch that trains as one, and from each seed that was not, its block."""
-    done, results, void = [], [], []
+def _without_void(piece: Piece) -> Piece:
+    """A batch that trained as one: a block with a seed that could not be tried is cut there."""
+    parts: list[tuple[int, Block]] = []
+    results: list[Outcome | EncodedOutcome | TrainingError] = []
     for (index, block), result in zip(piece.parts, piece.results, strict=True):
         if not isinstance(result, Void):
-            done.append((index, block))
+            parts.append((index, block))
             results.append(result)
             continue
         n = 0 if result.outcome is None else result.outcome.n
-        if n:
-            done.append((index, block.part(block.first, n)))
-            results.append(result.outcome)
-        void.append((index, block.part(block.first + n, block.count - n)))
-    return Piece(tuple(done), results, piece.seconds), void
+        cut = [
+            (n, result.outcome),
+            (1, Void(result.reason, after=result.after)),
+            (block.count - n - 1, Postponed()),
+        ]
+        at = block.first
+        for count, of_part in cut:
+            if count:
+                parts.append((index, block.part(at, count)))
+                results.append(of_part)
+            at += count
+    return Piece(tuple(parts), results, piece.seconds)
 
 
 class _Collected:
@@ -387,13 +393,9 @@ def _parts_of_block(
     *,
     singly: bool,
 ) -> Iterator[Piece]:
-    """Yield the pieces of a block, up to a seed that could not be tried or a part without results.
-
-    What is tried again after a wait is a seed alone.
-    """
+    """Yield the pieces of a block, up to a seed without a result."""
     collected = _Collected(index, block)
     size = block.count if has(trainer, "takes_many_seeds") else 1
-    waits = iter(TRY_AGAIN_SECONDS)  # of the next seed
     while (left := block.seeds.stop - collected.at) > 0:
         part = block.part(collected.at, min(size, left))
         is_wanted, started = begin(index, part), time.perf_counter()
@@ -406,36 +408,20 @@ def _parts_of_block(
         if isinstance(result, Void):
             if result.outcome is not None:  # of the seeds before the one that could not be tried
                 yield from collected.add(result.outcome, taken)
-                waits = iter(TRY_AGAIN_SECONDS)
             yield from collected.piece()
-            seed, size, wait = block.part(collected.at, 1), 1, next(waits, None)
-            if wait is None:
-                yield Piece(((index, seed),), [Void(result.reason)], taken)
-                return
-            _wait(wait, partial(begin, index, seed))
+            seed, void = block.part(collected.at, 1), Void(result.reason, after=result.after)
+            yield Piece(((index, seed),), [void], taken)
+            return
         elif isinstance(result, TrainingError):
             yield from collected.piece()
             yield Piece(((index, block.part(part.first, left)),), [result], taken)
             return
         else:
             yield from collected.add(result, taken)
-            waits = iter(TRY_AGAIN_SECONDS)
             if not singly:
                 size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
             if collected.seconds >= PIECE_SECONDS or singly or collected.at == block.seeds.stop:
                 yield from collected.piece()
-
-
-SLICE_SECONDS = 0.05
-"""A wait is cut into slices: at each one the seed begins anew, so that its time limit, which is
-another's to keep, is not spent on waiting."""
-
-
-def _wait(seconds: float, begin: Callable[[], bool]) -> None:
-    """Wait before a seed is tried again; return at once if its result is not wanted any more."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and not time_is_over() and begin():
-        time.sleep(min(left, SLICE_SECONDS))
 
 
 def _are_alike(one: Outcome, other: Outcome) -> bool:

@@ -28,7 +28,7 @@ from xortune.core.errors import InputError, TrainingError, Unavailable, error_te
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
 from xortune.core.success import Rule
-from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void
+from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void, retry_after
 from xortune.trainers.limits import bounded_output, time_is_over, using_threads
 from xortune.trainers.reports import (
     BlockCancelled,
@@ -413,10 +413,15 @@ class CustomTrainer(UsersTraining):
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
 
-    @property
-    def untried(self) -> tuple[type[BaseException], ...]:
-        """The exceptions that say nothing of the training."""
-        return (Unavailable, *self.retry)
+    def says_nothing(self, error: BaseException | None) -> bool:
+        """Whether an exception says nothing of the training.
+
+        Classes are compared by their full names: a worker may have imported their module anew.
+        """
+        if isinstance(error, Unavailable):
+            return True
+        named = {(one.__module__, one.__qualname__) for one in self.retry}
+        return any((one.__module__, one.__qualname__) in named for one in type(error).__mro__)
 
     @property
     def own_process(self) -> bool:
@@ -518,8 +523,6 @@ class CustomTrainer(UsersTraining):
             returned = await call.awaited(block.first)
         except BlockCancelled:
             return Unfinished()
-        except self.untried as raised:
-            return Void(_reason(raised))
         except asyncio.CancelledError as raised:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the search ends
@@ -527,6 +530,8 @@ class CustomTrainer(UsersTraining):
         except KeyboardInterrupt as raised:
             error, on_raise = raised, None  # its own: Ctrl-C comes to the main thread
         except BaseException as raised:
+            if self.says_nothing(raised):
+                return _void(raised)
             error = raised
         _add_seed(call, returned, error, results, on_raise)
         return results.outcome()
@@ -601,9 +606,9 @@ def _train_singly(call: Calls, results: SeedResults) -> Outcome | TrainingError:
             returned = call(seed)
         except BlockCancelled:
             return Unfinished(results.so_far())
-        except trainer.untried as raised:
-            return Void(_reason(raised), results.so_far())
         except BaseException as raised:
+            if trainer.says_nothing(raised):
+                return _void(raised, results.so_far())
             error = raised
         _add_seed(call, returned, error, results, trainer.on_raise)
     return results.outcome()
@@ -655,8 +660,10 @@ def _train_at_once(call: Calls, results: SeedResults) -> Outcome | TrainingError
             _add_results(call, seed[None], results)
     except BlockCancelled:
         return Unfinished(results.so_far())
-    except call.trainer.untried as raised:
-        return Void(_reason(raised), results.so_far())
+    except BaseException as raised:
+        if not call.trainer.says_nothing(raised):
+            raise
+        return _void(raised, results.so_far())
     return results.outcome()
 
 
@@ -750,8 +757,8 @@ class _StackedBlock:
             return Unfinished()
         results = SeedResults(block, trainer.on)
         results.note, results.length = note, getattr(self.training, "epochs", 0)
-        if isinstance(self.ended, trainer.untried):
-            return Void(_reason(self.ended))
+        if self.ended is not None and trainer.says_nothing(self.ended):
+            return _void(self.ended)
         if self.ended is not None:
             results.add(crashed(_reason(self.ended), block.count), _shown(self.ended), block.count)
             return results.outcome()
@@ -762,8 +769,8 @@ class _StackedBlock:
                 results.add_stopped(self._left[seed])
             elif isinstance(score, BaseException):
                 self._calls.forget()
-                if isinstance(score, trainer.untried):
-                    return Void(_reason(score), results.so_far())
+                if trainer.says_nothing(score):
+                    return _void(score, results.so_far())
                 _pass_on(score, trainer.on_raise)
                 results.add(crashed(_reason(score)), _shown(score))
             else:
@@ -801,7 +808,11 @@ def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) ->
             results.add_stopped(left)
         return True
     except BaseException as error:
-        if isinstance(error, (BlockCancelled, *trainer.untried)):
+        if isinstance(error, BlockCancelled):
+            raise
+        if trainer.says_nothing(error):
+            if n > 1:
+                return False
             raise
         _pass_on(error, trainer.on_raise)
         if n > 1:
@@ -810,6 +821,11 @@ def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) ->
     results.add_reports(call.reports.curve, n)
     results.add(_with_reports(verdict, call.reports), shown, n)
     return True
+
+
+def _void(error: BaseException, outcome: Outcome | None = None) -> Void:
+    """The next seed could not be tried; `outcome` is that of the seeds before it."""
+    return Void(_reason(error), outcome, retry_after(error))
 
 
 def _reason(error: BaseException) -> str:
