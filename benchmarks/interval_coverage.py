@@ -239,8 +239,7 @@ def resampled(repetitions: int, rng: np.random.Generator) -> None:
             truth, samples = middle(draw, rng, "iqm"), draw((repetitions, n), rng)
             cells = []
             for kind in kinds.values():
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # BCa's of equal numbers
+                with warnings.catch_warnings(action="ignore"):  # BCa's of equal numbers
                     ends = np.nan_to_num(kind(samples))
                 width = np.mean(ends[:, 1] - ends[:, 0])
                 cells.append(f"{share_within(ends, truth)} ({width:.2f})")
@@ -376,7 +375,7 @@ def false_verdicts(
     likely = np.arange(repetitions)
     if statistic in ("mean", "iqm"):
         trim = 0.25 if statistic == "iqm" else 0.0
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings(action="ignore"):  # of numbers that hardly scatter
             found = ttest_ind(first, second, axis=1, equal_var=False, trim=trim)
         likely = np.flatnonzero(~(found.pvalue >= ALPHA))
 

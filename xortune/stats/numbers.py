@@ -314,10 +314,10 @@ def _errors(
     Statistics in Medicine 27, 1693-1702, as Newcombe's interval of rates), for shared seeds with
     their correlation, over Student's quantile.
     """
-    known = [interval_of_all(numbers, "iqm") for numbers in (first, second)]
-    if known[0] is None or known[1] is None:
+    known, others = interval_of_all(first, "iqm"), interval_of_all(second, "iqm")
+    if known is None or others is None:
         return error, error
-    (low, high), (other_low, other_high) = known
+    (low, high), (other_low, other_high) = known, others
     mean, other = of_all(first, "iqm"), of_all(second, "iqm")
     alike = 0.0
     if shared:
