@@ -1,29 +1,38 @@
 """How often intervals of numbers of seeds cover the truth, for few seeds.
 
     python benchmarks/interval_coverage.py [--repetitions 4000]
+    python benchmarks/interval_coverage.py means [--repetitions 4000]
+    python benchmarks/interval_coverage.py resampled [--repetitions 1000]
     python benchmarks/interval_coverage.py bets [--repetitions 1000]
     python benchmarks/interval_coverage.py verdicts [--repetitions 1500]
 
 Prints the three tables of docs/statistics.md: how often the interval of the probability of being
 better covers (`stats.numbers.probability_of_larger`), the same for seeds that both share, and how
-often the intervals of means do (`core.numbers.interval_of_all`).
+often the intervals of means do (`core.numbers.interval_of_all`): of the distributions by which they
+were chosen, and of others.
+
+`means`: the last of these alone.
+
+`resampled`: how often other intervals of an interquartile mean cover, and how wide they are.
 
 `bets`: how often bounds of bounded means (`stats.betting`) are wrong at any of 1,000 looks, how
 wide they are beside the paper's hedged capital, and what a gate on a mean takes beside the least.
 
 `verdicts`: how often a comparison by a number calls one better though both are alike
-(`stats.numbers.difference`).
+(`stats.numbers.difference`). `gaps`: the same where one hardly scatters, and the other is skewed or
+has a gap.
 """
 
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import ttest_ind
+from scipy.stats import bootstrap, mstats, trim_mean, ttest_ind
 
 from xortune.core.numbers import interval_of_all
 from xortune.stats.betting import mean_bounds, mean_evidence_above, mean_evidence_below
@@ -115,41 +124,126 @@ def covered(
     return hits / repetitions, least
 
 
-def far_off(share: float) -> Callable[[tuple[int, int], np.random.Generator], Floats]:
+Draw = Callable[[tuple[int, int], np.random.Generator], Floats]
+"""Numbers of a size, (samples, seeds)."""
+
+
+def far_off(share: float) -> Draw:
     """Normal numbers, of which a share lies a hundred standard deviations lower."""
     return lambda size, rng: rng.normal(size=size) - 100.0 * (rng.random(size) < share)
 
 
-MEANS = {
+def near(share: float) -> Draw:
+    """A share of numbers near 1, and the others near 0."""
+    return lambda size, rng: (rng.random(size) < share) + 0.03 * rng.normal(size=size)
+
+
+def one_of(values: Sequence[float], chances: Sequence[float]) -> Draw:
+    """Few values."""
+    return lambda size, rng: rng.choice(values, size, p=chances)
+
+
+CHOSEN: dict[str, Draw] = {
     "normal": lambda size, rng: rng.normal(size=size),
     "exponential": lambda size, rng: rng.exponential(size=size),
+    "1 - exponential": lambda size, rng: 1 - rng.exponential(size=size),
+    "Student's t of 3": lambda size, rng: rng.standard_t(3, size=size),
+    "70 % near 1, 30 % near 0": near(0.7),
+    "50 % near 1, 50 % near 0": near(0.5),
+    "90 % near 1, 10 % near 0": near(0.9),
+    "0, 1, 2 or 5": one_of([0, 1, 2, 5], [0.4, 0.3, 0.2, 0.1]),
+    "normal, a third at the maximum": lambda size, rng: np.minimum(rng.normal(size=size), 0.4),
+}
+"""By which the interval of interquartile means was chosen."""
+
+KEPT_BACK: dict[str, Draw] = {
+    "lognormal": lambda size, rng: rng.lognormal(size=size),
+    "1 - lognormal": lambda size, rng: 1 - rng.lognormal(size=size),
+    "Cauchy": lambda size, rng: rng.standard_cauchy(size=size),
+    "Beta(0.5, 0.5)": lambda size, rng: rng.beta(0.5, 0.5, size=size),
+    "80 % near 1, 20 % near 0": near(0.8),
+    "74 % near 1, 26 % near 0": near(0.74),
+    "60 % near 1, 40 % near 0": near(0.6),
+    "Beta(4, 1) in tenths": lambda size, rng: np.round(10 * rng.beta(4, 1, size=size)) / 10,
+    "normal, 57 % at the maximum": lambda size, rng: np.minimum(rng.normal(size=size), -0.17),
+    "1, and -9 for one in ten": lambda size, rng: 1 - 10.0 * (rng.random(size) < 0.1),
     "one in five far off": far_off(1 / 5),
     "one in twenty far off": far_off(1 / 20),
     "one in a hundred far off": far_off(1 / 100),
 }
+"""With which it had nothing to do."""
+
+NEAR = 1e-3
+"""The truth is known to so much."""
 
 
-def middle(draw: Callable[..., Floats], rng: np.random.Generator, statistic: str) -> float:
+def middle(draw: Draw, rng: np.random.Generator, statistic: str) -> float:
     """The true mean, or interquartile mean."""
     numbers = np.sort(draw((1, TRUTH), rng)[0])
     cut = TRUTH // 4 if statistic == "iqm" else 0
     return float(numbers[cut : TRUTH - cut].mean())
 
 
+def share_within(ends: Floats, truth: float) -> str:
+    """How many of the intervals, shape (R, 2), cover."""
+    hits = (ends[:, 0] - NEAR <= truth) & (truth <= ends[:, 1] + NEAR)
+    return f"{100 * hits.mean():.0f} %"
+
+
 def means(repetitions: int, rng: np.random.Generator) -> None:
-    """Print how often the intervals of means cover."""
-    for statistic in ("mean", "iqm"):
-        print(f"\n| seeds | {' | '.join(f'{statistic}: {name}' for name in MEANS)} |")
-        truths = {name: middle(draw, rng, statistic) for name, draw in MEANS.items()}
-        for n in (5, 8, 16, 32):
+    """Print how often the intervals of means cover, and how often any within the numbers could."""
+    columns = [f"{one} {n}" for one in ("iqm", "mean") for n in (5, 10, 30)]
+    print(f"\n| numbers | {' | '.join(columns)} | the truth is among 5 |")
+    for name, draw in (CHOSEN | KEPT_BACK).items():
+        cells, most = [], ""
+        for statistic in ("iqm", "mean"):
+            if name == "Cauchy" and statistic == "mean":
+                cells += ["–"] * 3  # has none
+                continue
+            truth = middle(draw, rng, statistic)
+            for n in (5, 10, 30):
+                samples = draw((repetitions, n), rng)
+                ends = [interval_of_all(one, statistic) or (-np.inf, np.inf) for one in samples]
+                cells.append(share_within(np.array(ends), truth))
+                if n == 5:
+                    extremes = np.stack([samples.min(axis=1), samples.max(axis=1)], axis=1)
+                    most += f" {statistic} {share_within(extremes, truth)}"
+        print(f"| {name} | {' | '.join(cells)} |{most} |", flush=True)
+
+
+def resampled(repetitions: int, rng: np.random.Generator) -> None:
+    """Print how often intervals of the interquartile mean cover, and their mean width."""
+
+    def iqm(numbers: Floats, axis: int) -> Floats:
+        return np.asarray(trim_mean(numbers, 0.25, axis=axis))
+
+    def bootstrapped(samples: Floats, method: str) -> Floats:
+        found = bootstrap(
+            (samples,), iqm, axis=1, n_resamples=999, method=method, rng=rng, batch=50
+        ).confidence_interval
+        return np.stack([found.low, found.high], axis=1)
+
+    def winsorized(samples: Floats) -> Floats:
+        cut = samples.shape[1] // 4 / samples.shape[1]
+        return np.array([mstats.trimmed_mean_ci(one, (cut, cut)) for one in samples])
+
+    kinds: dict[str, Callable[[Floats], Floats]] = {
+        "Tukey and McLaughlin's": winsorized,
+        "percentile": lambda samples: bootstrapped(samples, "percentile"),
+        "BCa": lambda samples: bootstrapped(samples, "BCa"),
+        "expanded": lambda samples: np.array([interval_of_all(one, "iqm") for one in samples]),
+    }
+    for n in (5, 10, 30):
+        print(f"\n| {n} seeds | {' | '.join(kinds)} |")
+        for name, draw in CHOSEN.items():
+            truth, samples = middle(draw, rng, "iqm"), draw((repetitions, n), rng)
             cells = []
-            for name, draw in MEANS.items():
-                hits = 0
-                for numbers in draw((repetitions, n), rng):
-                    low, high = interval_of_all(numbers, statistic) or (-np.inf, np.inf)
-                    hits += low <= truths[name] <= high
-                cells.append(f"{100 * hits / repetitions:.0f} %")
-            print(f"| {n} | {' | '.join(cells)} |", flush=True)
+            for kind in kinds.values():
+                with warnings.catch_warnings(action="ignore"):  # BCa's of equal numbers
+                    ends = np.nan_to_num(kind(samples))
+                width = np.mean(ends[:, 1] - ends[:, 0])
+                cells.append(f"{share_within(ends, truth)} ({width:.2f})")
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 LOOKS, ALPHA = 1_000, 0.05
@@ -223,10 +317,6 @@ def bets(repetitions: int, rng: np.random.Generator) -> None:
         print(f"| {name} | {mean_seeds:.1f} | {least:.1f} | {mean_seeds / least:.2f} |", flush=True)
 
 
-Draw = Callable[[tuple[int, int], np.random.Generator], Floats]
-"""Numbers of a size, (samples, seeds)."""
-
-
 def _normal(size: tuple[int, int], rng: np.random.Generator) -> Floats:
     return rng.normal(size=size)
 
@@ -251,6 +341,30 @@ ONE_MEAN: dict[str, tuple[Draw, Draw]] = {
 }
 """Two of one mean whose other statistics differ."""
 
+GAPS: dict[str, tuple[str, Draw, Draw]] = {
+    "mean: 1, and -9 for one in ten; near 0": (
+        "mean",
+        KEPT_BACK["1, and -9 for one in ten"],
+        lambda size, rng: 0.03 * rng.normal(size=size),
+    ),
+    "mean: 1 - exponential; near 0": (
+        "mean",
+        CHOSEN["1 - exponential"],
+        lambda size, rng: 0.03 * rng.normal(size=size),
+    ),
+    "iqm: 70 % near 1, 30 % near 0; near 0.9": (
+        "iqm",
+        near(0.7),
+        lambda size, rng: 0.9 + 0.03 * rng.normal(size=size),
+    ),
+    "iqm: 50 % near 1, 50 % near 0; near 0.5": (
+        "iqm",
+        near(0.5),
+        lambda size, rng: 0.5 + 0.03 * rng.normal(size=size),
+    ),
+}
+"""Two of one mean, or interquartile mean, of which one hardly scatters."""
+
 
 def false_verdicts(
     draws: tuple[Draw, Draw], n: int, statistic: str, repetitions: int, rng: np.random.Generator
@@ -261,7 +375,7 @@ def false_verdicts(
     likely = np.arange(repetitions)
     if statistic in ("mean", "iqm"):
         trim = 0.25 if statistic == "iqm" else 0.0
-        with np.errstate(all="ignore"):
+        with warnings.catch_warnings(action="ignore"):  # of numbers that hardly scatter
             found = ttest_ind(first, second, axis=1, equal_var=False, trim=trim)
         likely = np.flatnonzero(~(found.pvalue >= ALPHA))
 
@@ -299,15 +413,31 @@ def verdicts(repetitions: int, rng: np.random.Generator) -> None:
         print(f"| mean, {n} | {' | '.join(cells)} |", flush=True)
 
 
+def gaps(repetitions: int, rng: np.random.Generator) -> None:
+    """Print how often one of `GAPS` is called better."""
+    print("| by: numbers of both | 5 seeds | shared | 10 | shared | 30 | shared |")
+    for name, (statistic, *draws) in GAPS.items():
+        cells = [
+            f"{100 * share:.0f} %"
+            for n in (5, 10, 30)
+            for share in false_verdicts((draws[0], draws[1]), n, statistic, repetitions, rng)
+        ]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["bets", "verdicts"])
+    parser.add_argument(
+        "what", nargs="?", choices=["resampled", "bets", "verdicts", "means", "gaps"]
+    )
     parser.add_argument("--repetitions", type=int, default=4000)
     asked = parser.parse_args()
     repetitions, rng = asked.repetitions, np.random.default_rng(0)
     if asked.what is not None:
-        {"bets": bets, "verdicts": verdicts}[asked.what](repetitions, rng)
+        kinds = {"resampled": resampled, "bets": bets, "verdicts": verdicts}
+        kinds |= {"means": means, "gaps": gaps}
+        kinds[asked.what](repetitions, rng)
         return
     sizes = (3, 5, 10, 30)
     print("Probability of being better: the least coverage in each family, the least width")

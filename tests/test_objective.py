@@ -334,6 +334,6 @@ def test_a_report_says_where_an_interval_is_open(tmp_path):
     run = run_of(tmp_path / "run", "acc_q10", {1: np.linspace(0.5, 0.9, 8).tolist()})
     xt.write_report(run)
     report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
-    assert "is 0.54 [open to 0.671] over all 8 seeds" in report
+    assert "is 0.540 [open to 0.672] over all 8 seeds" in report
     row = next(line for line in report.splitlines() if "8 of 8 |" in line)
-    assert {" 0.54 [open to 0.671] ", " 0.86 [0.729 to open] "} <= {*row.split("|")}
+    assert {" 0.540 [open to 0.672] ", " 0.860 [0.728 to open] "} <= {*row.split("|")}

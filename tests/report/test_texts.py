@@ -8,18 +8,20 @@ from itertools import accumulate
 
 import pytest
 from hand_made import done, solved, write_run
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from xortune.core.formats import (
     decimals,
+    estimated,
     interval,
     measured,
     number,
     percent,
     plain,
     roughly,
+    span,
     upper_percent,
 )
 from xortune.core.outcome import wilson
@@ -108,6 +110,37 @@ def test_the_shown_rate_of_counts_lies_within_the_shown_interval(n, share):
     low, high = map(float, wilson(k, n))
     ends = [float(end) for end in re.findall(r"[\d.]+", interval(low, high))]
     assert ends[0] - 1e-6 <= shown_number(measured(k / n, low, high)) <= ends[1] + 1e-6
+
+
+AMOUNTS = st.floats(-1e9, 1e9) | st.floats(-1e-5, 1e-5) | st.integers(-1000, 1000).map(float)
+
+
+def decimals_and_power(text):
+    """Of a shown number: digits after the point, and the power of ten, or None."""
+    digits, _, power = text.partition("e")
+    return len(digits.partition(".")[2]), int(power) if power else None
+
+
+@given(st.lists(AMOUNTS, min_size=3, max_size=3).map(sorted))
+@example([0.0, 5.84e-06, 0.0935])
+@example([-5.0, 3.0, 2.3e6])
+@example([0.0, 0.0, 1e-9])
+def test_an_estimate_in_its_interval_lies_in_it_as_shown_in_one_notation(amounts):
+    low, amount, high = amounts
+    shown, ends = estimated(amount, low, high), span(low, high).split(" to ")
+    assert float(ends[0]) <= float(shown) <= float(ends[1])
+    assert decimals_and_power(ends[0]) == decimals_and_power(ends[1]) == decimals_and_power(shown)
+    assert float(ends[0]) <= low + 1e-6 * (high - low)
+    assert float(ends[1]) >= high - 1e-6 * (high - low)
+
+
+@given(st.lists(AMOUNTS, min_size=2, max_size=2).map(sorted))
+def test_so_it_does_where_an_end_is_open(amounts):
+    low, high = amounts
+    first, last = span(low, math.inf).split(" to ")
+    assert (last, float(first) <= float(estimated(high, low, math.inf))) == ("open", True)
+    first, last = span(-math.inf, high).split(" to ")
+    assert (first, float(estimated(low, -math.inf, high)) <= float(last)) == ("open", True)
 
 
 @given(st.text(st.characters()))

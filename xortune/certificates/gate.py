@@ -473,7 +473,7 @@ class MeanTest:
         answer, n = self.decide(numbers)
         assert answer is not None
         alpha = (1 - self.confidence) / 2
-        low, high = mean_bounds(numbers[:n], alpha=alpha, limits=self.limits)
+        low, high = mean_bounds(numbers[:n], alpha=alpha, limits=self.limits, ordered=False)
         lost = {seed: why for seed, why in sorted(failed.items()) if seed in seeds[:n]}
         return MeanVerdict(
             answer=answer,

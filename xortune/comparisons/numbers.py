@@ -23,7 +23,17 @@ from xortune.comparisons.runs import (
     values_of,
 )
 from xortune.core.errors import InputError, check_type, refuse_unknown
-from xortune.core.formats import as_html, count, estimated, interval, measured, number, plain, span
+from xortune.core.formats import (
+    as_html,
+    count,
+    estimated,
+    interval,
+    measured,
+    number,
+    percent,
+    plain,
+    span,
+)
 from xortune.core.numbers import (
     CONFIDENCE,
     ENDINGS,
@@ -44,7 +54,12 @@ from xortune.stats.betting import (
     mean_evidence_below,
     paired_limits,
 )
-from xortune.stats.numbers import StatisticDifference, difference, probability_of_larger
+from xortune.stats.numbers import (
+    StatisticDifference,
+    difference,
+    p_not_larger,
+    probability_of_larger,
+)
 from xortune.stats.proportions import holm
 
 Floats = NDArray[np.float64]
@@ -86,7 +101,9 @@ class Measure:
         """The statistic of the seeds, with its 95 % interval."""
         if self.is_bounded:
             limits = self.limits or UNIT
-            low, high = mean_bounds(values, alpha=(1 - CONFIDENCE) / 2, limits=limits)
+            low, high = mean_bounds(
+                values, alpha=(1 - CONFIDENCE) / 2, limits=limits, ordered=False
+            )
             return Estimate(float(values.mean()), low, high)
         low, high = interval_of_all(values, self.statistic) or (-math.inf, math.inf)
         return Estimate(of_all(values, self.statistic), low, high)
@@ -158,14 +175,15 @@ class NumberPair:
         n_a, n_b: seeds that are compared; failed ones are among them.
         value_a, value_b: the statistic of both; not finite if failed seeds decide it.
         difference: of A minus B.
-        low, high: its interval; 0 is in it unless the two differ by their own p.
+        low, high: its interval with confidence 1 - alpha, of the method of p; 0 is in it unless
+            the two differ.
         p: two-sided; see `method`.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.
         probability: that a seed of A has a better number than a seed of B; a tie counts half.
-        p_margin: of "A is worse than B by more than the margin", adjusted for all pairs; None
-            without a margin.
-        could: whether so many seeds could prove a difference at all.
+        p_margin: one-sided, of "A is worse than B by more than the margin", adjusted for all
+            pairs; None without a margin.
+        least: the smallest p that so many seeds can give, however large the difference is.
     """
 
     a: int
@@ -183,7 +201,7 @@ class NumberPair:
     differs: bool
     probability: Improvement
     p_margin: float | None = None
-    could: bool = True
+    least: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,15 +335,19 @@ class NumberComparison:
         text = ""
         if not math.isfinite(pair.value_a) or not math.isfinite(pair.value_b):
             text = "; failed seeds decide it, and nobody knows how bad they are"
-        elif not pair.could and not pair.differs:
+        elif pair.least >= self.alpha / len(self.pairs) and not pair.differs:
             text = "; so few seeds could prove no difference, however large"
+        elif pair.p <= pair.least:
+            text = "; no difference of so few seeds has a smaller p, however large"
+        if pair.differs and self.measure.statistic == "mean" and not self.measure.is_bounded:
+            text += f"; {what_means_need(min(pair.n_a, pair.n_b))}"
         if self.margin is None:
             return text
         names = [plain(self.contestants[place].label) for place in (pair.a, pair.b)]
         told = "is not worse" if self.not_worse(pair) else "is not shown to be no worse"
         return (
             f"{text}; {names[0]} {told} than {names[1]} by more than {number(self.margin)} "
-            f"({p_text(pair.p_margin or 0.0)})"
+            f"(one-sided {p_text(pair.p_margin or 0.0)})"
         )
 
     @property
@@ -365,8 +387,23 @@ def method(measure: Measure, *, shared: bool) -> str:
         return "bets on differences"
     if quantile_share(measure.statistic) is not None:
         return "order statistics"
-    mean = "Yuen's" if measure.statistic == "iqm" else "Student's" if shared else "Welch's"
-    return f"{mean} t{' of pairs' if shared else ''}, rearranged labels"
+    of_pairs = " of pairs" if shared else ""
+    if measure.statistic == "iqm":
+        return f"Yuen's t{of_pairs}, resampled seeds, rearranged labels"
+    return f"{'Student' if shared else 'Welch'}'s t{of_pairs}, rearranged labels"
+
+
+def what_means_need(n: int) -> str:
+    """What a comparison of means without limits cannot see, in words.
+
+    With n seeds nothing shows, with a probability of 5 %, of what happens under a share
+    1 - 0.05^(1/n) of all seeds.
+    """
+    unseen = percent(1 - (1 - CONFIDENCE) ** (1 / n))
+    return (
+        f"this assumes that no rare seeds are far off: what happens under {unseen} of seeds is "
+        f"missed by {n:,} seeds in one case of 20"
+    )
 
 
 def compare_numbers(
@@ -378,16 +415,18 @@ def compare_numbers(
 ) -> NumberComparison:
     """Compare every two contestants by a number, whose labels differ."""
     places = list(combinations(range(len(contestants)), 2))
-    level = alpha / len(places)
     tested = [
-        _tested((contestants[a], contestants[b]), measure, alpha=alpha, level=level, margin=margin)
+        _tested((contestants[a], contestants[b]), measure, alpha=alpha, margin=margin)
         for a, b in places
     ]
     adjusted = holm([pair.p for pair in tested]).tolist()
-    pairs = [
-        replace(pair, a=a, b=b, p_holm=p, differs=p < alpha)
-        for (a, b), pair, p in zip(places, tested, adjusted, strict=True)
-    ]
+    pairs = []
+    for (a, b), pair, p in zip(places, tested, adjusted, strict=True):
+        if differs := p < alpha:
+            low, high = pair.low, pair.high
+        else:
+            low, high = min(pair.low, 0.0), max(pair.high, 0.0)
+        pairs.append(replace(pair, a=a, b=b, low=low, high=high, p_holm=p, differs=differs))
     if margin is not None:
         worse = holm([pair.p_margin or 0.0 for pair in pairs]).tolist()
         pairs = [replace(pair, p_margin=p) for pair, p in zip(pairs, worse, strict=True)]
@@ -399,7 +438,6 @@ def _tested(
     measure: Measure,
     *,
     alpha: float,
-    level: float,
     margin: float | None,
 ) -> NumberPair:
     mine, theirs, shared = compared_seeds(*both)
@@ -424,7 +462,7 @@ def _tested(
         differs=False,
         probability=Improvement(*probability_of_larger(sign * first, sign * second, shared=shared)),
         p_margin=p_margin,
-        could=_could(first.size, second.size, measure, shared=shared) < level,
+        least=_least(first.size, second.size, measure, shared=shared),
     )
 
 
@@ -435,27 +473,25 @@ def difference_of(
     if not measure.is_bounded:
         return difference(first, second, measure.statistic, shared=shared, alpha=alpha)
     limits, apart = paired_limits(measure.limits or UNIT), first - second
-    low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits)
+    # After the last seed, which is the only look: no order of the seeds says more than another.
+    low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits, ordered=False)
     sides = mean_evidence_above, mean_evidence_below
-    most = max(side(apart, 0.0, limits=limits).max() for side in sides)
+    most = max(side(apart, 0.0, limits=limits)[-1] for side in sides)
     return StatisticDifference(float(apart.mean()), low, high, min(1.0, 2 * math.exp(-most)))
 
 
 def _margin_p(
     first: Floats, second: Floats, measure: Measure, margin: float, *, shared: bool
 ) -> float:
-    """Of "A is worse by more than the margin", where larger is better; twice the one-sided p."""
+    """One-sided p of "A is worse by more than the margin", where larger is better."""
     if measure.is_bounded:
         limits = paired_limits(measure.limits or UNIT)
-        most = mean_evidence_above(first - second, -margin, limits=limits).max()
-        return min(1.0, 2 * math.exp(-most))
-    found = difference(first + margin, second, measure.statistic, shared=shared, alpha=0.05)
-    if quantile_share(measure.statistic) is not None:
-        return found.p if found.low > -math.inf and found.p < 1 and found.value > 0 else 1.0
-    return found.p if found.value > 0 else 1.0
+        grown = mean_evidence_above(first - second, -margin, limits=limits)[-1]
+        return min(1.0, math.exp(-grown))
+    return p_not_larger(first + margin, second, measure.statistic, shared=shared)
 
 
-def _could(n: int, m: int, measure: Measure, *, shared: bool) -> float:
+def _least(n: int, m: int, measure: Measure, *, shared: bool) -> float:
     """The smallest p that so many seeds can give: all of A far better than all of B."""
     if measure.is_bounded:
         low, high = measure.limits or UNIT

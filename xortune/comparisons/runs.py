@@ -121,8 +121,8 @@ class Pair:
     Attributes:
         a, b: their places among the contestants, a < b.
         shared: whether both have the same seeds, which are then compared one by one.
-        p_margin: of "A is worse than B by more than the margin", adjusted for all pairs; None
-            without a margin. Twice the one-sided p, as for a two-sided interval.
+        p_margin: one-sided, of "A is worse than B by more than the margin", adjusted for all
+            pairs; None without a margin.
         determined: whether seeds determine their results, as far as is known. If not, they are not
             shared, whichever they are.
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
@@ -470,12 +470,10 @@ def compare_runs(
 
 
 def _margin_p(pair: Pair, margin: float) -> float:
-    """Of "A is worse by more than the margin"; twice the one-sided p."""
+    """One-sided p of "A is worse by more than the margin"."""
     if pair.wins is None or pair.losses is None:
-        p = unpaired_margin_p(pair.k_a, pair.n_a, pair.k_b, pair.n_b, margin)
-    else:
-        p = paired_margin_p(pair.wins, pair.losses, pair.n_a, margin)
-    return min(1.0, 2 * p)
+        return unpaired_margin_p(pair.k_a, pair.n_a, pair.k_b, pair.n_b, margin)
+    return paired_margin_p(pair.wins, pair.losses, pair.n_a, margin)
 
 
 def _tested(first: Contestant, second: Contestant, a: int, b: int) -> Pair:
@@ -660,7 +658,8 @@ def _margin_text(comparison: RunComparison, pair: Pair) -> str:
     test = "Tango's" if pair.shared else "Miettinen and Nurminen's"
     allowed = f"{number(100 * comparison.margin)} points"
     return (
-        f"; {a} {told} than {b} by more than {allowed} ({p_text(pair.p_margin)}, {test} score test)"
+        f"; {a} {told} than {b} by more than {allowed} "
+        f"(one-sided {p_text(pair.p_margin)}, {test} score test)"
     )
 
 

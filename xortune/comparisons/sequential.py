@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.runs import Reused
 from xortune.core.errors import InputError
-from xortune.core.formats import as_html, count, number
+from xortune.core.formats import as_html, count, estimated, number, span
 from xortune.core.numbers import of_all, quantile_share
 from xortune.core.point import Point
 from xortune.stats.anytime import anytime_quantile, anytime_quantiles
@@ -200,7 +200,7 @@ class SequentialComparison:
         if not self.of_tosses:
             return (
                 f"{a} {number(pair.value_a)}, {b} {number(pair.value_b)}, difference "
-                f"{number(pair.difference)} [{number(pair.low)}, {number(pair.high)}]"
+                f"{estimated(pair.difference, pair.low, pair.high)} [{span(pair.low, pair.high)}]"
             )
         if self.measure is None:
             k_a, k_b = pair.counts
@@ -419,7 +419,7 @@ def _bounds(one: Seeds, other: Seeds, measure: Measure, alpha: float) -> tuple[f
     """The interval of the difference of two statistics, which holds at every look."""
     if measure.is_bounded:
         limits = paired_limits(measure.limits or UNIT)
-        return mean_bounds(one - other, alpha=alpha / 2, limits=limits)
+        return mean_bounds(one - other, alpha=alpha / 2, limits=limits, ordered=False)
     share = _share(measure)
     ends = [anytime_quantile(numbers, share, alpha=alpha / 4) for numbers in (one, other)]
     with np.errstate(invalid="ignore"):
@@ -436,7 +436,7 @@ def _bounds_of_tosses(
     else. The two ends have the other half: bets on the differences, which are -1, 0 or 1.
     """
     apart = won.astype(np.float64) - lost
-    low, high = mean_bounds(apart, alpha=alpha / 4, limits=(-1.0, 1.0))
+    low, high = mean_bounds(apart, alpha=alpha / 4, limits=(-1.0, 1.0), ordered=False)
     if ahead == 0:
         return min(low, 0.0), max(high, 0.0)
     return (max(low, 0.0), high) if ahead > 0 else (low, min(high, 0.0))

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.point import Point, Value
@@ -117,49 +118,78 @@ def interval(low: float, high: float) -> str:
 
 
 def estimated(amount: float, low: float | None, high: float | None) -> str:
-    """An estimated number with the digits that its interval supports.
+    """An estimated number with the digits that its interval supports, in the notation of `span`.
 
-    `number` without an interval, or with one of no width.
+    `number` without an interval. What lies in the interval lies in it as shown, too.
     """
-    places = _places_of(low, high)
-    return number(amount) if places is None else _fixed(amount, places)
+    digits = _digits_of(low, high)
+    if digits is not None:
+        return _fixed(amount, *digits)
+    if low is not None and high is not None and low <= amount <= high and math.isfinite(high - low):
+        return number(low)
+    end = _finite_end(low, high)
+    if end is None or not math.isfinite(amount):
+        return number(amount)
+    return _fixed(amount, max(_places_of_one(end), _places_of_one(amount)), None)
 
 
 def span(low: float | None, high: float | None) -> str:
     """An interval of a number with the digits that it supports, rounded outwards: `87 to 93`.
 
-    A missing end is `unknown`, an infinite one `open`.
+    Both ends have one notation, with as many decimals. A missing end is `unknown`, an infinite one
+    `open`.
     """
-    places = _places_of(low, high)
+    digits = _digits_of(low, high)
+    end = _finite_end(low, high)
+    if digits is None and end is not None:
+        digits = _places_of_one(end), None
+    elif digits is None and low is not None and high is not None and math.isfinite(high - low):
+        return f"{number(low)} to {number(low)}"  # no digit tells them apart
     ends = []
-    for end, outwards in ((low, rounded_down), (high, rounded_up)):
-        if end is None:
+    for one, outwards in ((low, rounded_down), (high, rounded_up)):
+        if one is None:
             ends.append("unknown")
-        elif math.isinf(end):
-            ends.append("open")
-        elif places is None:
-            ends.append(number(end))
+        elif math.isinf(one) or digits is None:
+            ends.append("open" if math.isinf(one) else number(one))
         else:
-            ends.append(_fixed(outwards(end, places), places))
+            ends.append(_fixed(outwards(one, digits[0]), *digits))
     return f"{ends[0]} to {ends[1]}"
 
 
-def _places_of(low: float | None, high: float | None) -> int | None:
-    """Digits after the point; None without a finite interval, or if a float has fewer digits."""
+def _finite_end(low: float | None, high: float | None) -> float | None:
+    """The finite end of an interval whose other end is open or missing."""
+    known = [end for end in (low, high) if end is not None and math.isfinite(end)]
+    return known[0] if len(known) == 1 else None
+
+
+def _places_of_one(amount: float) -> int:
+    """Digits after the point for three that count; of a whole part below a million all."""
+    power = math.floor(math.log10(abs(amount))) if amount else 0
+    return max(2 - power, 0) if abs(amount) < LARGE else 2 - power
+
+
+def _digits_of(low: float | None, high: float | None) -> tuple[int, int | None] | None:
+    """Digits after the point, and the power of ten that is written, or None for none.
+
+    None without a finite interval, or if a float has fewer digits.
+    """
     if low is None or high is None or not 0 < high - low < math.inf:
         return None
-    places = places_of((high - low) / 2)
-    digits = places + math.log10(max(abs(low), abs(high)))
-    return places if digits < 15 and abs(places) < 300 else None  # beyond, digits are noise
+    places, largest = places_of((high - low) / 2), max(abs(low), abs(high))
+    if places + math.log10(largest) >= 15 or abs(places) >= 300:
+        return None  # beyond, digits are noise
+    plain_ = places <= LONGEST_FRACTION and largest < LARGE
+    return places, None if plain_ else math.floor(math.log10(largest))
 
 
-def _fixed(amount: float, places: int) -> str:
-    """The amount down to a digit: `0.034`, `12`, `340`, `1.2e+06`."""
+def _fixed(amount: float, places: int, power: int | None) -> str:
+    """The amount down to a digit: `0.034`, `12`, `340`, with a power of ten `1.2e+06`."""
     rounded = round(amount, places) + 0.0  # no -0.0
-    if places <= LONGEST_FRACTION and abs(rounded) < LARGE:
+    if power is None and places <= LONGEST_FRACTION and abs(rounded) < LARGE:
         return f"{rounded:.{max(places, 0)}f}"
-    size = math.floor(math.log10(abs(rounded))) if rounded else -places
-    return f"{rounded:.{max(size + places, 0)}e}"
+    if power is None:
+        power = math.floor(math.log10(abs(rounded))) if rounded else -places
+    return f"{Decimal(repr(rounded)).scaleb(-power):.{max(power + places, 0)}f}e{power:+03d}"
 
 
 def count(amount: int, noun: str) -> str:

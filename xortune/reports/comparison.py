@@ -288,7 +288,8 @@ def number_pairs_table(comparison: NumberComparison) -> Table:
     within = [] if comparison.margin is None else texts(f"A, by {number(comparison.margin)}")
     columns = [
         *texts("A", "B"),
-        *numbers("difference", "95 % interval", "p", "p (Holm)", "A better", "95 % CI"),
+        *numbers("difference", f"{100 * (1 - comparison.alpha):g} % interval"),
+        *numbers("p", "p (Holm)", "A better", "95 % CI"),
         *texts("ahead"),
         *within,
     ]

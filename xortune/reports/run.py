@@ -351,10 +351,11 @@ def worth(objective: Objective, result: ConfigResult) -> str:
     failed = objective.failed is None and bool(np.isnan(np.asarray(values, np.float64)).any())
     worst = -np.inf if objective.maximize else np.inf
     low, high = (
-        "failed" if end == worst and failed else number(end) if np.isfinite(end) else "open"
-        for end in ends
+        "failed" if end == worst and failed else shown
+        for end, shown in zip(ends, span(*ends).split(" to "), strict=True)
     )
-    return f"{_number_or_failed(mean)} [{low} to {high}]"
+    value = estimated(mean, *ends) if np.isfinite(mean) else "failed"
+    return f"{value} [{low} to {high}]"
 
 
 def _number_or_failed(amount: float) -> str:

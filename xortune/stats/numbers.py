@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
 
-from xortune.core.numbers import CONFIDENCE, of_all, quantile_share
+from xortune.core.numbers import (
+    CONFIDENCE,
+    FEWEST_FOR_MEANS,
+    interval_of_all,
+    of_all,
+    quantile_share,
+)
 
 TINY = 1e-9  # less than the length of any interval of a probability here
 
@@ -96,7 +102,8 @@ class StatisticDifference:
     Attributes:
         value: of the two samples; NaN if failed seeds decide one of them.
         low, high: its interval with confidence 1 - alpha; an end may be infinite.
-        p: two-sided, of "there is no difference"; below alpha where 0 is not in the interval.
+        p: two-sided, of "there is no difference"; below alpha if and only if 0 is not in the
+            interval.
     """
 
     value: float
@@ -136,11 +143,16 @@ def difference(
     and whether seeds are shared or not.
 
     Means and interquartile means: Yuen's studentised difference (Welch's for means), for shared
-    seeds of pairs. It holds for normal numbers, and in the limit. So that few, skewed or tied
-    numbers do not err, p is at least the share of rearrangements of the labels whose studentised
-    difference is as large; of shared seeds with fewer than 6 only if some numbers are equal. The
-    test decides whether 0 is in the interval: an end is moved to 0 if they disagree. Standard
-    errors of interquartile means of few seeds are a little larger than Yuen's (`_stretch`).
+    seeds of pairs; p is at least the share of rearrangements of the labels whose studentised
+    difference is as large (of shared seeds with fewer than 6 only if some numbers are equal).
+    The interval holds each difference that this test does not refute, so p < alpha where 0 is not
+    in it; nothing in it is larger than the numbers themselves allow. The test holds if both
+    distributions are equal, whatever they are, and for normal numbers. For others it holds in the
+    limit, and nothing holds for few: no test of a mean can know of seeds that are far off and so
+    rare that none is in the sample (Bahadur and Savage 1956). n seeds all miss what happens under
+    a share s of them with probability (1 - s)^n. Bounds of the numbers, or a quantile, need
+    nothing. Standard errors of interquartile means of few seeds are a little larger than Yuen's
+    (`_stretch`).
 
     Args:
         first: the numbers of A, shape (S,), S >= 1; infinite where a seed failed, no NaN.
@@ -208,16 +220,126 @@ def _of_means(
         value, error, freedom = (float(x[0]) for x in _studentised(*both, trim, shared=shared))
     if not np.isfinite([value, error]).all():
         return unknown
-    half = float(stdtrit(freedom, 1 - alpha / 2)) * error
-    p = float(2 * stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
-    ties = _has_ties(*both, shared=shared)
-    few = shared and first.size < FEWEST_SWAPS and not ties
-    if (ties and trim) or (max(first.size, second.size) < FROM_SEEDS and not few):
+    if value < 0:  # so that who is first does not matter: rearrangements are drawn
+        back = _of_means(second, first, trim, shared=shared, alpha=alpha)
+        return StatisticDifference(value, -back.high, -back.low, back.p)
+    errors = _errors(*both, error, freedom, shared=shared) if trim else (error, error)
+    down, up = (float(stdtrit(freedom, 1 - alpha / 2)) * one for one in errors)
+    p = float(2 * stdtr(freedom, -value / errors[0])) if error else float(value == 0)
+    low, high = value - down, value + up
+    if _is_rearranged(*both, trim, shared=shared):
         p = max(p, _rearranged(*both, trim, shared=shared))
-    low, high = value - half, value + half
-    if p >= alpha:
-        low, high = min(low, 0.0), max(high, 0.0)
-    return StatisticDifference(value, low, high, p)
+
+        def is_kept(shift: float) -> bool:
+            few = _rearranged(first - shift, second, trim, shared=shared, most=FEWER_PERMUTED)
+            return few >= alpha
+
+        if p < alpha:
+            low, high = _outermost(is_kept, low, -down, True), _outermost(is_kept, high, up)
+        else:  # of numbers without scatter too
+            low = _outermost(is_kept, min(low, 0.0), -(down or value))
+            high = _outermost(is_kept, high, up or value)
+    if min(first.size, second.size) >= FEWEST_FOR_MEANS:
+        low = max(low, min(value, float(first.min() - second.max())))
+        high = min(high, max(value, float(first.max() - second.min())))
+    return StatisticDifference(value, low if p < alpha else min(low, 0.0), high, p)
+
+
+DOUBLINGS, HALVINGS = 8, 10
+"""Steps of the search for an end of an interval: outwards from Student's, by its half width and
+twice as much each time, then inwards, to a thousandth of the last step."""
+
+
+def _outermost(
+    is_kept: Callable[[float], bool], end: float, step: float, refutes_0: bool = False
+) -> float:
+    """The last difference from `end` on that a test keeps; infinite if it refutes none.
+
+    Args:
+        is_kept: whether the test does not refute a difference.
+        end: where to begin; if it is refuted the answer.
+        step: which way to go, and how far at first; 0 to stay.
+        refutes_0: whether 0, which lies beyond `end`, is known to be refuted.
+    """
+    if not step or not is_kept(end):
+        return end
+    kept, refuted = end, 0.0 if refutes_0 else None
+    for _ in range(DOUBLINGS if refuted is None else 0):
+        if not is_kept(kept + step):
+            refuted = kept + step
+            break
+        kept, step = kept + step, 2 * step
+    if refuted is None:
+        return math.copysign(math.inf, step)
+    for _ in range(HALVINGS):
+        middle = (kept + refuted) / 2
+        kept, refuted = (middle, refuted) if is_kept(middle) else (kept, middle)
+    return kept
+
+
+def p_not_larger(
+    first: NDArray[np.float64], second: NDArray[np.float64], statistic: str, *, shared: bool
+) -> float:
+    """One-sided p of "the statistic of A is not larger than that of B", as of `difference`."""
+    if quantile_share(statistic) is not None:
+        found = difference(first, second, statistic, shared=shared, alpha=0.05)
+        return found.p / 2 if found.value > 0 and found.p < 1 else 1.0  # two of the four bounds
+    both, trim = (first, second), 0.25 if statistic == "iqm" else 0.0
+    if min(first.size, second.size) < 2:
+        return 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, error, freedom = (float(x[0]) for x in _studentised(*both, trim, shared=shared))
+    if not np.isfinite([value, error]).all():
+        return 1.0
+    if trim:
+        error = _errors(*both, error, freedom, shared=shared)[0]
+    p = float(stdtr(freedom, -value / error)) if error else float(value <= 0)
+    if _is_rearranged(*both, trim, shared=shared):
+        p = max(p, _rearranged(*both, trim, shared=shared, sides=1))
+    return p
+
+
+def _errors(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    error: float,
+    freedom: float,
+    *,
+    shared: bool,
+) -> tuple[float, float]:
+    """The standard errors of a difference of interquartile means, of its lower and its upper end.
+
+    Yuen's, which knows nothing of a gap at a quartile, but at least what the resampled intervals of
+    both samples come to: their lengths towards each other, squared and added (Zou and Donner 2008,
+    Statistics in Medicine 27, 1693-1702, as Newcombe's interval of rates), for shared seeds with
+    their correlation, over Student's quantile.
+    """
+    known, others = interval_of_all(first, "iqm"), interval_of_all(second, "iqm")
+    if known is None or others is None:
+        return error, error
+    (low, high), (other_low, other_high) = known, others
+    mean, other = of_all(first, "iqm"), of_all(second, "iqm")
+    alike = 0.0
+    if shared:
+        pair = [_winsorized(one[None], one.size // 4)[1][0] for one in (first, second)]
+        alike = float(np.corrcoef(*pair)[0, 1]) if all(map(np.ptp, pair)) else 0.0
+
+    def added(one: float, two: float) -> float:
+        square = one**2 - 2 * alike * one * two + two**2 if math.isfinite(one + two) else math.inf
+        return math.sqrt(max(square, 0.0)) / float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+    below = added(max(mean - low, 0.0), max(other_high - other, 0.0))
+    above = added(max(high - mean, 0.0), max(other - other_low, 0.0))
+    return max(error, below), max(error, above)
+
+
+def _is_rearranged(
+    first: NDArray[np.float64], second: NDArray[np.float64], trim: float, *, shared: bool
+) -> bool:
+    """Whether p is compared with that of rearranged labels."""
+    ties = _has_ties(first, second, shared=shared)
+    few = shared and first.size < FEWEST_SWAPS and not ties
+    return bool(ties and trim) or (max(first.size, second.size) < FROM_SEEDS and not few)
 
 
 def _has_ties(first: NDArray[np.float64], second: NDArray[np.float64], *, shared: bool) -> bool:
@@ -289,20 +411,30 @@ def _stretch(size: int, cut: int) -> float:
 
 
 def _rearranged(
-    first: NDArray[np.float64], second: NDArray[np.float64], trim: float, *, shared: bool
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    trim: float,
+    *,
+    shared: bool,
+    sides: int = 2,
+    most: int = LARGEST_PERMUTED,
 ) -> float:
-    """The share of rearrangements of the labels with a studentised difference as large as seen."""
+    """The share of rearrangements of the labels with a studentised difference as large as seen.
+
+    As far from 0, or with one side as far above it; of at most so many rearrangements.
+    """
 
     def sizes_of(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
             value, error, _ = _studentised(ones, others, trim, shared=shared)
-            sizes = np.abs(value) / error
+            sizes = (np.abs(value) if sides == 2 else value) / error
         # Where failed seeds come to lie in the middle, the difference is as large as it can be.
         return np.where(value == 0, 0.0, np.nan_to_num(sizes, nan=np.inf, posinf=np.inf))
 
-    seen = float(sizes_of(first, second)[0]) * (1 - 1e-9)
-    larger = [sizes_of(*both) >= seen for both in _rearrangements(first, second, shared=shared)]
-    return float(np.concatenate(larger).mean())
+    seen = float(sizes_of(first, second)[0])
+    seen *= 1 - math.copysign(1e-9, seen)
+    rearranged = _rearrangements(first, second, shared=shared, most=most)
+    return float(np.concatenate([sizes_of(*both) >= seen for both in rearranged]).mean())
 
 
 NUMBERS_AT_ONCE = 2_000_000
@@ -310,7 +442,7 @@ NUMBERS_AT_ONCE = 2_000_000
 
 
 def _rearrangements(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, shared: bool
+    first: NDArray[np.float64], second: NDArray[np.float64], *, shared: bool, most: int
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """All ways to rearrange the labels, or many of them, with the first one as it is.
 
@@ -318,7 +450,7 @@ def _rearrangements(
         Shapes (R, S) and (R, T): some of them.
     """
     s, t = first.size, second.size
-    most = LARGEST_PERMUTED if max(s, t) < FROM_SEEDS else FEWER_PERMUTED
+    most = most if max(s, t) < FROM_SEEDS else FEWER_PERMUTED
     draw = np.random.default_rng(0)  # the same numbers always have the same p
     rows = max(NUMBERS_AT_ONCE // (s + t), 1)
     if shared:
