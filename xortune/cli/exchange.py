@@ -47,6 +47,7 @@ def export(
         by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
+            cli.settle()
             print(script, end="")
         else:
             with writing(output, "give another --output"):
@@ -141,4 +142,4 @@ def log(
             cli.print_json({"run": str(run), "configs": configs, "logged": logs})
         elif not quiet:
             for one in trackers:
-                typer.echo(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
+                cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
