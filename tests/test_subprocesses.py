@@ -1,5 +1,6 @@
 """Whatever a user's function does to its process, the command lives and has the last word."""
 
+import asyncio
 import os
 import select
 import signal
@@ -9,7 +10,9 @@ from contextlib import suppress
 from subprocess import PIPE
 
 import forked
+import numpy as np
 import pytest
+import torch
 from commands import _somewhere
 from drivers import wait_until
 from typer.testing import CliRunner
@@ -325,3 +328,55 @@ def test_a_worker_ends_with_its_template_whoever_kills_that():
         processes._template.kill()
         assert select.select([ended], [], [], 10)[0]
         os.close(ended)
+
+
+def closes(config, seed):
+    os.close(1)
+    return True
+
+
+def leads_elsewhere(config, seeds):
+    for number in (0, 1, 2):
+        os.fstat(number)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    os.close(0)
+    os.close(2)
+    return {"success": seeds >= 0, "file": np.full(len(seeds), float(os.fstat(1).st_ino))}
+
+
+async def awaited(config, seed):
+    os.close(1)
+    await asyncio.sleep(0)
+    return True
+
+
+class Looped(xt.TorchTraining):
+    """Its seeds train one by one: a second model without a descriptor between is refused."""
+
+    epochs = 1
+
+    def model(self):
+        os.close(1)
+        return torch.nn.Linear(1, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def batches(self):
+        yield (torch.ones(1, 1),)
+
+    def loss(self, model, x):
+        return (model(x) ** 2).mean()
+
+    def score(self, model):
+        return bool(model(torch.ones(1, 1)).isfinite())
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("train", [closes, leads_elsewhere, awaited, Looped])
+def test_each_seed_begins_with_the_same_descriptors(train, workers):
+    here = [os.fstat(number).st_ino for number in range(3)]
+    found = xt.evaluate({"x": 1}, range(9), train=train, workers=workers, verbose=0)
+    assert (found.successes, found.n) == (9, 9), found.details.failed
+    assert [os.fstat(number).st_ino for number in range(3)] == here
