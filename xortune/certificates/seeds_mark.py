@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xortune.certificates.gate import Answer, SequentialTest
+from xortune.core.broken import broken_setup
 from xortune.core.errors import InputError, check_count, error_text
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.seeds import MARK
@@ -76,6 +77,8 @@ class SeedTally:
         failures: the first seeds that failed, each with its message.
         traceback: that of the first failure.
         answer: None while the test goes on.
+        is_broken: whether all seeds failed in the same way, before any training: the answer says
+            nothing then.
     """
 
     def __init__(self, test: SequentialTest) -> None:
@@ -84,6 +87,8 @@ class SeedTally:
         self.failures: list[tuple[int, str]] = []
         self.traceback = ""
         self.answer: Answer | None = None
+        self.is_broken = False
+        self._reasons: set[str] = set()
 
     @property
     def next(self) -> int:
@@ -96,6 +101,8 @@ class SeedTally:
             line = " ".join(error_text(error).split())
             line = line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
             self.failures.append((self.next, line))
+        if error is not None:
+            self._reasons.add(" ".join(error_text(error).split()))
         self.traceback = self.traceback or traceback
         k, n = self.seen.k + (error is None), self.seen.n + 1
         self.seen = SeedCount(k, n)
@@ -106,10 +113,14 @@ class SeedTally:
             self.answer = "refuted"
         elif error is not None and test.gives_up(k, n):  # only a failure can cause this
             self.answer = "undecided"
+        if self.answer is not None and not k:
+            self.is_broken = broken_setup(self._reasons) is not None
 
     @property
     def line(self) -> str:
         """The line of the summary: `seeds: 88 of 88, proven 0.95`."""
+        if self.is_broken:
+            return f"seeds: {self.seen.k} of {self.seen.n}, no outcome for {self._test.min_rate:g}"
         return f"seeds: {self.seen.k} of {self.seen.n}, {self.answer} {self._test.min_rate:g}"
 
     @property
@@ -117,7 +128,9 @@ class SeedTally:
         """Why the test failed: counts, the first seeds that failed, a traceback."""
         test, k, n = self._test, self.seen.k, self.seen.n
         text = f"{self.answer}: {k} of {n} seeds passed, "
-        if self.answer == "refuted":
+        if self.is_broken:
+            text = f"no outcome: all {n} seeds failed in the same way, before any training ("
+        elif self.answer == "refuted":
             text += f"so the success rate is below {test.min_rate:g} ("
         else:
             low, high = map(float, anytime_interval(k, n, confidence=test.confidence))

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xortune.core.broken import FIRST_SEEDS, broken_setup
 from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
@@ -150,8 +151,9 @@ def train_seeds(
 
     Raises:
         InputError: a function that cannot be sent to them, a result that cannot
-            be judged, or one that depends on the seeds beside it.
-        TrainingError: there is no outcome, or a seed failed and `fail_fast` was given.
+            be judged, or one that depends on the seeds beside it; or what trains is no program.
+        TrainingError: there is no outcome, all seeds failed in the same way before any training,
+            or a seed failed and `fail_fast` was given.
     """
     own, raised = has(trainer, "users_code"), list[BaseException]()
     cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, retry)
@@ -171,6 +173,7 @@ def train_seeds(
     ignored = None
     if on_ignored is not None:
         ignored = IgnoredSeed(judged_names(trainer), on_ignored, several=False)
+    setup = _Setup(trainer, raised)
     record = Record(NoJournal(), fail, max_void=checked_max_void(max_void), ignored=ignored)
 
     def take(line: Evaluation) -> None:
@@ -188,6 +191,7 @@ def train_seeds(
             _refuse_unjudged(outcome, trainer)
         on_outcome(outcome, line.block.first)
         record(line)
+        setup.see(outcome)
 
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
@@ -195,6 +199,7 @@ def train_seeds(
         run(batches, executor, record)
         if record.ends is not None:
             raise TrainingError(record.ends.reason)
+        setup.refuse_broken()
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
@@ -227,6 +232,59 @@ def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str
         if isinstance(together := line.outcome, Outcome) and together.n > 1:
             check_call(trainer, together, line.block.point, rule)
             return
+
+
+class _Setup:
+    """Whether what trains a user's configuration works: see `core.broken`.
+
+    Args:
+        trainer: what trains.
+        raised: the exceptions of seeds that trained in this process.
+    """
+
+    def __init__(self, trainer: Trainer, raised: Sequence[BaseException]) -> None:
+        self._trainer, self._raised = trainer, raised
+        self._works = not has(trainer, "users_code")
+        self._failed: dict[int, str] = {}
+        self._shown: str | None = None
+
+    def see(self, outcome: Outcome | EncodedOutcome) -> None:
+        """Note the next seeds.
+
+        Raises:
+            InputError: as of `refuse_broken`, after the first few seeds.
+        """
+        details = outcome.details
+        has_told = bool(details.values or details.curves)
+        self._works |= has_told or bool((outcome.status != Status.CRASHED).any())
+        if self._works:
+            return
+        self._failed |= details.failed
+        self._shown = self._shown or details.traceback
+        if len(self._failed) >= FIRST_SEEDS and broken_setup(self._failed.values()) == "input":
+            self.refuse_broken()
+
+    def refuse_broken(self) -> None:
+        """Raise an error if all seeds so far failed in the same way, before any training.
+
+        Raises:
+            InputError: its cause is certain.
+            TrainingError: it is not, but says nothing of the configuration.
+        """
+        if self._works or not self._failed:
+            return
+        reasons, n = self._failed.values(), len(self._failed)
+        kind, cause = broken_setup(reasons), next(iter(self._raised), None)
+        place = self._trainer.describe()["trainer"]
+        if unjudged := next((one for one in reasons if one.startswith("returned no ")), None):
+            raise InputError(unjudged, place=place) from cause
+        if kind is None:
+            return
+        seeds = "the only seed failed" if n == 1 else f"all {n} seeds failed in the same way,"
+        told = f"{seeds} before any training:\n{self._shown or next(iter(reasons))}"
+        if kind == "input":
+            raise InputError(told, place=place, allowed="what trains a seed") from cause
+        raise TrainingError(told) from cause
 
 
 def _refuse_unjudged(first: Outcome | EncodedOutcome, trainer: Trainer) -> None:
