@@ -591,6 +591,7 @@ BROKEN = [
             "train": {
                 "command": "echo {lr} {seed}",
                 "metric": {"regex": "b", "name": "b"},
+                "success": "b > 0",
             }
         },
         xt.TrainingError,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xortune.certificates.gate import Answer, SequentialTest
-from xortune.core.broken import broken_setup
-from xortune.core.errors import InputError, check_count, error_text
+from xortune.core.errors import InputError, broken_setup, check_count, error_text
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.seeds import MARK
 from xortune.stats.anytime import anytime_interval

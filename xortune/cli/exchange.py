@@ -12,6 +12,7 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
+from xortune.driver.process import settle
 from xortune.runs.store import replace_file
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def export(
         by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
-            cli.settle()
+            settle()
             print(script, end="")
         else:
             with writing(output, "give another --output"):

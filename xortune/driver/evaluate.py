@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xortune.core.broken import FIRST_SEEDS, broken_setup
 from xortune.core.config import Config
 from xortune.core.errors import (
+    FIRST_SEEDS,
     InputError,
     TrainingError,
+    broken_setup,
     kind_of,
     refuse_given,
 )
@@ -235,7 +236,7 @@ def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str
 
 
 class _Setup:
-    """Whether what trains a user's configuration works: see `core.broken`.
+    """Whether what trains a user's configuration works: see `core.errors`.
 
     Args:
         trainer: what trains.
