@@ -2,9 +2,12 @@
 
 import inspect
 import json
+import os
 import pickle
 import re
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -589,3 +592,41 @@ def test_a_search_with_a_network_too_large_is_refused_before_it_starts(tmp_path,
         assert "takes about" in said
         assert "2 GB are free" in said
     assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
+
+
+EVERY_VERB = """
+import os
+before = dict(os.environ)
+
+import xortune as xt
+
+def run(config, seed):
+    return {"accuracy": (seed % 3 + config["x"]) / 3}
+
+given = {"train": run, "workers": 0, "verbose": 0}
+if __name__ == "__main__":
+    rule = {"success": "accuracy >= 0.5", **given}
+    choice = {"x": {"choice": [1.0, 1.5, 2.0]}}
+    space = {"name": "own", "parameters": choice, "success": "accuracy >= 0.5",
+        "seeds": {"ladder": [4]}}
+    found = xt.search(space | {"search": {"sampler": "grid"}}, output="run", **given)
+    xt.search(space | {"search": {"sampler": "auto", "trials": 3}}, output="other", **given)
+    xt.evaluate({"x": 1}, range(4), **rule)
+    xt.gate({"x": 1}, min_rate=0.2, **rule)
+    xt.compare({"x": 1}, {"x": 2}, seeds=5, output="compared", **rule)
+    xt.certify(found, seeds=5, **given)
+    xt.write_report(found)
+    xt.status(found.path)
+    for name in before.keys() | os.environ.keys():
+        if before.get(name) != os.environ.get(name):
+            print(name, before.get(name), os.environ.get(name))
+"""
+
+
+def test_every_verb_leaves_the_environment_as_it_was(tmp_path):
+    """In a process that has imported nothing yet: some packages change it at their import."""
+    words = [sys.executable, "-c", EVERY_VERB]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
+    how = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
+    ran = subprocess.run(words, check=False, **how)
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr

@@ -29,7 +29,7 @@ from xortune.cli.searching import resume_command
 from xortune.cli.shared import exit_on_error
 from xortune.driver import search as api
 from xortune.driver import session as session_module
-from xortune.driver.process import handle_signals, uninterrupted
+from xortune.driver.process import handle_signals, settle, uninterrupted
 from xortune.driver.worker import FRESH, PROGRAM
 from xortune.runs.run import load_run
 
@@ -455,6 +455,51 @@ xortune.cli.main()
 """)
     ran = subprocess.run([sys.executable, "-m", "begun"], capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (3, b"interrupted: nothing had begun\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "last", "code"),
+    [
+        ("report run --format csv,parquet", "run/seeds.parquet\n", 0),
+        ("gate run --min-rate 0.999 --json", "}\n", 1),
+        ("status nowhere", "error: ", 2),
+    ],
+)
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.2])
+def test_no_signal_changes_the_exit_code_once_the_last_line_is_printed(
+    run, words, last, code, pause
+):
+    """Python takes the packages apart for a while, when it has forgotten who handles signals."""
+    if "gate" in words:
+        xt.certify(run, top=1, seeds=8, verbose=0)
+    line = [sys.executable, "-m", "xortune", *words.split()]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        stream = process.stderr if code == 2 else process.stdout
+        while not (told := stream.readline()).startswith(last):
+            assert told
+        time.sleep(pause)
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        assert (process.returncode, process.stderr.read()) == (code, "")
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_settled_command_whose_output_nobody_reads_ends_by_a_later_signal(monkeypatch):
+    ended = Mock()
+    monkeypatch.setattr(os, "_exit", ended)
+    settle()
+    for pause in (0.0, 0.01):
+        time.sleep(pause)
+        signal.raise_signal(signal.SIGTERM)
+    assert not ended.called
+    monkeypatch.setattr("xortune.driver.process.PATIENCE", 0.0)
+    time.sleep(0.01)
+    signal.raise_signal(signal.SIGINT)
+    ended.assert_called_once_with(130)
 
 
 def test_a_third_signal_ends_it_at_once(ending):

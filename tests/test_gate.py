@@ -523,15 +523,15 @@ def test_a_gate_of_a_function_and_its_answer_in_words():
 
 
 def no_data(config, seed):
-    raise FileNotFoundError(f"data of {seed}")
+    raise RuntimeError(f"data of {seed}")
 
 
 def test_a_verdict_says_how_many_seeds_crashed_and_why_the_first_one_did(train_file):
     found = xt.gate(OWN, train=no_data, min_rate=0.5, max_seeds=50, first_seed=0, verbose=0)
-    assert "0/6 seeds solved, 6 crashed (seed 0: FileNotFoundError: data of 0)" in found.line
-    assert found.first_crash == (0, "FileNotFoundError: data of 0")
+    assert "0/6 seeds solved, 6 crashed (seed 0: RuntimeError: data of 0)" in found.line
+    assert found.first_crash == (0, "RuntimeError: data of 0")
     outcome = xt.evaluate(OWN, [8, 4], train=no_data, verbose=0)
-    assert "2 failed (seed 4: FileNotFoundError: data of 4)" in repr(outcome)
+    assert "2 failed (seed 4: RuntimeError: data of 4)" in repr(outcome)
     program = "def run(config, seed):\n    return 1 / (seed % 2) > 0"
     Path("train.py").write_text(program)
     words = ("--config", "config.yaml", "--trainer", "./train.py:run", "--first-seed", 1)
@@ -550,6 +550,122 @@ def test_a_verdict_says_how_many_seeds_crashed_and_why_the_first_one_did(train_f
         assert answer["statuses"]["crashed"] == answer["n"] // 2
     said = xortune("evaluate", *words, "--seeds", 7, traceback=True).stdout
     assert "the first that crashed, seed 2: ZeroDivisionError" in said
+
+
+def lacks(config, seed):
+    return {"accuracy": 1.0} if seed % 2 else 1 / 0
+
+
+def no_file(config, seed):
+    return Path(f"{seed}.csv").read_text() == ""
+
+
+def no_key(config, seed):
+    return config["learning_rate"]
+
+
+def no_package(config, seed):
+    import nothing_of_this_name
+
+    return nothing_of_this_name.train(config, seed)
+
+
+BROKEN = [
+    ({"train": no_package}, xt.InputError, "ModuleNotFoundError: No module named 'nothing_of"),
+    ({"train": lacks, "success": "acc >= 0.5"}, xt.InputError, "allowed: accuracy; fix: did you"),
+    ({"train": no_file}, xt.TrainingError, "FileNotFoundError: .* No such file or directory"),
+    ({"train": no_key}, xt.TrainingError, r"return config\[.learning_rate.\]"),
+    ({"train": "no-such-program {lr} {seed}"}, xt.InputError, "cannot be started: 'no-such-pro"),
+    ({"train": "python gone.py {lr} {seed}"}, xt.InputError, "can't open file .*gone.py"),
+    (
+        {"train": "python no.py {lr} {seed}"},
+        xt.InputError,
+        "(?s)def run.*SyntaxError: expected ':'",
+    ),
+    ({"train": "python name.py {lr} {seed}"}, xt.TrainingError, "NameError: name 'x' is not def"),
+    ({"train": "python args.py {lr} {seed}"}, xt.InputError, "error: unrecognized arguments: "),
+    ({"train": "sh -c 'exit 127' {lr} {seed}"}, xt.InputError, "exit code 127"),
+    ({"train": "./data.txt {lr} {seed}"}, xt.InputError, "Permission denied"),
+    (
+        {
+            "train": {
+                "command": "echo {lr} {seed}",
+                "metric": {"regex": "b", "name": "b"},
+                "success": "b > 0",
+            }
+        },
+        xt.TrainingError,
+        "the regex 'b' matches nothing",
+    ),
+    (
+        {"train": {"command": "python one.py {lr} {seed}", "success": "acc >= 0.5"}},
+        xt.InputError,
+        "returned no 'acc'.*allowed: accuracy",
+    ),
+]
+
+
+@pytest.fixture
+def broken_files(tmp_path):
+    (tmp_path / "no.py").write_text("def run(config, seed)\n    return True\n")
+    (tmp_path / "name.py").write_text("print(x)\n")
+    (tmp_path / "args.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\n")
+    (tmp_path / "one.py").write_text("print('{\"accuracy\": 1}')\n")
+    (tmp_path / "data.txt").write_text("1\n")
+
+
+@pytest.mark.usefixtures("broken_files")
+@pytest.mark.parametrize(("given", "error", "words"), BROKEN)
+def test_a_broken_setup_is_not_a_worse_model(given, error, words):
+    """Neither refuted, nor three failed seeds of three; and the whole cause is in the error."""
+    asked = {"workers": 0 if callable(given["train"]) else 1, "verbose": 0, **given}
+    for call in (
+        lambda: xt.gate({"lr": 0.1}, min_rate=0.9, **asked),
+        lambda: xt.evaluate({"lr": 0.1}, range(4), **asked),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+
+
+def grows_too_large(config, seed):
+    raise MemoryError
+
+
+def diverges(config, seed):
+    raise RuntimeError(f"the loss is nan at step {seed % 10}")
+
+
+def breaks_at_last(config, seed, report):
+    report({"loss": 1.0})
+    return config["learning_rate"]
+
+
+def breaks_otherwise(config, seed):
+    return config[("a", "b")[seed % 2]]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        *(grows_too_large, diverges, breaks_at_last, breaks_otherwise),
+        *("python -c 'raise ValueError' {lr} {seed}", "sh -c 'kill -9 $$' {lr} {seed}"),
+    ],
+)
+def test_a_configuration_that_crashes_with_every_seed_is_refuted(train):
+    asked = {"train": train, "workers": 0 if callable(train) else 1, "verbose": 0}
+    found = xt.gate({"lr": 0.1}, min_rate=0.9, **asked)
+    assert (found.answer, found.k) == ("refuted", 0)
+    assert xt.evaluate({"lr": 0.1}, range(3), **asked).successes == 0
+
+
+@pytest.mark.usefixtures("broken_files", "train_file")
+def test_the_exit_code_of_a_broken_setup_is_no_answer():
+    given = ("--config", "config.yaml", "--trainer")
+    for verb in (("gate", "--min-rate", 0.9), ("evaluate", "--seeds", 3)):
+        for script, code in (("gone", 2), ("name", 4)):
+            result = xortune(*verb, *given, f"python {script}.py {{lr}} {{seed}}", traceback=True)
+            assert (result.exit_code, result.stdout) == (code, "")
+            assert f"{script}.py" in result.stderr
 
 
 def test_an_empty_config_is_a_config(train_file):

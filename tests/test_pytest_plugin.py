@@ -83,6 +83,43 @@ def test_undecided(seed):
     assert "pytest_plugin.py" not in result.stdout.str()
 
 
+def test_a_test_that_cannot_begin_is_no_answer(ran):
+    result = ran("""
+@pytest.mark.seeds(100, min_rate=0.9, first=0)
+def test_lacks(seed):
+    import nothing_of_this_name
+
+@pytest.mark.seeds(100, min_rate=0.9, first=0)
+def test_undefined(seed):
+    assert train(seed) > 1
+
+@pytest.mark.seeds(100, min_rate=0.9, first=0)
+def test_diverges(seed):
+    raise RuntimeError("nan")
+
+@pytest.mark.seeds(100, min_rate=0.9, first=0)
+def test_fails(seed):
+    assert seed < 0
+""")
+    result.assert_outcomes(failed=4)
+    broken = "no outcome: all 2 seeds failed in the same way, before any training (*"
+    result.stdout.fnmatch_lines(
+        [
+            broken,
+            "*import nothing_of_this_name",
+            "E *ModuleNotFoundError: No module named 'nothing_of_this_name'",
+            broken,
+            "*NameError: name 'train' is not defined",
+            "refuted: 0 of 2 seeds passed, *",
+            "refuted: 0 of 2 seeds passed, *",
+            "*test_lacks: seeds: 0 of 2, no outcome for 0.9",
+            "*test_undefined: seeds: 0 of 2, no outcome for 0.9",
+            "*test_diverges: seeds: 0 of 2, refuted 0.9",
+            "*test_fails: seeds: 0 of 2, refuted 0.9",
+        ]
+    )
+
+
 def test_fixtures_of_functions_and_instances_are_new_for_each_seed_and_others_stay(ran):
     result = ran("""
 made, ended, sessions, modules = [], [], [], []

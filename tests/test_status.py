@@ -699,6 +699,33 @@ def test_only_who_has_the_token_sees_anything(run):
         assert (answer.status, answer.headers["Location"]) == (308, f"/{server.token}/")
 
 
+def test_a_page_whose_name_was_changed_to_this_machine_s_address_is_refused(run):
+    """Its scripts could read the page: a browser takes both for one origin (DNS rebinding)."""
+
+    def status(server, *hosts):
+        with socket.create_connection(("127.0.0.1", server.server_port), 20) as connection:
+            lines = "".join(f"Host: {host}\r\n" for host in hosts)
+            connection.sendall(f"GET /{server.token}/ HTTP/1.1\r\n{lines}\r\n".encode())
+            return int(connection.makefile("rb").readline().split()[1])
+
+    here = ("127.0.0.1", "localhost", "LocalHost:80", "localhost.:9", "[::1]:9000")
+    there = (
+        "evil.example",
+        "127.0.0.1.evil.example:80",
+        "localhost@evil.example",
+        "[",
+        "",
+        "10.0.0.9",
+    )
+    with served(run.path) as server:
+        assert {status(server, host) for host in here} == {200}
+        assert {status(server, host) for host in there} == {421}
+        assert (status(server), status(server, "localhost", "evil.example")) == (421, 421)
+    with served(run.path, host="0.0.0.0") as server:
+        assert {status(server, host) for host in (*here, "10.0.0.9", socket.gethostname())} == {200}
+        assert {status(server, host) for host in there[:-1]} == {421}
+
+
 def test_it_listens_on_this_machine_alone_unless_asked(run):
     with LiveServer(run.path) as server:
         assert server.url == f"http://127.0.0.1:{server.server_port}/{server.token}/"

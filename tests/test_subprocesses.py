@@ -1,15 +1,19 @@
 """Whatever a user's function does to its process, the command lives and has the last word."""
 
+import asyncio
 import os
 import select
 import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from subprocess import PIPE
 
 import forked
+import numpy as np
 import pytest
+import torch
 from commands import _somewhere
 from drivers import wait_until
 from typer.testing import CliRunner
@@ -325,3 +329,195 @@ def test_a_worker_ends_with_its_template_whoever_kills_that():
         processes._template.kill()
         assert select.select([ended], [], [], 10)[0]
         os.close(ended)
+
+
+LEAVES = """
+import os, subprocess, sys, time
+from pathlib import Path
+
+def apart():
+    return subprocess.Popen(["sleep", "300"], start_new_session=True)
+
+kept = [apart(), subprocess.Popen(["sleep", "300"])]
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+def run(config, seed):
+    text = Path("left").read_text() if Path("left").exists() else ""
+    piled_up = sum(lives(pid) for pid in text.split())
+    mine = [apart().pid]
+    how = {"shell": True, "check": True, "stdout": subprocess.PIPE}
+    mine.append(int(subprocess.run("setsid sleep 300 >&- 2>&- & echo $!", **how).stdout))
+    if not os.fork():
+        os.setsid()
+        if not os.fork():
+            Path(f"{seed}.forked").write_text(str(os.getpid()))
+            time.sleep(300)
+        os._exit(0)
+    while not (Path(f"{seed}.forked").exists() and (text := Path(f"{seed}.forked").read_text())):
+        time.sleep(0.01)
+    mine.append(int(text))
+    Path("left").open("a").write(" ".join(map(str, mine)) + "\\n")
+    Path("kept").open("a").write(" ".join(str(one.pid) for one in kept) + "\\n")
+    if config.get("endless"):
+        time.sleep(300)
+    return {"stays": sum(one.poll() is None for one in kept), "piled_up": piled_up}
+"""
+"""Each seed leaves three processes in sessions of their own: one held, two whose parents end."""
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def left_by(folder):
+    return [int(pid) for name in ("left", "kept") for pid in (folder / name).read_text().split()]
+
+
+@pytest.fixture
+def leaves(tmp_path):
+    """The space of a function that leaves processes, each of whose seeds is sent alone."""
+    (tmp_path / "train.py").write_text(LEAVES)
+    return {
+        "name": "leaves",
+        "trainer": {"function": "./train.py:run", "timeout": 60},
+        "success": "stays >= 2",
+        "parameters": {"x": {"choice": [1, 2]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [2]},
+    }
+
+
+ALONE = {"function": "./train.py:run", "timeout": 60}
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda space: xt.search(space, output="run", workers=2, verbose=0),
+        lambda space: xt.search(space, output="run", dry_run=True, verbose=0),
+        lambda _: xt.evaluate({"x": 1}, range(2), train=ALONE, workers=2, verbose=0),
+        lambda _: xt.gate({"x": 1}, min_rate=0.1, train=ALONE, success="stays >= 2", workers=1),
+    ],
+    ids=["search", "check", "evaluate", "gate"],
+)
+def test_what_a_function_starts_in_a_session_of_its_own_ends(tmp_path, leaves, verb):
+    verb(leaves)
+    left = left_by(tmp_path)
+    assert len(left) >= 5
+    assert not any(map(lives, left))
+
+
+def test_what_a_seed_leaves_does_not_pile_up_and_what_the_import_started_stays(leaves):
+    found = xt.evaluate({"x": 1}, range(4), train=ALONE, workers=1, verbose=0)
+    assert not found.details.failed
+    assert found.numbers("piled_up").tolist() == [0, 0, 0, 0]
+    assert found.numbers("stays").tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("fate", ["killed driver", "time limit", "new interpreters"])
+def test_nothing_of_a_worker_that_is_killed_is_left(tmp_path, leaves, fate):
+    is_forked = fate != "new interpreters"
+    program = (
+        "import sys, xortune as xt\n"
+        "from xortune.driver import processes\n"
+        f"begin = 'import xortune.driver.worker as w; w._may_fork = lambda: {is_forked}'\n"
+        "patch = f'\\n{begin}\\nmain('\n"
+        "processes.PROGRAM = processes.PROGRAM.replace('\\nmain(', patch)\n"
+        "train = {'function': './train.py:run', 'timeout': float(sys.argv[1])}\n"
+        "found = xt.evaluate({'endless': True}, range(1), train=train, workers=1, verbose=0)\n"
+        "print(found.details.failed[0])\n"
+    )
+    words = ["-c", program, "60" if fate == "killed driver" else "2"]
+    driver = forked.Python(words, cwd=tmp_path, stdout=PIPE, text=True)
+    wait_until((tmp_path / "kept").exists, driver)
+    if fate == "killed driver":
+        driver.kill()
+    told, _ = driver.communicate(timeout=60)
+    assert told == ("" if fate == "killed driver" else "took longer than 2 s\n")
+    wait_until(lambda: not any(map(lives, left_by(tmp_path))))
+
+
+INTERRUPTS = """
+import os, signal, sys, time
+
+def run(config, seed):
+    if seed == 2:
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
+    return True
+
+if __name__ == "__main__":
+    run({}, int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("train", ["./train.py:run", "python train.py {seed} {x}"])
+def test_a_training_that_interrupts_its_parent_interrupts_the_command(tmp_path, train, workers):
+    (tmp_path / "train.py").write_text(INTERRUPTS)
+    (tmp_path / "config.yaml").write_text("x: 1\n")
+    words = ["-m", "xortune", "evaluate", "--config", "config.yaml", "--seeds", "4"]
+    words += ["--trainer", train, "--workers", str(workers)]
+    ended = forked.run(words, cwd=tmp_path, check=False)
+    told = (3, "", "interrupted: nothing is kept\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == told
+
+
+def closes(config, seed):
+    os.close(1)
+    return True
+
+
+def leads_elsewhere(config, seeds):
+    for number in (0, 1, 2):
+        os.fstat(number)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    os.close(0)
+    os.close(2)
+    return {"success": seeds >= 0, "file": np.full(len(seeds), float(os.fstat(1).st_ino))}
+
+
+async def awaited(config, seed):
+    os.close(1)
+    await asyncio.sleep(0)
+    return True
+
+
+class Looped(xt.TorchTraining):
+    """Its seeds train one by one: a second model without a descriptor between is refused."""
+
+    epochs = 1
+
+    def model(self):
+        os.close(1)
+        return torch.nn.Linear(1, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+    def batches(self):
+        yield (torch.ones(1, 1),)
+
+    def loss(self, model, x):
+        return (model(x) ** 2).mean()
+
+    def score(self, model):
+        return bool(model(torch.ones(1, 1)).isfinite())
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("train", [closes, leads_elsewhere, awaited, Looped])
+def test_each_seed_begins_with_the_same_descriptors(train, workers):
+    here = [os.fstat(number).st_ino for number in range(3)]
+    found = xt.evaluate({"x": 1}, range(9), train=train, workers=workers, verbose=0)
+    assert (found.successes, found.n) == (9, 9), found.details.failed
+    assert [os.fstat(number).st_ino for number in range(3)] == here

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from xortune.certificates.gate import Answer, SeedLine, SequentialTest
-from xortune.core.errors import InputError, Unavailable, check_count, error_text
+from xortune.core.errors import InputError, Unavailable, broken_setup, check_count, error_text
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.seeds import MARK, MAX_SEED
 from xortune.core.trainer import HELD_AFTER, PLACE_SECONDS, Outages, exceeds, retry_after
@@ -184,6 +184,8 @@ class SeedTally:
         traceback: that of the first failure.
         answer: None while the test goes on.
         next: the seed after the greatest one that counts.
+        is_broken: whether all seeds failed in the same way, before any training: the answer says
+            nothing then.
     """
 
     def __init__(self, test: SequentialTest) -> None:
@@ -193,6 +195,8 @@ class SeedTally:
         self.traceback = ""
         self.answer: Answer | None = None
         self.next = test.first_seed
+        self.is_broken = False
+        self._reasons: set[str] = set()
 
     @property
     def without(self) -> int:
@@ -207,6 +211,8 @@ class SeedTally:
         self.next = max(self.next, seed + 1)
         if error is not None and len(self.failures) < MAX_LISTED:
             self.failures.append((seed, shortened(error)))
+        if error is not None:
+            self._reasons.add(" ".join(error_text(error).split()))
         self.traceback = self.traceback or traceback
         k, n = self.seen.k + (error is None), self.seen.n + 1
         self.seen = SeedCount(k, n)
@@ -217,19 +223,26 @@ class SeedTally:
             self.answer = "refuted"
         elif error is not None and test.gives_up(k, n):  # only a failure can cause this
             self.answer = "undecided"
+        if self.answer is not None and not k:
+            self.is_broken = broken_setup(self._reasons) is not None
 
     @property
     def line(self) -> str:
         """The line of the summary: `seeds: 88 of 88, proven 0.95`."""
         void = f", {self.without} void" if self.without else ""
-        return f"seeds: {self.seen.k} of {self.seen.n}, {self.answer} {self._test.min_rate:g}{void}"
+        rate, seen = self._test.min_rate, f"seeds: {self.seen.k} of {self.seen.n}"
+        if self.is_broken:
+            return f"{seen}, no outcome for {rate:g}{void}"
+        return f"{seen}, {self.answer} {rate:g}{void}"
 
     @property
     def message(self) -> str:
         """Why the test failed: counts, the first seeds that failed, a traceback."""
         test, k, n = self._test, self.seen.k, self.seen.n
         text = f"{self.answer}: {k} of {n} seeds passed, "
-        if self.answer == "refuted":
+        if self.is_broken:
+            text = f"no outcome: all {n} seeds failed in the same way, before any training ("
+        elif self.answer == "refuted":
             text += f"so the success rate is below {test.min_rate:g} ("
         else:
             low, high = map(float, anytime_interval(k, n, confidence=test.confidence))

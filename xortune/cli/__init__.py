@@ -6,6 +6,7 @@ with the run resumable, by Ctrl-C, SIGTERM or SIGHUP, 4 some evaluation produced
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -24,7 +25,14 @@ from xortune.cli.shared import (
 )
 from xortune.core.private import run_exit_functions
 from xortune.core.version import VERSION
-from xortune.driver.process import FORCED, ending, handle_signals, mark_interrupted
+from xortune.driver.process import (
+    FORCED,
+    end_with,
+    ending,
+    handle_signals,
+    ignore_signals,
+    settle,
+)
 
 __all__ = ["app", "main"]
 
@@ -47,6 +55,7 @@ def main() -> None:
     # A large search keeps a million small objects, and with the default threshold the garbage
     # collector visits each of them hundreds of times.
     gc.set_threshold(100_000, 50, 50)
+    atexit.register(ignore_signals)  # the first one: it is called last
     handle_signals()  # SIGTERM of a job scheduler and a closed terminal leave a run to resume, too
     guard_streams()
     try:
@@ -55,11 +64,13 @@ def main() -> None:
         code = end.code
     except Exception as error:
         code = report_unexpected(error)
-    mark_interrupted()  # a signal from here on causes no traceback
+    settle()
     if code == FORCED:  # a signal arrived before a command could handle it
         print(f"{ending()}: nothing had begun", file=sys.stderr)
         code = INTERRUPTED
     code = _checked_output(code)
+    if isinstance(code, int | None):
+        end_with(code or 0)
     if isinstance(code, int) and ("ray" in sys.modules or code == INTERRUPTED):
         # Ray's threads outlive `ray.shutdown`. An interrupted one can crash the process while
         # Python takes it apart, and the exit code would be that of the crash. It would be that of

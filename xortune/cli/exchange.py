@@ -12,6 +12,7 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
+from xortune.driver.process import settle
 from xortune.runs.store import replace_file
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def export(
         by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
+            settle()
             print(script, end="")
         else:
             with writing(output, "give another --output"):
@@ -141,4 +143,4 @@ def log(
             cli.print_json({"run": str(run), "configs": configs, "logged": logs})
         elif not quiet:
             for one in trackers:
-                typer.echo(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
+                cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")

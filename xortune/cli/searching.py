@@ -296,7 +296,7 @@ def submit(
             return
         job = cluster.send_job(what, address)
         if as_json:
-            cli.print_json({"job": job, "address": address, **entry})
+            cli.print_json({"job": job, "address": address, **entry}, ends=not wait)
         elif not quiet:
             typer.echo(f"{job}: the run goes to {output}")
             typer.echo(f"  ray job logs {job} --address {address} --follow")
@@ -370,7 +370,7 @@ def _serve(run: Path, *, interval: float, host: str | None, port: int | None) ->
                 "anyone who reaches this machine and has the address sees the run, unencrypted"
             )
         cli.print_message("Open this address in a browser. Ctrl-C ends the page; the run goes on.")
-        cli.show(server.url)
+        cli.show(server.url, ends=False)
         server.serve_forever()
 
 
@@ -378,7 +378,7 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
     """Show each status: in place on a terminal, else as one line each."""
     from xortune.reports.progress import render_status, status_json, status_line
 
-    screen = cli.console()
+    screen = cli.console(ends=False)
     if screen.is_terminal and not as_json:
         first = next(looks)  # an error is reported before anything is drawn
         with Live(render_status(first), console=screen, auto_refresh=False) as live:
@@ -389,7 +389,7 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
         if as_json:
             typer.echo(json.dumps(status_json(look), allow_nan=False))
         else:
-            cli.show(status_line(look))
+            cli.show(status_line(look), ends=False)
         if cli.nobody_reads():
             return
 

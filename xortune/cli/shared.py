@@ -45,7 +45,7 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
-from xortune.driver.process import ending, is_interrupted
+from xortune.driver.process import ending, is_interrupted, settle
 from xortune.driver.voice import Message, show_failure
 
 if TYPE_CHECKING:
@@ -355,6 +355,7 @@ def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]
 
 def fail(text: str, code: int) -> NoReturn:
     """Print a message on stderr, without control characters of others' files, and exit."""
+    settle()
     print("\n".join(plain(line) for line in text.split("\n")), file=sys.stderr)
     raise typer.Exit(code)
 
@@ -381,19 +382,22 @@ UNLIMITED = 100_000
 """Columns of what is no terminal: more than any table needs."""
 
 
-def console() -> Console:
+def console(*, ends: bool = True) -> Console:
     """Where results are printed: as wide as the terminal, and without limit in a pipe or a file.
 
-    The variable COLUMNS outranks both.
+    The variable COLUMNS outranks both. The command has ended by then, and a signal no longer
+    changes its exit code; with `ends` False it goes on.
     """
+    if ends:
+        settle()
     is_limited = os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty()
     return Console(highlight=False, width=None if is_limited else UNLIMITED)
 
 
-def show(*lines: str) -> None:
-    """Print lines of a result; markup in them is text."""
+def show(*lines: str, ends: bool = True) -> None:
+    """Print lines of a result; markup in them is text. `ends` is as of `console`."""
     for line in lines:
-        console().print(Text(line), soft_wrap=True)
+        console(ends=ends).print(Text(line), soft_wrap=True)
 
 
 def print_message(sentence: str) -> None:
@@ -414,8 +418,10 @@ def announce_compilation(engine: str) -> None:
         print_message("The fused engine is compiled at its first use: some 15 seconds, once.")
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print a result as JSON; numbers that are not finite are null."""
+def print_json(value: dict[str, Any], *, ends: bool = True) -> None:
+    """Print a result as JSON; numbers that are not finite are null. `ends` is as of `console`."""
+    if ends:
+        settle()
     finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
     typer.echo(json.dumps(finite, indent=2, allow_nan=False))
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 # -------------------------------------------------------------------------------------------------
 # Cores, memory, threads, file systems.
@@ -92,6 +93,9 @@ def name_file(fd: int, path: Path) -> None:
 MARK_VARIABLE = "XORTUNE_COMMAND"
 """The environment variable by which the commands of a worker are recognized."""
 
+WORKER_VARIABLE = "XORTUNE_WORKER"
+"""The environment variable by which all that a worker has started is recognized."""
+
 SESSION_SEARCHES = 20
 """Maximum number of searches for members of a session, which may start others meanwhile."""
 
@@ -132,6 +136,54 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
+def adopt_orphans() -> None:
+    """Let what descends from this process become its child when its own parent ends.
+
+    Elsewhere than on Linux it becomes a child of the first process.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+
+
+def mark_worker() -> None:
+    """Name this process by its mark, which its forks have too, while no environment is theirs."""
+    if sys.platform == "linux" and (mark := os.environ.get(WORKER_VARIABLE)) is not None:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(15, mark.encode())  # PR_SET_NAME of linux/prctl.h
+
+
+def is_of_worker(process: int, mark: str) -> bool:
+    """Whether a worker with a mark of up to 15 characters has started a process, or its parent."""
+    with contextlib.suppress(OSError):  # it has just ended
+        if (PROC / str(process) / "comm").read_text().strip() == mark:
+            return True
+    return has_mark(process, f"{WORKER_VARIABLE}={mark}")
+
+
+def children(parent: int) -> list[int]:
+    """The living children of a process; none where there is no /proc."""
+    if not PROC.is_dir():
+        return []
+    try:
+        tasks = list((PROC / str(parent) / "task").iterdir())
+        found = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except OSError:  # a kernel without this file, or a thread that has just ended
+        found = _numbers()
+    stats = ((process, _stat(process)) for process in found)
+    return [p for p, stat in stats if stat and stat.parent == parent and stat.lives]
+
+
+def kill_session_of(process: int) -> None:
+    """Kill a process, with all of its session if it leads one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGKILL)
+    if session_of(process) == process:
+        kill_group(process, session=True)
+
+
 def kill_group(leader: int, *, session: bool) -> None:
     """Kill a process group.
 
@@ -155,18 +207,26 @@ def members(session: int) -> list[int]:
     """The living processes of a session."""
     if not PROC.is_dir():
         living = (pid for pid, state in _listed("pid=,stat=") if not state.startswith("Z"))
-        return [pid for pid in living if _session_of(pid) == session]
-    found = []
-    for process in _numbers():
-        try:
-            # After the name, which may hold anything: state, parent, group, session.
-            content = (PROC / str(process) / "stat").read_bytes()
-            state, _, _, own_session, *_ = content.rpartition(b")")[2].split()
-        except (OSError, ValueError):
-            continue  # it has just ended
-        if int(own_session) == session and state not in (b"Z", b"X"):
-            found.append(process)
-    return found
+        return [pid for pid in living if session_of(pid) == session]
+    stats = ((process, _stat(process)) for process in _numbers())
+    return [p for p, stat in stats if stat and stat.session == session and stat.lives]
+
+
+class _Stat(NamedTuple):
+    lives: bool
+    parent: int
+    session: int
+
+
+def _stat(process: int) -> _Stat | None:
+    """What /proc says of a process; None if it has just ended."""
+    try:
+        # After the name, which may hold anything: state, parent, group, session.
+        content = (PROC / str(process) / "stat").read_bytes()
+        state, parent, _, session, *_ = content.rpartition(b")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return _Stat(state not in (b"Z", b"X"), int(parent), int(session))
 
 
 def marked(mark: str) -> list[int]:
@@ -175,20 +235,24 @@ def marked(mark: str) -> list[int]:
         # With e, ps writes the environment after the command, where the user may see it.
         found = [pid for pid, words in _listed("pid=,command=", "axeww") if mark in words.split()]
     else:
-        found = []
-        for process in _numbers():
-            with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
-                content = (PROC / str(process) / "environ").read_bytes()
-                if mark.encode() in content.split(b"\0"):
-                    found.append(process)
-    return [process for process in found if _session_of(process) == process]
+        found = [process for process in _numbers() if has_mark(process, mark)]
+    return [process for process in found if session_of(process) == process]
+
+
+def has_mark(process: int, mark: str) -> bool:
+    """Whether a process has a mark in its environment, by /proc."""
+    try:
+        return mark.encode() in (PROC / str(process) / "environ").read_bytes().split(b"\0")
+    except OSError:  # it has just ended, or is somebody else's
+        return False
 
 
 def _numbers() -> list[int]:
     return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208
 
 
-def _session_of(process: int) -> int | None:
+def session_of(process: int) -> int | None:
+    """The session of a process; None if it has ended."""
     try:
         return os.getsid(process)
     except OSError:  # it has just ended, or is somebody else's

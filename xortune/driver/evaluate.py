@@ -11,8 +11,10 @@ import numpy as np
 
 from xortune.core.config import Config
 from xortune.core.errors import (
+    FIRST_SEEDS,
     InputError,
     TrainingError,
+    broken_setup,
     kind_of,
     refuse_given,
 )
@@ -165,9 +167,10 @@ def train_seeds(
 
     Raises:
         InputError: a function that cannot be sent to them, a result that cannot
-            be judged, or one that depends on the seeds beside it.
-        TrainingError: there is no outcome, a seed failed and `fail_fast` was given, or too many
-            seeds are void; with the `outcome` of those that had finished.
+            be judged, or one that depends on the seeds beside it; or what trains is no program.
+        TrainingError: there is no outcome, all seeds failed in the same way before any training, a
+            seed failed and `fail_fast` was given, or too many seeds are void; with the `outcome` of
+            those that had finished.
     """
     own, raised = has(trainer, "users_code"), list[BaseException]()
     outages = Outages() if outages is None else outages
@@ -185,9 +188,9 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    ignored = None
-    if on_ignored is not None:
-        ignored = IgnoredSeed(judged_names(trainer), on_ignored, several=False)
+    names = judged_names(trainer)
+    ignored = on_ignored and IgnoredSeed(names, on_ignored, several=False)
+    setup = _Setup(trainer, raised)
     record = Record(NoJournal(), fail, max_void=outages.max_void, ignored=ignored)
 
     def take(line: Evaluation) -> None:
@@ -207,6 +210,7 @@ def train_seeds(
             _refuse_unjudged(outcome, trainer)
         on_outcome(outcome, line.block.first)
         record(line)
+        setup.see(outcome)
 
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
@@ -226,6 +230,7 @@ def train_seeds(
         except TrainingError as error:
             error.outcome = _finished(fresh.lines)
             raise
+        setup.refuse_broken()
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
@@ -294,6 +299,59 @@ def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str
         if isinstance(together := line.outcome, Outcome) and together.n > 1:
             check_call(trainer, together, line.block.point, rule)
             return
+
+
+class _Setup:
+    """Whether what trains a user's configuration works: see `core.errors`.
+
+    Args:
+        trainer: what trains.
+        raised: the exceptions of seeds that trained in this process.
+    """
+
+    def __init__(self, trainer: Trainer, raised: Sequence[BaseException]) -> None:
+        self._trainer, self._raised = trainer, raised
+        self._works = not has(trainer, "users_code")
+        self._failed: dict[int, str] = {}
+        self._shown: str | None = None
+
+    def see(self, outcome: Outcome | EncodedOutcome) -> None:
+        """Note the next seeds.
+
+        Raises:
+            InputError: as of `refuse_broken`, after the first few seeds.
+        """
+        details = outcome.details
+        has_told = bool(details.values or details.curves)
+        self._works |= has_told or bool((outcome.status != Status.CRASHED).any())
+        if self._works:
+            return
+        self._failed |= details.failed
+        self._shown = self._shown or details.traceback
+        if len(self._failed) >= FIRST_SEEDS and broken_setup(self._failed.values()) == "input":
+            self.refuse_broken()
+
+    def refuse_broken(self) -> None:
+        """Raise an error if all seeds so far failed in the same way, before any training.
+
+        Raises:
+            InputError: its cause is certain.
+            TrainingError: it is not, but says nothing of the configuration.
+        """
+        if self._works or not self._failed:
+            return
+        reasons, n = self._failed.values(), len(self._failed)
+        kind, cause = broken_setup(reasons), next(iter(self._raised), None)
+        place = self._trainer.describe()["trainer"]
+        if unjudged := next((one for one in reasons if one.startswith("returned no ")), None):
+            raise InputError(unjudged, place=place) from cause
+        if kind is None:
+            return
+        seeds = "the only seed failed" if n == 1 else f"all {n} seeds failed in the same way,"
+        told = f"{seeds} before any training:\n{self._shown or next(iter(reasons))}"
+        if kind == "input":
+            raise InputError(told, place=place, allowed="what trains a seed") from cause
+        raise TrainingError(told) from cause
 
 
 def _refuse_unjudged(first: Outcome | EncodedOutcome, trainer: Trainer) -> None:

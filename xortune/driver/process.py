@@ -8,6 +8,7 @@ import os
 import signal as signals
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, raise_signal, signal
@@ -226,10 +227,13 @@ def _in_main_thread() -> bool:
 # -------------------------------------------------------------------------------------------------
 # Ctrl-C, SIGTERM and SIGHUP. The first ends a command in order: finished results are kept, tables
 # are written, Ray is shut down, exit code 3. The second only prints a message, as it would break
-# that off. The third ends the process at once.
+# that off. The third ends the process at once. Once a command says how it ended, none changes that.
 
 FORCED = 130
 """The exit code of a command that a third signal ends, as that of a shell after Ctrl-C."""
+
+PATIENCE = 1.0
+"""Seconds after which a further signal ends a command that has settled: nobody reads its output."""
 
 _interrupts = 0
 """How many signals have arrived: a signal handler has no other memory."""
@@ -237,11 +241,17 @@ _interrupts = 0
 _terminated_by = ""
 """The name of the first of them, if it was no Ctrl-C."""
 
+_settled = False
+"""Whether the command has begun to say how it ended."""
+
+_late: float | None = None
+"""`time.monotonic` of the first signal after that."""
+
 
 def handle_signals() -> None:
     """Set the signal handlers of a command."""
-    global _interrupts, _terminated_by
-    _interrupts, _terminated_by = 0, ""
+    global _interrupts, _settled, _late, _terminated_by
+    _interrupts, _settled, _late, _terminated_by = 0, False, None, ""
     signal(SIGINT, _interrupt)
     for name in ("SIGTERM", "SIGHUP"):  # Windows lacks SIGHUP
         number = getattr(signals, name, None)
@@ -254,10 +264,32 @@ def ending(by: str = "") -> str:
     return f"terminated ({_terminated_by})" if _terminated_by else f"interrupted{by}"
 
 
-def mark_interrupted() -> None:
-    """Let the next signal count as the second: the command is ending already."""
-    global _interrupts  # noqa: PLW0603
-    _interrupts = max(_interrupts, 1)
+def settle() -> None:
+    """The command has ended, and says how: no signal changes its exit code from here on."""
+    global _settled  # noqa: PLW0603
+    _settled = True
+
+
+def end_with(code: int) -> None:
+    """All is said: a signal from here on ends the process at once, with its own exit code.
+
+    While Python takes the process apart, signals are ignored.
+    """
+    _handle_all(lambda *_: os._exit(code))
+
+
+def ignore_signals() -> None:
+    """Ignore the signals that end a command: for the last exit function of a process.
+
+    Python restores their default, which would end the process by the signal.
+    """
+    _handle_all(SIG_IGN)
+
+
+def _handle_all(handler: Any) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if (number := signals.Signals.__members__.get(name)) is not None:
+            signal(number, handler)
 
 
 def is_interrupted() -> bool:
@@ -290,7 +322,12 @@ def _note_terminated(number: int) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    global _interrupts  # noqa: PLW0603
+    global _interrupts, _late  # noqa: PLW0603
+    if _settled:
+        _late = _late or time.monotonic()
+        if time.monotonic() > _late + PATIENCE:
+            os._exit(FORCED)
+        return
     _interrupts += 1
     if _interrupts == 1:
         raise KeyboardInterrupt

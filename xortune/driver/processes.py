@@ -56,7 +56,7 @@ from xortune.driver.worker import (
 )
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
-from xortune.trainers.limits import THREADS
+from xortune.trainers.limits import THREADS, keeping_descriptors
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import AnySource, packages_of
 
@@ -481,9 +481,12 @@ def end_processes() -> None:
 
 @contextmanager
 def ending_processes() -> Iterator[None]:
-    """End this thread's processes on exit; a fork of this process that comes there ends itself."""
+    """End this thread's processes on exit; a fork of this process that comes there ends itself.
+
+    What trains in this process begins with the descriptors 0, 1 and 2 as they are now.
+    """
     try:
-        with ending_forks():
+        with keeping_descriptors(), ending_forks():
             yield
     finally:
         end_processes()

@@ -7,7 +7,8 @@ one. Where another thread runs after these imports, a fork could wait for it for
 worker is a new interpreter.
 
 Each worker leads a session. When it ends, the template kills what is left of that session. When the
-driver ends, in whatever way, the template kills all workers.
+driver ends, in whatever way, the template kills all workers. On Linux it also kills what they have
+started in sessions of their own: the template adopts what has lost its parent.
 """
 
 from __future__ import annotations
@@ -29,14 +30,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from multiprocessing.connection import Connection
 from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.system import end_with_parent, has_ended, kill_group, threads_besides
+from xortune.core.system import (
+    WORKER_VARIABLE,
+    adopt_orphans,
+    children,
+    end_with_parent,
+    has_ended,
+    is_of_worker,
+    kill_group,
+    kill_session_of,
+    mark_worker,
+    session_of,
+    threads_besides,
+)
 from xortune.core.trainer import (
     Block,
     OutOfTime,
@@ -98,6 +111,7 @@ HARMLESS_THREADS = {"jemalloc_bg_thd"}
 
 def main(control: int, imports: Sequence[str], engine: bool) -> None:
     """Be the template, and in each fork a worker."""
+    signal.signal(signal.SIGINT, partial(_pass_on_to, os.getppid()))
     for name in imports:
         with suppress(BaseException):  # the worker imports it again and says why it cannot
             importlib.import_module(name)
@@ -124,6 +138,7 @@ class _WorkerTemplate:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        adopt_orphans()
 
     def serve(self) -> Connection | None:
         """Serve until the driver ends; a worker returns its connection."""
@@ -136,6 +151,7 @@ class _WorkerTemplate:
             for pid in _ended(self._numbers):
                 self._report(ENDED, pid, self._wait_for(pid))
                 del self._numbers[pid]
+            self._wait_for_orphans()
             if control not in ready:
                 continue
             try:
@@ -148,7 +164,7 @@ class _WorkerTemplate:
             if what == KILL:
                 for pid in [pid for pid, one in self._numbers.items() if one == number]:
                     _kill(pid)
-            elif not (pid := self._start(files[0])):
+            elif not (pid := self._start(files[0], number)):
                 return Connection(files[0])
             else:
                 os.close(files[0])
@@ -157,11 +173,13 @@ class _WorkerTemplate:
         self._end_all()
         return None
 
-    def _start(self, connection: int) -> int:
+    def _start(self, connection: int, number: int) -> int:
         """Start a worker; its process id, or 0 in the worker."""
+        mark = {WORKER_VARIABLE: self._mark(number)}
         if not self._forks:
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-c", FRESH, str(connection), json.dumps(sys.path)],
+                env={**os.environ, **mark},
                 pass_fds=[connection],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -172,6 +190,8 @@ class _WorkerTemplate:
             return pid
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.update(mark)
         os.close(self._woken)
         os.close(self._wakes)
         self._control.close()
@@ -188,19 +208,48 @@ class _WorkerTemplate:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if (process := self._popened.pop(pid, None)) is not None:
             process.returncode = code
+        mark = self._mark(self._numbers[pid])
+        self._kill_children(lambda child: is_of_worker(child, mark))
         return code
 
+    def _mark(self, number: int) -> str:
+        """By which all that a worker starts is recognized."""
+        return f"xt{os.getpid()}-{number}"
+
+    def _wait_for_orphans(self) -> None:
+        """Wait for what was adopted and has ended."""
+        with suppress(ChildProcessError, AttributeError):  # without `waitid` nothing is adopted
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            while (ended := os.waitid(os.P_ALL, 0, options)) is not None:
+                if ended.si_pid in self._numbers:
+                    break  # its end is to be reported first
+                os.waitpid(ended.si_pid, 0)
+
+    def _kill_children(self, is_meant: Callable[[int], bool]) -> None:
+        """Kill children that are no workers, and their own, which then are children of this."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        mine = os.getpid()
+        while found := [p for p in children(mine) if p not in self._numbers and is_meant(p)]:
+            for child in found:
+                kill_session_of(child)
+            if time.monotonic() > deadline:  # one that the system cannot end now
+                break
+            time.sleep(0.001)
+            self._wait_for_orphans()
+
     def _end_all(self) -> None:
-        """Give the workers `GRACE_SECONDS` to end, and kill the others."""
+        """Give the workers `GRACE_SECONDS` to end, kill the others, and what all have started."""
         deadline = time.monotonic() + GRACE_SECONDS
         while self._numbers and time.monotonic() < deadline:
             for pid in _ended(self._numbers):
                 self._wait_for(pid)
                 del self._numbers[pid]
             time.sleep(0.01)
-        for pid in self._numbers:
+        for pid in list(self._numbers):
             _kill(pid)
             self._wait_for(pid)
+            del self._numbers[pid]
+        self._kill_children(lambda _: True)
 
 
 def _load_engine() -> None:
@@ -214,6 +263,12 @@ def _load_engine() -> None:
     )
     with suppress(Exception):  # a worker meets it again and says it
         NetworkTrainer(Task.named("xor")).prepare([Block(config.point, 0, 1)])
+
+
+def _pass_on_to(driver: int, *_: object) -> None:
+    """A training has interrupted its parent: that is the driver, as it sees it."""
+    if os.getppid() == driver:
+        os.kill(driver, signal.SIGINT)
 
 
 def _may_fork() -> bool:
@@ -548,6 +603,7 @@ def serve(connection: Connection) -> None:
     one, `(AGAIN, outcome, seconds)`.
     """
     end_with_parent()  # Ray kills what its own worker has started: the template, not its forks
+    mark_worker()
     driver = _Requests(connection)
     trainer: Any = None
     refusal: BaseException | None = None  # why the trainer could not be received
@@ -579,6 +635,8 @@ def serve(connection: Connection) -> None:
                 elif name == "trainer":
                     refusal = None
                     trainer, blocks = argument
+                    if isinstance(trainer, CommandTrainer):  # whose parent this process is
+                        signal.signal(signal.SIGINT, partial(_pass_on_to, os.getppid()))
                     use_threads(getattr(trainer, "threads", 1))
                     if (prepare := getattr(trainer, "prepare", None)) is not None:
                         prepare(blocks)
@@ -625,15 +683,38 @@ def _train_batch(
         return not driver.is_cancelled()
 
     cancels = has(trainer, "users_code")
+    before = _apart() if cancels else set[int]()
     output = no_output() if silent else nullcontext()
     cancelling = cancelling_if(driver.is_cancelled if cancels else None)
     with cancelling, hearing_reports(driver.hear), output:
         for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
+            if cancels:
+                _end_apart(before)
             results = piece.results
             if is_encoded:
                 results = [encoded(p, r) for (_, p), r in zip(piece.parts, results, strict=True)]
             stacking = stacking_of(trainer, piece.parts[0][1])
             driver.send(TRAINED, piece.parts, results, piece.seconds, stacking)
+
+
+def _apart() -> set[int]:
+    """What this worker has started in other sessions than its own, and where its parent has ended.
+
+    What only a child of the worker has started there is the child's to end.
+    """
+    session, mark = os.getsid(0), os.environ.get(WORKER_VARIABLE, "")
+    orphans = (child for child in children(os.getppid()) if is_of_worker(child, mark))
+    mine = (*children(os.getpid()), *orphans)
+    return {process for process in mine if session_of(process) not in (None, session)}
+
+
+def _end_apart(before: set[int]) -> None:
+    """End what trainings have started in other sessions, but for what was there before them."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while (left := _apart() - before) and time.monotonic() < deadline:
+        for process in left:
+            kill_session_of(process)
+        time.sleep(0.001)
 
 
 def _train_again(

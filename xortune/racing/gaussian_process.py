@@ -13,11 +13,12 @@ benchmarks/README.md compares it with random proposals and TPE.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,6 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
-from threadpoolctl import ThreadpoolController
 
 from xortune.core.numbers import of_all
 from xortune.core.point import Value
@@ -42,6 +42,9 @@ from xortune.spaces.model import (
     is_number,
     number_to_learn,
 )
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -417,6 +420,11 @@ def _gaps(axes: Sequence[Coordinate], at: Floats) -> Floats:
 
 @cache
 def _threads() -> ThreadpoolController:
+    before = dict(os.environ)
+    from threadpoolctl import ThreadpoolController  # sets KMP_DUPLICATE_LIB_OK
+
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
     return ThreadpoolController()  # looks at all loaded libraries
 
 

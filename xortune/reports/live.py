@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,13 +196,15 @@ class _LiveRun:
 # -------------------------------------------------------------------------------------------------
 # The server.
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, LOCALHOST = "127.0.0.1", "localhost"
 
 
 class LiveServer(ThreadingHTTPServer):
     """Serves a page that follows a run: call `serve_forever` in a `with` block.
 
-    The address has a token of 192 random bits; without it the page is refused.
+    The address has a token of 192 random bits; without it the page is refused. So is a request for
+    another host: a page of the internet whose name is changed to this machine's address asks for
+    its own name.
 
     Args:
         run: its directory.
@@ -266,6 +269,8 @@ class LiveServer(ThreadingHTTPServer):
         listening = ipaddress.ip_address(str(self.server_address[0]))
         self.loopback = listening.is_loopback
         shown = socket.gethostname() if listening.is_unspecified else host
+        self._names = {name.lower() for name in (LOCALHOST, shown, str(listening))}
+        self._any_address = listening.is_unspecified
         shown = f"[{shown}]" if ":" in shown else shown
         self.url = f"http://{shown}:{self.server_port}/{self.token}/"
 
@@ -274,6 +279,20 @@ class LiveServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
+
+    def is_asked(self, host: str) -> bool:
+        """Whether the value of a header Host names this server; its port is not looked at.
+
+        A port that is forwarded, as by `ssh -L`, has another number.
+        """
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            if name in self._names:
+                return True
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._any_address or address.is_loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a browser that closes the connection."""
@@ -289,6 +308,10 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or not self.server.is_asked(hosts[0]):
+            self._send(421, b"421: this address is not the one that xortune printed\n")
+            return
         token, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
             self._send(403, b"403: the address lacks the token that xortune printed\n")

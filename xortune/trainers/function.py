@@ -29,7 +29,13 @@ from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
 from xortune.core.success import Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void, retry_after
-from xortune.trainers.limits import bounded_output, time_is_over, using_threads
+from xortune.trainers.limits import (
+    bounded_output,
+    keeping_descriptors,
+    restore_descriptors,
+    time_is_over,
+    using_threads,
+)
 from xortune.trainers.reports import (
     BlockCancelled,
     Ended,
@@ -281,6 +287,7 @@ class Calls:
             return self._returned(seeds)
         finally:
             end_fork_of(process)
+            restore_descriptors()
 
     async def awaited(self, seed: int) -> Any:
         """What an async function comes to for a seed.
@@ -291,6 +298,7 @@ class Calls:
         """
         self.reports = self._new_reports(seed)
         given = {REPORT: self.reports} if self._form.reports else {}
+        restore_descriptors()
         try:
             async with asyncio.timeout(self.trainer.limit) as limit:
                 returned = await self._function(self.block.point.as_dict(), seed, **given)
@@ -499,7 +507,7 @@ class CustomTrainer(UsersTraining):
         try:
             in_users_process = self.on_raise is not None
             limited = using_threads(self.threads) if in_users_process else bounded_output()
-            with limited, ending_forks():
+            with keeping_descriptors(), limited, ending_forks():
                 if self.form.stacked:
                     with _called_in(self.folder):
                         return _train_stacked(self, blocks)

@@ -1,4 +1,4 @@
-"""Limits of a training: its deadline, engine, stack, memory, threads and output.
+"""Limits of a training: its deadline, engine, stack, memory, threads, output and descriptors.
 
 torch is not imported.
 """
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -452,3 +453,36 @@ def bounded_output() -> Iterator[None]:
             if stream is not None:
                 with suppress(OSError, ValueError):  # stderr is closed
                     stream.finish()
+
+
+# -------------------------------------------------------------------------------------------------
+# The descriptors 0, 1 and 2: a user's training may close them, or lead them elsewhere.
+
+_copies: ContextVar[tuple[tuple[int, int], ...]] = ContextVar("_copies", default=())
+"""Each of these descriptors that is open, and a copy of it. A variable of the context, since
+threads and tasks train at once."""
+
+
+@contextmanager
+def keeping_descriptors() -> Iterator[None]:
+    """Within this context `restore_descriptors` can be called; it is at the end."""
+    copies = []
+    for number in range(3):
+        with suppress(OSError):  # it is closed
+            copies.append((number, os.dup(number)))
+    outer = _copies.set(tuple(copies))
+    try:
+        yield
+    finally:
+        restore_descriptors()
+        _copies.reset(outer)
+        for _, copy in copies:
+            with suppress(OSError):  # the user's code has closed that too
+                os.close(copy)
+
+
+def restore_descriptors() -> None:
+    """Make the descriptors what they were at the begin of `keeping_descriptors`; 3 us."""
+    for number, copy in _copies.get():
+        with suppress(OSError):
+            os.dup2(copy, number)

@@ -106,10 +106,13 @@ class Reaper:
         read, self._pipe = os.pipe()
         with tempfile.TemporaryFile() as file:
             self._file = os.dup(file.fileno())
+        # What a seed leaves behind is killed by its mark: this process stays.
+        env = {k: v for k, v in os.environ.items() if k != system.WORKER_VARIABLE}
         try:
             # Isolated and without site it starts in some milliseconds. It forks and returns.
             subprocess.run(  # noqa: S603
                 [sys.executable, "-I", "-S", system.__file__],
+                env=env,
                 stdin=read,
                 stdout=self._file,
                 stderr=subprocess.DEVNULL,  # a reader of our stderr must not wait for the reaper

@@ -23,7 +23,7 @@ import numpy as np
 
 from xortune.core.forks import ending_forks
 from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.limits import keeping_freed_memory, time_is_over
+from xortune.trainers.limits import keeping_freed_memory, restore_descriptors, time_is_over
 from xortune.trainers.methods import untracked
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
 from xortune.trainers.reports import Ended, Hopeless, SeedTimeout
@@ -188,6 +188,7 @@ class _StackedGroups:
             if leaves:
                 raise Hopeless
 
+        restore_descriptors()  # which the seed before may have closed
         try:
             # `run` also reads the parameters of the optimizer
             with ending_forks(), untracked(training):
