@@ -33,12 +33,15 @@ class Block:
         count: how many seeds, contiguous from `first`.
         band: ends its hopeless seeds; None: all are trained to the end. No part of what a block
             is: a seed's training is the same.
+        agreed: how many seeds of this training are known to give the same in a stack and alone;
+            None: no seed is to be stacked. No part of what a block is, either.
     """
 
     point: Point
     first: int
     count: int
     band: Band | None = field(default=None, compare=False, repr=False)
+    agreed: int | None = field(default=0, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -47,11 +50,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.band)
+        return Block, (self.point, self.first, self.count, self.band, self.agreed)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.band)
+        return Block(self.point, first, count, self.band, self.agreed)
 
 
 @dataclass(frozen=True)
