@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOLERANCE = 1e-4
+"""The largest difference of a number, as a fraction of its scale, that rounding explains."""
+
+LEAST_AUDITED = 44
+"""Minimum number of audited seeds before an answer leaves, if so many were stacked: a fault in a
+tenth of the seeds escapes with a probability below 0.9**44, which is 0.01."""
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -31,3 +38,17 @@ class Audit:
             max(self.largest, other.largest),
             self.fault or other.fault,
         )
+
+    def sentence(self, n: int) -> str:
+        """How many of n seeds trained so, and what that showed; empty if no seed was stacked."""
+        if self.fault:
+            return f"each seed trained alone: as one model they trained otherwise ({self.fault})"
+        if not self.stacked and not self.audited:
+            return ""
+        alone = f"{self.audited:,} {'was' if self.audited == 1 else 'were'} trained alone too"
+        if self.audited and self.largest:
+            largest = f"{self.largest:.1g}".replace("e-0", "e-")
+            alone += f": the largest difference is {largest} of the number's scale"
+        elif self.audited:
+            alone += ", with the same numbers"
+        return f"{self.stacked:,} of {n:,} seeds trained as one model with others; {alone}"

@@ -449,17 +449,19 @@ class Outcome:
 
     def __repr__(self) -> str:
         crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
+        found = "" if self.details.audit is None else self.details.audit.sentence(self.n)
+        audit = f"; {found}" if found else ""
         if not self.details.ruled:
             numbers = "".join(
                 f"; {self.summary(name)}" for name in self.number_names[:MOST_NUMBERS]
             )
-            return f"Outcome({count(self.n, 'seed')}{self.failed_text}{numbers})"
+            return f"Outcome({count(self.n, 'seed')}{self.failed_text}{numbers}{audit})"
         low, high = self.interval()
         epochs = f", {self.epochs} epochs" if self.epochs else ""
         void = f", {len(self.details.void)} void" if self.details.void else ""
         return (
             f"Outcome({self.successes}/{self.n} solved{crashes}{void}, 95 % interval {low:.4f} to "
-            f"{high:.4f}{epochs})"
+            f"{high:.4f}{epochs}{audit})"
         )
 
     def _repr_html_(self) -> str:

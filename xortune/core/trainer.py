@@ -18,6 +18,9 @@ PROVEN_WORSE = "stopped: the configuration is proven worse than another"
 """The journal's reason why a configuration gets no more seeds: a race stopped it. The line's block
 is the first seed that it does not get."""
 
+AUDITED = "audited: trained as one model with others and alone"
+"""The journal's reason for a line that has no result, but says what an audit of seeds showed. With
+a fault it says that results are replaced: see `JournalLines.standing` of `runs.evaluation`."""
 
 VOID = "void: "
 """How the journal's reason begins for a seed that could not be tried; see `Void`."""
@@ -134,7 +137,7 @@ def is_void(error: str | None) -> bool:
 
 def is_failure(error: str | None) -> bool:
     """Whether a journal's reason is that of a failed attempt."""
-    return error not in (NOT_FINISHED, PROVEN_WORSE) and not is_void(error)
+    return error not in (NOT_FINISHED, PROVEN_WORSE, AUDITED) and not is_void(error)
 
 
 TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
