@@ -478,6 +478,7 @@ def _sequential(
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = slots_of(pool)
     n, is_over, is_announced = 0, False, False
+    faults: list[None] = []  # one for each time that recorded results are replaced
     while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
@@ -488,9 +489,13 @@ def _sequential(
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
-        found = train_shared(
-            directory, going, n, pool=pool, max_void=max_void, void=void, on_message=voice.warn
-        )
+        told: dict[str, Any] = {"on_message": voice.warn, "on_fault": lambda: faults.append(None)}
+        found = train_shared(directory, going, n, pool=pool, max_void=max_void, void=void, **told)
+        if faults:  # earlier looks used them
+            n, dropped = 0, frozenset()
+            for one in (faults, known, looked):
+                one.clear()
+            continue
         known |= dict(zip(left, found, strict=True))
         outcomes = without_void([known[place] for place in range(len(wanted))])
         if before and seconds is None:  # the first round also starts processes, and compiles

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from xortune.core.audit import Audit
 from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
@@ -22,11 +23,12 @@ from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import VOID, Trainer, has, is_void
+from xortune.driver.audits import audit_stacks
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import NoJournal, Record, run
+from xortune.driver.loop import Executor, NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.retries import checked_max_void, exceptions, retrying
 from xortune.driver.voice import Listen, Voice
@@ -114,10 +116,11 @@ def single_config(
 
 
 def train_seeds(
-    tasks: Sequence[SeedsToTrain],
+    tasks: Callable[[], Sequence[SeedsToTrain]],
     trainer: Trainer,
     on_outcome: Callable[[Outcome | EncodedOutcome, int], None],
     *,
+    forget: Callable[[], None],
     further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
     pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
@@ -127,13 +130,16 @@ def train_seeds(
     max_void: float | None = None,
     on_void: Callable[[int, str], None] | None = None,
     on_ignored: Callable[[str], None] | None = None,
-) -> str | None:
+    on_fault: Callable[[str], None] | None = None,
+) -> tuple[str | None, Audit | None]:
     """Train seeds without a journal, and the first one a second time if that is cheap.
 
     Args:
-        tasks: the seeds.
+        tasks: returns the seeds.
         trainer: trains them.
         on_outcome: called with the outcome of each block and its first seed, as blocks finish.
+        forget: called if results of stacks were among these outcomes and are shown wrong: all seeds
+            then train again, each alone.
         further: as of `FreshSeeds`.
         pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
@@ -143,10 +149,11 @@ def train_seeds(
         max_void: as of `evaluate`.
         on_void: called with each seed that could not be tried, and why.
         on_ignored: called with a sentence if the training seems to ignore its seed.
+        on_fault: as of `Record`.
 
     Returns:
         As `trainer.Check.twice`. Of a training in this process it is not known: a debugger follows
-        it, or it changes what is around it.
+        it, or it changes what is around it. And what audits showed; None if no seed is stacked.
 
     Raises:
         InputError: a function that cannot be sent to them, a result that cannot
@@ -160,7 +167,7 @@ def train_seeds(
         trainer = in_this_process(trainer, raised.append)
     else:
         refuse_unsendable(trainer)
-    fresh = FreshSeeds(tasks, further=further)
+    fresh, share = FreshSeeds(()), checked_max_void(max_void)
 
     def fail(failure: Failure) -> None:
         if fail_fast:
@@ -168,15 +175,24 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    ignored = None
-    if on_ignored is not None:
-        ignored = IgnoredSeed(judged_names(trainer), on_ignored, several=False)
-    record = Record(NoJournal(), fail, max_void=checked_max_void(max_void), ignored=ignored)
+    names, record = judged_names(trainer), Record(NoJournal())
+    ignored = None if on_ignored is None else IgnoredSeed(names, on_ignored, several=False)
+
+    def train(executor: Executor, audit: Audit | None = None) -> Batches:
+        nonlocal fresh, record
+        fresh = FreshSeeds(tasks(), further=further)
+        record = Record(NoJournal(), fail, on_fault=on_fault, max_void=share, ignored=ignored)
+        batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1, audit=audit)
+        run(batches, executor, record)
+        if record.ends is not None:
+            raise TrainingError(record.ends.reason)
+        audit_stacks(batches, partial(getattr, fresh, "lines"), trainer, executor, record)
+        return batches
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
-        if is_void(line.error):
-            if on_void is not None:
+        if line.audit is not None or is_void(line.error):
+            if line.audit is None and on_void is not None:
                 on_void(line.block.first, str(line.error).removeprefix(VOID))
             record(line)
             return
@@ -191,15 +207,15 @@ def train_seeds(
 
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
-        batches = Batches(fresh, trainer, take, slots=executor.slots, attempts=1)
-        run(batches, executor, record)
-        if record.ends is not None:
-            raise TrainingError(record.ends.reason)
+        batches = train(executor)
+        if batches.begins_again:
+            forget()
+            batches = train(executor, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
-    return twice
+    return twice, batches.recorded if has(trainer, "stacks_seeds") else None
 
 
 AGAIN_SECONDS, AGAIN_SHARE = 1.0, 0.05
@@ -330,11 +346,18 @@ def evaluate(
             solved, done = solved + outcome.successes, done + outcome.n
             shown.tell(SeedsDone(done, len(chosen), solved if outcome.details.ruled else None))
 
+        def forget() -> None:
+            nonlocal solved, done
+            solved = done = 0
+            outcomes.clear()
+            void.clear()
+
         parts = tuple(range(part[0], part[-1] + 1) for part in map(np.ndarray.tolist, runs))
-        twice = train_seeds(
-            [SeedsToTrain(point, parts)],
+        twice, audit = train_seeds(
+            lambda: [SeedsToTrain(point, parts)],
             trainer,
             add,
+            forget=forget,
             pool=pool,
             fail_fast=fail_fast,
             on_failure=voice.fail,
@@ -343,6 +366,7 @@ def evaluate(
             max_void=max_void,
             on_void=void.__setitem__,
             on_ignored=voice.warn,
+            on_fault=voice.warn,
         )
     if not outcomes:
         raise TrainingError(
@@ -352,7 +376,7 @@ def evaluate(
     found = reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
-    details = replace(found.details, twice=twice, void=void)
+    details = replace(found.details, twice=twice, void=void, audit=audit)
     if success is None and (found.status >= Status.DIVERGED).all():  # nothing was judged
         details = replace(details, ruled=False)
     return replace(found, details=details)

@@ -179,6 +179,7 @@ def gate(
         options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
         options |= {"retry": exceptions(retry), "max_void": max_void, "on_ignored": voice.warn}
+        options["on_fault"] = voice.warn
         verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
@@ -283,13 +284,20 @@ def gate_config(
             solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
             tell(SeedsDone(n, test.max_seeds, solved))
 
+    def forget() -> None:
+        nonlocal seen, seeds, answer, n, at, in_a_row
+        seen, seeds, at, in_a_row = seen[:0], seeds[:0], test.first_seed, 0
+        for known in (blocks, failed, void):
+            known.clear()
+        answer, n = test.decide(seen)
+
     def missing(_: object = None) -> list[SeedsToTrain]:
         if answer:
             return []
         return [SeedsToTrain(point, (range(at, at + test.further(seen, n)),))]
 
-    options |= {"further": missing, "on_void": add_void}
-    twice = train_seeds(missing(), trainer, add, **options)
+    options |= {"further": missing, "on_void": add_void, "forget": forget}
+    twice, _ = train_seeds(missing, trainer, add, **options)
     own = has(trainer, "users_code")
     verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=void, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)

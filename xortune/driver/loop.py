@@ -114,6 +114,14 @@ class NoJournal:
         """Do nothing."""
 
 
+def told_fault(fault: str) -> str:
+    """What users are told when seeds are shown to train otherwise as one model."""
+    return (
+        f"seeds trained as one model differ from seeds trained alone ({fault}): from here on each "
+        "seed trains alone, and all results of stacks are replaced"
+    )
+
+
 class Record:
     """Writes each line to the journal, and then reports the first failure and the progress.
 
@@ -121,6 +129,7 @@ class Record:
         journal: of the run.
         on_failure: called with the first failure.
         fatal: whether that ends the search.
+        on_fault: called with a sentence if seeds were shown to train otherwise as one model.
         max_void: the share of seeds that may be void, see `trainer.Void`; more end the search.
         ignored: looks at the numbers of each outcome.
 
@@ -134,11 +143,13 @@ class Record:
         journal: Journal | NoJournal,
         on_failure: Callable[[Failure], None] | None = None,
         *,
+        on_fault: Callable[[str], None] | None = None,
         fatal: bool = False,
         max_void: float = MAX_VOID,
         ignored: IgnoredSeed | None = None,
     ) -> None:
         self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
+        self._on_fault = on_fault
         self.failure: Failure | None = None
         self.void: dict[tuple[str, int], str] = {}
         self._seeds, self._max_void, self._ignored = 0, max_void, ignored
@@ -167,6 +178,10 @@ class Record:
     def __call__(self, line: Evaluation) -> None:
         """Write a line."""
         self.journal.append(line)
+        if line.audit is not None:
+            if line.audit.fault and self._on_fault is not None:
+                self._on_fault(told_fault(line.audit.fault))
+            return
         if is_void(line.error):
             reason = str(line.error).removeprefix(VOID)
             self.void |= {(line.block.point.key, seed): reason for seed in line.block.seeds}

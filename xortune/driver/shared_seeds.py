@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,15 +19,16 @@ from xortune.core.files import writing
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.trainer import Block, missing_seeds
+from xortune.core.trainer import Block, has, missing_seeds
+from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
 from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import Record, run
+from xortune.driver.loop import Executor, Record, run
 from xortune.driver.retries import MAX_VOID, retrying
-from xortune.runs.evaluation import SeedsToTrain
+from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
@@ -133,13 +135,15 @@ def train_shared(
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
     on_seeds: Callable[[tuple[int, int]], None] | None = None,
+    on_fault: Callable[[], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
     The journals are in `directory`. Equal configs train once. `void` has seeds, by the key of their
     config, that this call does not try again; those that turn out void are added. `on_estimate` is
     called with an estimate of the time, if it is long; `on_seeds` with the seeds done and all
-    seeds, at first and after each block.
+    seeds, at first and after each block; `on_fault` if results of stacks were recorded, here or in
+    an earlier call, and are replaced because they were shown wrong.
 
     Returns:
         One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
@@ -167,15 +171,20 @@ def train_shared(
         for fingerprint, tasks in lacking.items():
             trainer, place = trainers[fingerprint], journals[fingerprint]
             executor = pool_or_here(trainer, pool)
+            own = {name: config for name, config in configs.items() if name[0] == fingerprint}
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if on_seeds is not None:
                     on_seeds((before + news[0], total))
 
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                record = Record(journal, max_void=max_void)
-                batches = Batches(FreshSeeds(tasks), trainer, record, slots=executor.slots)
-                run(batches, executor, record, on_news)
+                begin = partial(Record, journal, on_fault=on_message, max_void=max_void)
+                record, is_right = _train(trainer, executor, place, tasks, begin(), on_news=on_news)
+                if not is_right:
+                    left = _lacking(own, journals, seeds, void or ()).get(fingerprint, [])
+                    record, _ = _train(trainer, executor, place, left, begin(), on_news=on_news)
+                    if on_fault is not None:
+                        on_fault()
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
             why |= {key: reason for (key, _), reason in record.void.items()}
@@ -195,6 +204,34 @@ def train_shared(
     return [_restricted(outcomes[c.fingerprint, c.point.key], seeds) for c in wanted]
 
 
+def _train(
+    trainer: Trainer,
+    executor: Executor,
+    place: Path,
+    tasks: Sequence[SeedsToTrain],
+    record: Record,
+    *,
+    on_news: Callable[[Any], None],
+) -> tuple[Record, bool]:
+    """Train seeds of one trainer; False if recorded results of stacks were shown wrong."""
+    fresh = FreshSeeds(tasks)
+    if not has(trainer, "stacks_seeds"):
+        run(Batches(fresh, trainer, record, slots=executor.slots), executor, record, on_news)
+        return record, True
+    made = fingerprint_of(identity_of(trainer.describe()))
+    known = read(place).lines.audit(made)
+    batches = Batches(fresh, trainer, record, slots=executor.slots, audit=known)
+    run(batches, executor, record, on_news)
+    if record.ends is None:
+        lines = partial(_stacked_lines, place, made)
+        audit_stacks(batches, lines, trainer, executor, record)
+    return record, not batches.begins_again
+
+
+def _stacked_lines(place: Path, made: str) -> list[Evaluation]:
+    return stacked_lines(read(place), made)
+
+
 def _lacking(
     configs: Mapping[ConfigOfTrainer, WantedSeeds],
     journals: Mapping[str, Path],
@@ -203,7 +240,8 @@ def _lacking(
 ) -> dict[str, list[SeedsToTrain]]:
     """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
 
-    A trainer that lacks none is left out. `void` has seeds that are not tried again.
+    A trainer that lacks none, and no audit of them, is left out. `void` has seeds that are not
+    tried again.
     """
     known = {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
     lacking: dict[str, list[SeedsToTrain]] = {}
@@ -213,6 +251,8 @@ def _lacking(
         done += [Block(config.point, seed, 1) for of, seed in void if of == key]
         if parts := tuple(missing_seeds(seeds, done)):
             lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
+        elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
+            lacking.setdefault(fingerprint, [])  # it was killed before it had audited enough
     return lacking
 
 
@@ -271,7 +311,7 @@ def _restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> O
             {seed: text for seed, text in texts.items() if seed in among}
             for texts in (details.failed, details.output)
         )
-        details = Details(values, failed, output=output)
+        details = Details(values, failed, output=output, audit=details.audit)
     return Outcome(
         seeds=outcome.seeds[kept],
         epochs=outcome.epochs,
