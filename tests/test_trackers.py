@@ -1,5 +1,6 @@
 """What is logged of a run: read as it grows, brought to trackers that may fail, and read back."""
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -15,6 +16,9 @@ from drivers import claim_of, wait_until
 from hand_made import CONFIG, TINY_SPACE, append, done, failed, solved, tiny_run, write_run
 
 import xortune as xt
+from xortune.core.audit import Audit
+from xortune.core.outcome import Details
+from xortune.core.trainer import AUDITED
 from xortune.integrations import following as module
 from xortune.integrations.following import RunFollower, following
 from xortune.integrations.trackers import EVENT_FILE, events_of, mlflow_names
@@ -371,6 +375,35 @@ def test_mlflow_has_a_run_for_each_config_and_a_second_call_adds_nothing(tmp_pat
     assert history(client, mine, "crashed") == [(2, 0), (4, 2)]
     [other] = runs.values()
     assert history(client, other, "epochs_to_solve") == [(2, 100), (4, 200)]
+
+
+def test_what_an_audit_replaces_is_taken_back(tmp_path):
+    stacked = [
+        dataclasses.replace(
+            line,
+            outcome=dataclasses.replace(line.outcome, details=Details(audit=Audit(stacked=2))),
+        )
+        for line in BLOCKS[:2]
+    ]
+    run = write_run(tmp_path / "run", stacked, **STARTED)
+    uri, folder = (tmp_path / "mlruns").as_uri(), tmp_path / "boards"
+    trackers = [xt.MLflow(uri), xt.TensorBoard(), xt.TensorBoard(folder)]
+    assert xt.log(run, trackers) == 2
+    boards = (tmp_path / "run" / "tensorboard", folder)
+    assert [len(list(place.rglob(EVENT_FILE))) for place in boards] == [2, 2]
+    fault = failed(0, CONFIG, 0, 2, error=AUDITED, final=False)
+    right = done(1, OTHER, solved(0, 1, 2))
+    append(run.path, dataclasses.replace(fault, audit=Audit(fault="seed 1 differs")), right)
+    for _ in range(2):
+        assert xt.log(run, trackers) == 1
+    client, runs = mlflow_runs(uri)
+    assert set(runs) == {None, right.block.point.key}
+    assert history(client, runs[right.block.point.key], "k") == [(2, 1)]
+    for place in boards:
+        [file] = place.rglob(EVENT_FILE)
+        assert file.parent.name == right.block.point.key
+    assert xt.status(run.path).seeds_done == 2
+    assert len(xt.load_run(run.path).results) == 1
 
 
 def test_names_that_mlflow_refuses_are_others_and_stay_apart():

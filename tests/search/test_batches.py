@@ -5,16 +5,29 @@ import math
 import random
 from collections import Counter, deque
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 import pytest
-from fakes import DEAD, PLAIN, Lines, Priced, at, batches_of, failed, points, received, space_of
+from fakes import (
+    DEAD,
+    PLAIN,
+    Lines,
+    Priced,
+    at,
+    batches_of,
+    failed,
+    points,
+    received,
+    space_of,
+)
 from hand_made import solved
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import Block, Stacking
+from xortune.core.trainer import AUDITED, Block, Stacking
 from xortune.driver.ahead import Ahead
 from xortune.driver.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
 from xortune.driver.decisions import SearchDecisions
@@ -560,3 +573,132 @@ def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():
     order = [jobs[0].block.point for jobs in iter(batches.next, ())]
     assert order[:8] == [quick, slow, slow, slow, slow, slow, quick, quick]
     assert order.count(slow) == order.count(quick) == 6
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds that train as one model, and audits of them.
+
+
+class StackingPlain(Priced):
+    stacks_seeds = True
+
+
+def told_by(jobs, *audits):
+    """The results of a batch, with what its trainer says of its stacks."""
+    results = []
+    for job, audit in zip(jobs, audits, strict=True):
+        found = solved(job.block.first, 0, job.block.count)
+        details = replace(found.details, audit=audit)
+        results.append(encode_outcome(job.block, replace(found, details=details)))
+    return {"seconds": 0.1, "results": results}
+
+
+def stacking(proposed=6, **more):
+    expected = MeasuredSeconds(PLAIN)
+    expected.note(Block(Point({}), 0, 1), 0.05)  # so that a batch has a block of ten
+    return batches_of(StackingPlain(0.5), points(proposed), expected=expected, most=1, **more)
+
+
+def test_workers_are_told_how_many_seeds_have_agreed():
+    batches, _ = stacking()
+    one, two = batches.next(), batches.next()
+    assert {job.block.agreed for job in (*one, *two)} == {0}
+    received(batches, one, **told_by(one, Audit(7, 3, 1e-7)))
+    assert [job.block.agreed for job in batches.next()] == [3]
+    received(batches, two, **told_by(two, Audit(9, 1, 1e-6)))
+    assert [job.block.agreed for job in batches.next()] == [4]
+    assert batches.recorded == Audit(16, 4, 1e-6)
+    batches, _ = stacking(audit=Audit(100, 30))
+    assert [job.block.agreed for job in batches.next()] == [30], "what the journal knows"
+    batches, _ = stacking(audit=Audit(fault="one differed"))
+    assert [job.block.agreed for job in batches.next()] == [None]
+
+
+def test_after_a_fault_what_is_in_flight_from_a_stack_trains_again_alone():
+    batches, lines = stacking()
+    one, two, three = batches.next(), batches.next(), batches.next()
+    received(batches, one, **told_by(one, Audit(fault="seed 3 differed")))
+    received(batches, two, **told_by(two, Audit(10)))
+    received(batches, three, **told_by(three, Audit(0, 10)))
+    assert not batches.begins_again, "nothing of a stack was recorded"
+    marker, *others = lines
+    assert (marker.error, marker.final, marker.audit) == (
+        AUDITED,
+        False,
+        Audit(fault="seed 3 differed"),
+    )
+    assert [line.block for line in others] == [one[0].block, three[0].block]
+    again = batches.next()
+    assert [(job.block, job.block.agreed) for job in again] == [(two[0].block, None)]
+
+
+def test_after_a_fault_nothing_more_is_recorded_if_results_of_stacks_were():
+    batches, lines = stacking()
+    one, two, three = batches.next(), batches.next(), batches.next()
+    received(batches, one, **told_by(one, Audit(10)))
+    received(batches, two, **told_by(two, Audit(fault="seed 3 differed")))
+    assert batches.begins_again
+    assert batches.next() == ()
+    assert batches.under_way == 1
+    received(batches, three, **told_by(three, Audit(0, 10)))
+    assert not batches.under_way
+    assert [line.error for line in lines] == [None, AUDITED]
+
+
+def test_what_was_trained_ahead_in_stacks_is_dropped_after_a_fault():
+    space, lines = space_of(trials=6), Lines()
+    decisions = SearchDecisions(space, PLAIN, proposer_for(space), max_in_flight=10)
+    ahead = Ahead(decisions, Stacking(frozenset(), 30))
+    batches = Batches(decisions, StackingPlain(0.5), Record(lines), max_in_flight=10, ahead=ahead)
+    first = batches.next()
+    assert [job.ahead for job in first] == [False, False, True]
+    received(batches, first, **told_by(first, *[Audit(10)] * 3))
+    second = batches.next()
+    assert not second[0].ahead
+    received(batches, second, **told_by(second, Audit(fault="x"), *[Audit()] * (len(second) - 1)))
+    assert ahead._kept == {}
+    assert batches.begins_again
+
+
+def test_a_fault_of_what_was_trained_ahead_counts_too():
+    space, lines = space_of(trials=6), Lines()
+    decisions = SearchDecisions(space, PLAIN, proposer_for(space), max_in_flight=10)
+    ahead = Ahead(decisions, Stacking(frozenset(), 30))
+    batches = Batches(decisions, StackingPlain(0.5), Record(lines), max_in_flight=10, ahead=ahead)
+    jobs = batches.next()
+    received(batches, jobs, **told_by(jobs, Audit(), Audit(), Audit(fault="x")))
+    assert [line.audit for line in lines] == [Audit(fault="x"), None, None]
+    assert (lines[0].proposal, lines[0].block) == (0, jobs[2].block)
+    assert {job.block.agreed for job in batches.next()} == {None}
+    assert not any(job.ahead for job in batches.next())
+
+
+def test_a_trainer_that_stacks_what_is_to_train_alone_has_failed():
+    batches, lines = stacking(proposed=1, audit=Audit(fault="one differed"))
+    for jobs in under_way(batches, 1):
+        received(batches, jobs, **told_by(jobs, *[Audit(10)] * len(jobs)))
+    assert [(line.error, line.final) for line in lines][-1] == (
+        "its trainer has stacked seeds that were to train alone",
+        True,
+    )
+    assert all(line.outcome is None for line in lines)
+
+
+def test_where_no_seed_is_to_be_stacked_a_late_fault_is_known_all_the_same():
+    batches, lines = stacking(alone=True)
+    one = batches.next()
+    assert [job.block.agreed for job in one] == [None]
+    received(batches, one, **told_by(one, Audit()))
+    batches.receive(Done((replace(one[0], ahead=True),), [solved(0, 0, 10)], 1.0, "here:1"))
+    late = told_by(one, Audit(fault="it was trained ahead"))["results"]
+    batches.receive(Done((replace(one[0], ahead=True),), late, 1.0, "here:1"))
+    assert batches.recorded.fault == "it was trained ahead"
+    assert [line.error for line in lines] == [None, AUDITED]
+
+
+def test_a_trainer_that_stacks_nothing_is_told_nothing():
+    batches, lines = batches_of(Priced(0.5), points(2))
+    jobs = batches.next()
+    assert jobs[0].block.agreed == 0
+    received(batches, jobs, **told_by(jobs, Audit(fault="of a trainer that says more than it may")))
+    assert [line.error for line in lines] == [None]

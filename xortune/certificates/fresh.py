@@ -26,6 +26,7 @@ from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer, is_void, missing_seeds
 from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
+    CERTIFICATE,
     LEDGER,
     Certificate,
     certificate_of,
@@ -574,4 +575,6 @@ def save_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate |
     certificate = certificate_of((*run.checks, *more))
     if certificate is not None:
         write_certificate(run.path, certificate, run.manifest)
+    elif run.checks.lines.audits:  # its seeds may have been replaced
+        (run.path / CERTIFICATE).unlink(missing_ok=True)
     return certificate

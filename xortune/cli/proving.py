@@ -455,6 +455,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         "first_seed": int(outcome.seeds[0]),
         **_twice_json(outcome.details.twice),
         **_void_json(outcome.details.void),
+        **({} if (audit := outcome.details.audit) is None else {"audit": asdict(audit)}),
         "statuses": {
             "finished" if status == 0 and not outcome.details.ruled else status.label: count
             for status, count in outcome.endings.items()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xortune.core.audit import Audit
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import as_html, count, measured, plain
 from xortune.core.seeds import checked_seeds
@@ -136,6 +137,7 @@ class Details:
             empty if they do not; None if none was. Not kept in a run's journal.
         void: by seed, why seeds that are in no count could not be tried; not kept there either.
         watched: of seeds that are watched for hopeless ones; None if they were not.
+        audit: of seeds that trained as one model; None where a trainer never stacks seeds.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -149,6 +151,7 @@ class Details:
     void: Mapping[int, str] = field(default_factory=dict)
     ruled: bool = True
     watched: Watched | None = None
+    audit: Audit | None = None
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -187,6 +190,9 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
         curves=curves,
         ruled=first.ruled and second.ruled,
         watched=watched,
+        audit=first.audit + second.audit
+        if first.audit and second.audit
+        else first.audit or second.audit,
     )
 
 
@@ -443,17 +449,19 @@ class Outcome:
 
     def __repr__(self) -> str:
         crashes = crash_text(self.counts[Status.CRASHED], self.first_crash)
+        found = "" if self.details.audit is None else self.details.audit.sentence(self.n)
+        audit = f"; {found}" if found else ""
         if not self.details.ruled:
             numbers = "".join(
                 f"; {self.summary(name)}" for name in self.number_names[:MOST_NUMBERS]
             )
-            return f"Outcome({count(self.n, 'seed')}{self.failed_text}{numbers})"
+            return f"Outcome({count(self.n, 'seed')}{self.failed_text}{numbers}{audit})"
         low, high = self.interval()
         epochs = f", {self.epochs} epochs" if self.epochs else ""
         void = f", {len(self.details.void)} void" if self.details.void else ""
         return (
             f"Outcome({self.successes}/{self.n} solved{crashes}{void}, 95 % interval {low:.4f} to "
-            f"{high:.4f}{epochs})"
+            f"{high:.4f}{epochs}{audit})"
         )
 
     def _repr_html_(self) -> str:

@@ -19,6 +19,9 @@ PROVEN_WORSE = "stopped: the configuration is proven worse than another"
 """The journal's reason why a configuration gets no more seeds: a race stopped it. The line's block
 is the first seed that it does not get."""
 
+AUDITED = "audited: trained as one model with others and alone"
+"""The journal's reason for a line that has no result, but says what an audit of seeds showed. With
+a fault it says that results are replaced: see `JournalLines.standing` of `runs.evaluation`."""
 
 VOID = "void: "
 """How the journal's reason begins for a seed that could not be tried; see `Void`."""
@@ -34,12 +37,15 @@ class Block:
         count: how many seeds, contiguous from `first`.
         band: ends its hopeless seeds; None: all are trained to the end. No part of what a block
             is: a seed's training is the same.
+        agreed: how many seeds of this training are known to give the same in a stack and alone;
+            None: no seed is to be stacked. No part of what a block is, either.
     """
 
     point: Point
     first: int
     count: int
     band: Band | None = field(default=None, compare=False, repr=False)
+    agreed: int | None = field(default=0, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -48,11 +54,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.band)
+        return Block, (self.point, self.first, self.count, self.band, self.agreed)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.band)
+        return Block(self.point, first, count, self.band, self.agreed)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def is_void(error: str | None) -> bool:
 
 def is_failure(error: str | None) -> bool:
     """Whether a journal's reason is that of a failed attempt."""
-    return error not in (NOT_FINISHED, PROVEN_WORSE) and not is_void(error)
+    return error not in (NOT_FINISHED, PROVEN_WORSE, AUDITED) and not is_void(error)
 
 
 class Trainer(Protocol):

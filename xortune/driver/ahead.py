@@ -194,6 +194,13 @@ class Ahead:
         """Train nothing more ahead: a batch has killed its worker, or took too long."""
         self._ended = True
 
+    def forget(self) -> None:
+        """As `end`, and drop all results: what was trained in stacks may be wrong."""
+        self.end()
+        self._kept.clear()
+        self._widths.clear()
+        self._width = 1
+
     def _kind(self, point: Point) -> tuple[object, ...]:
         """Values of the settings in which configs of one stack must agree."""
         return tuple(repr(point.get(name)) for name in sorted(self._apart))

@@ -16,10 +16,12 @@ from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from typing import Protocol
 
+from xortune.core.audit import Audit
 from xortune.core.band import judged_by, left_by
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
+    AUDITED,
     HELD_AFTER,
     NOT_FINISHED,
     Block,
@@ -323,8 +325,14 @@ class Batches:
         outages: when a seed that could not be tried is tried again.
         on_wait: called with such a seed, and why, when it begins to wait.
         on_again: called with it when it is tried again.
+        audit: what is known of seeds that this trainer stacks, from the journal; with a fault no
+            seed is stacked.
+        alone: whether no seed is to be stacked, although no fault is known.
 
     Attributes:
+        begins_again: whether results of stacks were recorded and are replaced, because one was
+            shown wrong. Nothing more begins and nothing more is recorded: the caller begins again.
+        recorded: what lines say of seeds that this trainer stacks.
         too_long: jobs that are decided and were not begun, since the rest of the time budget is too
             short for their first seed; a later session trains them.
     """
@@ -349,6 +357,8 @@ class Batches:
         outages: Outages | None = None,
         on_wait: Callable[[Job, str], None] = lambda _, __: None,
         on_again: Callable[[Job], None] = lambda _: None,
+        audit: Audit | None = None,
+        alone: bool = False,
     ) -> None:
         self._decider, self._trainer, self._record = decider, trainer, record
         self._ahead, self._again, self._checked = ahead, again, checked or {}
@@ -364,6 +374,10 @@ class Batches:
         self._decided_under_way = self._all_under_way = 0
         self._time = WorkerTime(slots)
         self.too_long: list[Job] = []
+        self.begins_again = False
+        self._stacks, self.recorded = has(trainer, "stacks_seeds"), audit or Audit()
+        # As of `Block`: also of seeds that were trained ahead.
+        self._agreed = None if alone or self.recorded.fault else self.recorded.audited
         self.resize(slots)
 
     def resize(self, slots: int) -> None:
@@ -388,6 +402,8 @@ class Batches:
 
         One that was only trained ahead is not, unless a decided job needs its results.
         """
+        if self.begins_again:
+            return self._all_under_way
         waits = self._queue.is_reserved or (self._ahead is not None and self._ahead.waited_for)
         return self._decided_under_way or int(waits and self._all_under_way > 0)
 
@@ -427,7 +443,9 @@ class Batches:
 
     def next(self) -> tuple[Job, ...]:
         """The next batch, by the rule of `BatchQueue`; empty if there is none now."""
-        if self.stop_if_over() or (self._queue.is_reserved and self._all_under_way):
+        if self.begins_again or self.stop_if_over():
+            return ()
+        if self._queue.is_reserved and self._all_under_way:
             return ()
         jobs = self._queue.pop_alone()
         if not jobs:
@@ -436,6 +454,10 @@ class Batches:
             self._budget.begin()
             self._all_under_way += 1
             self._decided_under_way += any(not job.ahead for job in jobs)
+        if self._stacks:
+            jobs = tuple(
+                replace(job, block=replace(job.block, agreed=self._agreed)) for job in jobs
+            )
         return jobs
 
     def again_after(self, jobs: Iterable[Job]) -> tuple[Block, ...]:
@@ -571,6 +593,10 @@ class Batches:
         if done.ends:
             self._all_under_way -= 1
             self._decided_under_way -= bool(decided) or not done.jobs
+        if self._stacks:
+            done = self._audited(done)
+        if self.begins_again:
+            return
         if not isinstance(done.results, WorkerFailure):
             self._trained(done)
         elif done.results.kind == "killed" and self._retries.gives_second_chance(done.jobs):
@@ -584,6 +610,37 @@ class Batches:
                     self._queue.put_first([(job,)])
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
+
+    def _audited(self, done: Done) -> Done:
+        """Use what a batch says of its stacks; after a fault results of stacks train again."""
+        if isinstance(done.results, WorkerFailure):
+            return done
+        audits = [_audit_of(result) for result in done.results]
+        for job, audit in zip(done.jobs, audits, strict=True):
+            if audit.fault and not self.recorded.fault:
+                self._end_stacks(job, audit.fault, done.worker)
+            elif self._agreed is not None:
+                self._agreed += audit.audited
+        if self._agreed is not None:
+            return done
+        results = [
+            result if not audit.stacked else _not_alone(job)
+            for job, result, audit in zip(done.jobs, done.results, audits, strict=True)
+        ]
+        return replace(done, results=results, stacking=None)
+
+    def _end_stacks(self, job: Job, fault: str, worker: str) -> None:
+        """Stack no seed any more, and say in the journal that results of stacks are replaced."""
+        self._agreed, audit = None, Audit(fault=fault)
+        self.recorded = replace(self.recorded, fault=fault)
+        proposal = max(job.proposal, 0)  # trained ahead it has none
+        line = Evaluation(proposal, job.block, None, AUDITED, False, 0.0, worker, audit=audit)
+        self._record(line)
+        if self._ahead is not None:
+            self._ahead.forget()
+        if self.recorded.stacked:
+            self.begins_again = True
+            self.stop(now=True)
 
     def _trained(self, done: Done) -> None:
         """Record the results of a batch: its seconds are split by the estimates of its blocks."""
@@ -685,6 +742,8 @@ class Batches:
             decision=job.noted,
         )
         self._record(line)
+        if self._stacks and outcome is not None:
+            self.recorded += _audit_of(outcome)
         if final:
             self._time.seeds += job.block.count - len(self._checked_in(job.block))
         self._decider.tell(job, line)
@@ -696,6 +755,21 @@ class Batches:
             for (key, seed), seconds in self._checked.items()
             if key == block.point.key and seed in block.seeds
         ]
+
+
+def _audit_of(result: Outcome | EncodedOutcome | TrainingError) -> Audit:
+    """What a result says of seeds that trained as one model, also one of the first seeds alone."""
+    outcome = getattr(result, "outcome", None) if isinstance(result, Unfinished) else result
+    if outcome is None or isinstance(outcome, TrainingError):
+        return Audit()
+    return outcome.details.audit or Audit()
+
+
+def _not_alone(job: Job) -> TrainingError:
+    """Why the result of a stack is none, once no seed is to be stacked: it trains again alone."""
+    if job.block.agreed is None:
+        return TrainingError("its trainer has stacked seeds that were to train alone")
+    return Postponed()
 
 
 def _judged(block: Block, outcome: Outcome | EncodedOutcome) -> Outcome | EncodedOutcome:

@@ -27,6 +27,7 @@ from xortune.core.errors import TrainingError, command_line, refuse_given, worde
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
+from xortune.driver.audits import audit_stacks, stacked_lines
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.driver.executors import executor_for
@@ -259,33 +260,66 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-        record = Record(
-            journal,
-            max_void=outages.max_void,
-            before=_done_of(run, attempt),
-            ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
-        )
-        batches = Batches(
-            fresh,
-            trains,
-            record,
-            slots=executor.slots,
-            limit=cluster.trial_timeout,
-            expected=expected,
-            outages=outages,
-        )
-        try:
-            run_loop(batches, executor, record, voice.seeds)
-        finally:
-            certificate = save_certificate(
-                run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
+
+        def stacked() -> list[Evaluation]:
+            journal.sync()
+            return stacked_lines(load_run(path).evaluations, fingerprint)
+
+        begins_again = True
+        while begins_again:
+            record = Record(
+                journal,
+                on_fault=voice.warn,
+                max_void=outages.max_void,
+                before=_done_of(run, attempt),
+                ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
             )
+            batches = Batches(
+                fresh,
+                trains,
+                record,
+                slots=executor.slots,
+                limit=cluster.trial_timeout,
+                expected=expected,
+                outages=outages,
+                audit=run.evaluations.lines.audit(fingerprint),
+            )
+            try:
+                run_loop(batches, executor, record, voice.seeds)
+                if record.ends is None:
+                    audit_stacks(batches, stacked, trains, executor, record, inform=voice.inform)
+            finally:
+                if not batches.begins_again:
+                    certificate = save_certificate(
+                        run, [replace(line, fingerprint=fingerprint) for line in fresh.lines]
+                    )
+            if begins_again := batches.begins_again:
+                run = _left(run, path)
+                fresh, _ = _fresh_seeds(run, worker, call, accept=accept_versions)
     if record.ends is not None:
         raise TrainingError(record.ends.reason, outcome=certificate)
     if void := count_of_void(record.void.values()):
         voice.warn(f"{void}; the attempt is not complete, and the same call tries them again")
     assert certificate is not None
     return certificate
+
+
+def _left(run: Run, path: Path) -> Run:
+    """The run, once results of stacks are replaced that were shown wrong.
+
+    Raises:
+        TrainingError: results of the search are among them.
+    """
+    left = load_run(path)
+    save_certificate(left)
+    if len(left.evaluations) == len(run.evaluations):
+        return left
+    left.noted(complete=False, proven=None)
+    raise TrainingError(
+        f"{path}: results by which the search chose its finalists were trained as one model and are"
+        " replaced; fix: continue the search with --resume, which trains them again one by one, "
+        "then certify again"
+    )
 
 
 def count_of_void(reasons: Collection[str]) -> str:

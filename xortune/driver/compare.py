@@ -637,7 +637,7 @@ LEAST_ROUND, SHARE_OF_ROUND = 8, 50
 is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
-def _sequential(
+def _sequential(  # noqa: PLR0915  # one loop
     candidates: Sequence[Candidate],
     training: _SharedTraining,
     *,
@@ -660,6 +660,7 @@ def _sequential(
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = slots_of(training.pool)
     n, is_over, is_announced = 0, False, False
+    faults: list[None] = []  # one for each time that recorded results are replaced
     while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
@@ -680,7 +681,13 @@ def _sequential(
             outages=training.outages,
             void=void,
             on_message=voice.warn,
+            on_fault=lambda: faults.append(None),
         )
+        if faults:  # earlier looks used them
+            n, dropped = 0, frozenset()
+            for one in (faults, known, looked):
+                one.clear()
+            continue
         known |= dict(zip(left, found, strict=True))
         if sum(one.n for one in known.values()) == trained:  # a service is down
             refuse_void(void, trained + sum(map(len, void.values())), training.outages.max_void)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from xortune.core.audit import Audit
 from xortune.core.config import Config
 from xortune.core.errors import (
     FIRST_SEEDS,
@@ -34,12 +35,13 @@ from xortune.core.trainer import (
     has,
     is_void,
 )
+from xortune.driver.audits import audit_stacks
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.jobs import Job
-from xortune.driver.loop import NoJournal, Record, run
+from xortune.driver.loop import Executor, NoJournal, Record, run
 from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
 from xortune.driver.retries import retrying
 from xortune.driver.voice import Listen, Voice
@@ -126,11 +128,12 @@ def single_config(
 # The seeds of one configuration, in the loop of a search: in this process, or in several at once.
 
 
-def train_seeds(
-    tasks: Sequence[SeedsToTrain],
+def train_seeds(  # noqa: PLR0915  # what belongs to one training
+    tasks: Callable[[], Sequence[SeedsToTrain]],
     trainer: Trainer,
     on_outcome: Callable[[Outcome | EncodedOutcome, int], None],
     *,
+    forget: Callable[[], None],
     further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
     pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
@@ -141,13 +144,16 @@ def train_seeds(
     on_pass_over: Callable[[int, str], None] | None = None,
     on_take_up: Callable[[int, int], None] = lambda _, __: None,
     on_ignored: Callable[[str], None] | None = None,
-) -> str | None:
+    on_fault: Callable[[str], None] | None = None,
+) -> tuple[str | None, Audit | None]:
     """Train seeds without a journal, and the first one a second time if that is cheap.
 
     Args:
-        tasks: the seeds.
+        tasks: returns the seeds.
         trainer: trains them.
         on_outcome: called with the outcome of each block and its first seed, as blocks finish.
+        forget: called if results of stacks were among these outcomes and are shown wrong: all seeds
+            then train again, each alone.
         further: as of `FreshSeeds`.
         pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
@@ -160,10 +166,11 @@ def train_seeds(
         on_take_up: called with it when it is tried again, and with the first seed that has not
             begun.
         on_ignored: called with a sentence if the training seems to ignore its seed.
+        on_fault: as of `Record`.
 
     Returns:
         As `trainer.Check.twice`. Of a training in this process it is not known: a debugger follows
-        it, or it changes what is around it.
+        it, or it changes what is around it. And what audits showed; None if no seed is stacked.
 
     Raises:
         InputError: a function that cannot be sent to them, a result that cannot
@@ -180,7 +187,7 @@ def train_seeds(
         trainer = in_this_process(trainer, raised.append)
     else:
         refuse_unsendable(trainer)
-    fresh = FreshSeeds(tasks, further=further)
+    fresh = FreshSeeds(())
 
     def fail(failure: Failure) -> None:
         if fail_fast:
@@ -188,15 +195,41 @@ def train_seeds(
         if on_failure is not None:
             on_failure(failure)
 
-    names = judged_names(trainer)
+    names, record = judged_names(trainer), Record(NoJournal())
     ignored = on_ignored and IgnoredSeed(names, on_ignored, several=False)
     setup = _Setup(trainer, raised)
-    record = Record(NoJournal(), fail, max_void=outages.max_void, ignored=ignored)
+
+    def train(executor: Executor, audit: Audit | None = None) -> Batches:
+        nonlocal fresh, record
+        fresh = FreshSeeds(tasks(), further=further)
+        record = Record(
+            NoJournal(), fail, on_fault=on_fault, max_void=outages.max_void, ignored=ignored
+        )
+        batches = Batches(
+            fresh,
+            trainer,
+            take,
+            slots=executor.slots,
+            attempts=1,
+            outages=outages,
+            audit=audit,
+            **({} if on_pass_over is None else _passing(fresh, on_pass_over, on_take_up)),
+        )
+        try:
+            run(batches, executor, record)
+            if record.ends is not None:
+                raise TrainingError(record.ends.reason)
+        except TrainingError as error:
+            error.outcome = _finished(fresh.lines)
+            raise
+        setup.refuse_broken()
+        audit_stacks(batches, partial(getattr, fresh, "lines"), trainer, executor, record)
+        return batches
 
     def take(line: Evaluation) -> None:
         outcome = line.outcome
-        if is_void(line.error):
-            if on_void is not None:
+        if line.audit is not None or is_void(line.error):
+            if line.audit is None and on_void is not None:
                 on_void(line.block.first, str(line.error).removeprefix(VOID))
             record(line)
             return
@@ -214,28 +247,15 @@ def train_seeds(
 
     with ending_processes():
         executor = pool_or_here(trainer, cluster, encodes=False)
-        batches = Batches(
-            fresh,
-            trainer,
-            take,
-            slots=executor.slots,
-            attempts=1,
-            outages=outages,
-            **({} if on_pass_over is None else _passing(fresh, on_pass_over, on_take_up)),
-        )
-        try:
-            run(batches, executor, record)
-            if record.ends is not None:
-                raise TrainingError(record.ends.reason)
-        except TrainingError as error:
-            error.outcome = _finished(fresh.lines)
-            raise
-        setup.refuse_broken()
+        batches = train(executor)
+        if batches.begins_again:
+            forget()
+            batches = train(executor, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
         many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
         if many and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
-    return twice
+    return twice, batches.recorded if has(trainer, "stacks_seeds") else None
 
 
 def _finished(lines: Iterable[Evaluation]) -> Outcome | None:
@@ -462,11 +482,18 @@ def evaluate(
             solved, done = solved + outcome.successes, done + outcome.n
             shown.tell(SeedsDone(done, len(chosen), solved if outcome.details.ruled else None))
 
+        def forget() -> None:
+            nonlocal solved, done
+            solved = done = 0
+            outcomes.clear()
+            void.clear()
+
         parts = tuple(range(part[0], part[-1] + 1) for part in map(np.ndarray.tolist, runs))
-        twice = train_seeds(
-            [SeedsToTrain(point, parts)],
+        twice, audit = train_seeds(
+            lambda: [SeedsToTrain(point, parts)],
             trainer,
             add,
+            forget=forget,
             pool=pool,
             fail_fast=fail_fast,
             on_failure=voice.fail,
@@ -474,6 +501,7 @@ def evaluate(
             outages=outages,
             on_void=void.__setitem__,
             on_ignored=voice.warn,
+            on_fault=voice.warn,
         )
     if not outcomes:
         raise TrainingError(
@@ -483,7 +511,7 @@ def evaluate(
     found = reduce(Outcome.merge, [outcomes[first] for first in firsts.tolist()])
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
-    details = replace(found.details, twice=twice, void=void)
+    details = replace(found.details, twice=twice, void=void, audit=audit)
     if success is None and (found.status >= Status.DIVERGED).all():  # nothing was judged
         details = replace(details, ruled=False)
     return replace(found, details=details)

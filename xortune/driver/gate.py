@@ -186,6 +186,7 @@ def gate(
         options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
         options |= {"on_failure": voice.fail, "rule": success}
         options |= {"outages": Outages.of(retry, retry_wait, max_void), "on_ignored": voice.warn}
+        options["on_fault"] = voice.warn
         verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
@@ -274,6 +275,9 @@ def gate_config(
         line.pass_over(seed, reason)
         advance()
 
+    def take_up(seed: int, first: int) -> None:
+        line.take_up(seed, first)
+
     def advance() -> None:
         nonlocal seen, seeds, answer, n
         if counting := list(line.counting()):
@@ -285,14 +289,20 @@ def gate_config(
             solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
             tell(SeedsDone(n, test.max_seeds, solved))
 
+    def forget() -> None:
+        nonlocal line, seen, seeds, answer, n, in_a_row
+        line, seen, seeds, in_a_row = SeedLine(test.first_seed), seen[:0], seeds[:0], 0
+        failed.clear()
+        answer, n = test.decide(seen)
+
     def missing(_: object = None) -> list[SeedsToTrain]:
         if answer:
             return []
         return [SeedsToTrain(point, (range(line.next, line.next + test.further(seen, n)),))]
 
-    options |= {"further": missing, "on_void": add_void}
-    options |= {"on_pass_over": pass_over, "on_take_up": line.take_up}
-    twice = train_seeds(missing(), trainer, add, **options)
+    options |= {"further": missing, "on_void": add_void, "forget": forget}
+    options |= {"on_pass_over": pass_over, "on_take_up": take_up}
+    twice, _ = train_seeds(missing, trainer, add, **options)
     own = has(trainer, "users_code")
     verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=line.why, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)

@@ -125,6 +125,14 @@ class NoJournal:
         """Do nothing."""
 
 
+def told_fault(fault: str) -> str:
+    """What users are told when seeds are shown to train otherwise as one model."""
+    return (
+        f"seeds trained as one model differ from seeds trained alone ({fault}): from here on each "
+        "seed trains alone, and all results of stacks are replaced"
+    )
+
+
 class Record:
     """Writes each line to the journal, and then reports the first failure and the progress.
 
@@ -132,6 +140,7 @@ class Record:
         journal: of the run.
         on_failure: called with the first failure.
         fatal: whether that ends the search.
+        on_fault: called with a sentence if seeds were shown to train otherwise as one model.
         max_void: the share of seeds that may be void, see `trainer.Void`; more end the search.
         ignored: looks at the numbers of each outcome.
         before: seeds that had a result before: they are among those of which the share is.
@@ -148,6 +157,7 @@ class Record:
         journal: Journal | NoJournal,
         on_failure: Callable[[Failure], None] | None = None,
         *,
+        on_fault: Callable[[str], None] | None = None,
         fatal: bool = False,
         max_void: float = MAX_VOID,
         ignored: IgnoredSeed | None = None,
@@ -156,6 +166,7 @@ class Record:
         void: dict[tuple[str, int], str] | None = None,
     ) -> None:
         self.journal, self._on_failure, self._fatal = journal, on_failure, fatal
+        self._on_fault = on_fault
         self.failure: Failure | None = None
         self.void: dict[tuple[str, int], str] = {} if void is None else void
         self._seeds, self._max_void, self._ignored = before, max_void, ignored
@@ -185,6 +196,10 @@ class Record:
     def __call__(self, line: Evaluation) -> None:
         """Write a line."""
         self.journal.append(line)
+        if line.audit is not None:
+            if line.audit.fault and self._on_fault is not None:
+                self._on_fault(told_fault(line.audit.fault))
+            return
         if is_void(line.error):
             reason = str(line.error).removeprefix(VOID)
             self.void |= {(line.block.point.key, seed): reason for seed in line.block.seeds}

@@ -567,7 +567,9 @@ def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict
         ended = {"finished": at, "stopped": over}
     else:
         ended = {"finished": at, "stopped": None}
-    if check is not None and check.note:
+    if run.audit is not None and run.audit.fault:
+        ended["seeds_at_once"] = "each seed trains alone"
+    elif check is not None and check.note:
         ended["seeds_at_once"] = check.note
     matters = importance.importance(run, space).entries()
     if early is not None and "complete" not in run.manifest:  # it ended before the first decision

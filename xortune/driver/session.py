@@ -19,6 +19,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import Block, Outages, Trainer, has
 from xortune.driver.ahead import Ahead
+from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
 from xortune.driver.batches import Again, Batches
 from xortune.driver.certify import (
     estimate,
@@ -41,7 +42,7 @@ from xortune.driver.voice import SILENT, Voice
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS
-from xortune.runs.evaluation import Evaluations
+from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
     UNKNOWN,
@@ -123,10 +124,11 @@ def search_session(
     if known and check is not None:  # which was asked for
         update_manifest(directory, **noted_seeds(check.twice))
     is_searched = session.is_complete(known)
-    if is_searched and missing_certificate(load_run(directory)) is None:
+    is_audited = not lacks_audits(known.lines.audit(session.fingerprint))
+    if is_searched and is_audited and missing_certificate(load_run(directory)) is None:
         label_run(directory, labels)
         return True
-    if not known:
+    if not holds_run(directory):
         session.create(
             check
         )  # before Ray starts, to refuse a directory that cannot be written at once
@@ -151,29 +153,37 @@ def search_session(
         with session.journal() as journal:
             # A seed of the network crashes for lack of memory; a traceback says nothing of that.
             on_failure = voice.fail if space.task is None else voice.tell
-            record = Record(
-                journal,
-                on_failure,
-                fatal=fail_fast,
-                max_void=outages.max_void,
-                before=int((known.column("count") * known.column("final")).sum()),
-                ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
-            )
-            work = _Work(session, record, outages, known=known, slots=executor.slots, check=check)
-            work.is_searched = work.complete = is_searched
             if not is_searched:
                 seconds = space.search.time_budget
                 noted = {} if seconds is None else {"time_budget": seconds}
                 note_session(directory, workers=max(1, executor.slots), **noted)
-            interrupted = False
-            try:
-                work.train(executor)
-            except KeyboardInterrupt:
-                interrupted = True
-                journal.hurry()
+            begins_again, interrupted = True, False
+            while begins_again:
+                record = Record(
+                    journal,
+                    on_failure,
+                    on_fault=voice.warn,
+                    fatal=fail_fast,
+                    max_void=outages.max_void,
+                    before=int((known.column("count") * known.column("final")).sum()),
+                    ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
+                )
+                slots = executor.slots
+                work = _Work(session, record, outages, known=known, slots=slots, check=check)
+                work.is_searched = work.complete = is_searched
+                try:
+                    work.train(executor)
+                except KeyboardInterrupt:
+                    interrupted = True
+                    journal.hurry()
+                    break
+                if begins_again := work.begins_again:
+                    journal.sync()
+                    known, is_searched = session.begin_again(), False
     if not is_searched:
         session.note_pace(work.pace)
-    session.end(work.decisions, complete=work.complete, ahead=work.ahead)
+    if not work.begins_again:  # else it was interrupted before it could
+        session.end(work.decisions, complete=work.complete, ahead=work.ahead)
     if record.ends is not None:
         raise TrainingError(record.ends.reason)
     return not interrupted
@@ -208,6 +218,7 @@ class _Session:
     def __post_init__(self) -> None:
         self.fingerprint = fingerprint_of(identity_of(self.trainer.describe()))
         self.spaces: tuple[SearchSpace, ...] = ()  # of earlier sessions
+        self.budget = self.space.search.time_budget  # what is left of it
         # How many decisions may be in flight, and how many early in a race.
         self.max_in_flight: int | None = None
         self.min_in_flight: int | None = None
@@ -267,6 +278,14 @@ class _Session:
             if complete:
                 self.end(decisions, complete=True)
         return complete
+
+    def begin_again(self) -> Evaluations:
+        """The lines that count, once results of stacks are replaced."""
+        self.replayed = None
+        if self.budget is not None:
+            self.budget = max(self.budget - (time.monotonic() - self.began), 0.0)
+        update_manifest(self.directory, complete=False, proven=None)
+        return load_run(self.directory).evaluations
 
     def create(self, check: Check | None) -> None:
         """Make the run's directory."""
@@ -357,6 +376,8 @@ class _Work:
         ahead: trains ahead of the decisions; None unless the trainer stacks seeds.
         is_searched: whether the search has ended, so that only its certificate may be left.
         complete: whether it has trained everything that the space asks for.
+        begins_again: whether results of stacks were shown wrong and are replaced, so that the
+            session begins again with the lines that are left, as a resumed one.
     """
 
     def __init__(
@@ -376,8 +397,10 @@ class _Work:
             self.decisions.replay_known()
             session.began = time.monotonic()
         self.ahead: Ahead | None = None
+        audit = known.lines.audit(session.fingerprint)
         if has(session.trainer, "stacks_seeds"):
-            self.ahead = Ahead(self.decisions, None if check is None else check.stacking)
+            stacking = None if check is None or (audit and audit.fault) else check.stacking
+            self.ahead = Ahead(self.decisions, stacking)
         started = time.monotonic()
 
         def timed(news: Progress) -> None:
@@ -394,7 +417,7 @@ class _Work:
             slots=slots,
             max_in_flight=session.max_in_flight,
             limit=session.cluster.trial_timeout,
-            budget=session.space.search.time_budget,
+            budget=session.budget,
             ahead=self.ahead,
             expected=MeasuredSeconds(
                 session.trainer, _seconds_of_a_seed(known) if check is None else check.seconds
@@ -403,7 +426,9 @@ class _Work:
             fills=session.space.seeds.price is not None,
             outages=outages,
             checked=None if check is None else check.took,
+            audit=audit,
         )
+        self._search = self._batches
         self.is_searched = self.complete = False
 
     def _second_training(self, check: Check) -> Again | None:
@@ -426,8 +451,11 @@ class _Work:
             try:
                 run(self._batches, executor, self._record, self._on_progress)
             except KeyboardInterrupt:
-                self._record_verdicts()
+                if not self._batches.begins_again:
+                    self._record_verdicts()
                 raise
+            if self.begins_again:
+                return
             self.is_searched = True
             self._tell_end()
             self._train_later()
@@ -440,8 +468,30 @@ class _Work:
                     f"{unused:,} seeds of earlier sessions, which now no decision asked for, count "
                     "in the tables all the same"
                 )
+        self._audit(executor)
+        if self.begins_again:
+            return
         if (batches := self._certificate()) is not None:
+            self._batches = batches
             run(batches, executor, self._record, self.session.voice.seeds)
+            self._audit(executor)
+
+    @property
+    def begins_again(self) -> bool:
+        """See the class."""
+        return self._batches.begins_again
+
+    def _audit(self, executor: Executor) -> None:
+        """Audit more stacked seeds if they were few."""
+        session, record = self.session, self._record
+
+        def lines() -> list[Evaluation]:
+            record.journal.sync()
+            return stacked_lines(load_run(session.directory).evaluations, session.fingerprint)
+
+        if not record.ends:
+            inform = session.voice.inform
+            audit_stacks(self._batches, lines, session.trainer, executor, record, inform=inform)
 
     def _train_later(self) -> None:
         """Train the check's seed again, if the search was too short for it."""
@@ -456,7 +506,7 @@ class _Work:
     @property
     def pace(self) -> Pace:
         """How much the workers of the search have trained."""
-        return self._batches.pace
+        return self._search.pace
 
     def _tell_end(self) -> None:
         """Say that no more seeds are expected, where the last result did not say so."""
@@ -490,6 +540,7 @@ class _Work:
             limit=session.cluster.trial_timeout,
             expected=expected,
             outages=self._outages,
+            audit=self._batches.recorded,
         )
 
 

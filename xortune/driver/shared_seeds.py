@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,25 @@ from xortune.core.formats import date
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.core.trainer import VOID, Block, Outages, exceeds, is_void, missing_seeds
+from xortune.core.trainer import (
+    VOID,
+    Block,
+    Outages,
+    exceeds,
+    has,
+    is_void,
+    missing_seeds,
+)
+from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
 from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import NoJournal, Record, run
+from xortune.driver.loop import Executor, NoJournal, Record, run
 from xortune.driver.retries import retrying, too_many_void
 from xortune.driver.trainer import two_apart
-from xortune.runs.evaluation import Evaluations, SeedsToTrain
+from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
@@ -231,13 +241,15 @@ def train_shared(
     on_message: Callable[[str], None] | None = None,
     on_estimate: Callable[[str], None] | None = None,
     on_seeds: Callable[[tuple[int, int]], None] | None = None,
+    on_fault: Callable[[], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
     Equal configs train once. `planned` are the seeds of which a share may be void: those of this
     call if not given. `void` has seeds that this call does not try again; those that turn out void
     are added. `on_estimate` is called with an estimate of the time, if it is long; `on_seeds` with
-    the seeds done and all seeds, at first and after each block.
+    the seeds done and all seeds, at first and after each block; `on_fault` if results of stacks
+    were recorded, here or in an earlier call, and are replaced because they were shown wrong.
 
     Returns:
         One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
@@ -265,6 +277,7 @@ def train_shared(
         for fingerprint, tasks in lacking.items():
             trainer, place = trainers[fingerprint], kept.journal(fingerprint)
             executor = pool_or_here(trainer, pool)
+            own = {name: config for name, config in configs.items() if name[0] == fingerprint}
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
                 if on_seeds is not None:
@@ -273,16 +286,22 @@ def train_shared(
             untried = void.setdefault(fingerprint, {})
             known = set(untried)
             with held_journal(place, fingerprint, on_message=on_message) as journal:
-                record = Record(
+                begin = partial(
+                    Record,
                     journal,
+                    on_fault=on_message,
                     max_void=outages.max_void,
                     before=max(0, done - sum(map(len, void.values()))),
                     planned=planned or total,
                     void=untried,
                 )
-                slots, fresh = executor.slots, FreshSeeds(tasks)
-                batches = Batches(fresh, trainer, record, slots=slots, outages=outages)
-                run(batches, executor, record, on_news)
+                train = partial(_train, trainer, executor, place, outages=outages, on_news=on_news)
+                record, is_right = train(tasks, begin())
+                if not is_right:
+                    left = _lacking(own, kept, seeds, void).get(fingerprint, [])
+                    record, _ = train(left, begin())
+                    if on_fault is not None:
+                        on_fault()
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
             new = [why for seed, why in untried.items() if seed not in known]
@@ -327,12 +346,43 @@ def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
     return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
 
 
+def _train(
+    trainer: Trainer,
+    executor: Executor,
+    place: Path,
+    tasks: Sequence[SeedsToTrain],
+    record: Record,
+    *,
+    outages: Outages,
+    on_news: Callable[[Any], None],
+) -> tuple[Record, bool]:
+    """Train seeds of one trainer; False if recorded results of stacks were shown wrong."""
+    fresh = FreshSeeds(tasks)
+    if not has(trainer, "stacks_seeds"):
+        batches = Batches(fresh, trainer, record, slots=executor.slots, outages=outages)
+        run(batches, executor, record, on_news)
+        return record, True
+    made = fingerprint_of(identity_of(trainer.describe()))
+    known = read(place).lines.audit(made)
+    batches = Batches(fresh, trainer, record, slots=executor.slots, outages=outages, audit=known)
+    run(batches, executor, record, on_news)
+    if record.ends is None:
+        lines = partial(_stacked_lines, place, made)
+        audit_stacks(batches, lines, trainer, executor, record)
+    return record, not batches.begins_again
+
+
+def _stacked_lines(place: Path, made: str) -> list[Evaluation]:
+    return stacked_lines(read(place), made)
+
+
 def _lacking(
     configs: Mapping[ConfigOfTrainer, WantedSeeds], kept: Kept, seeds: range, void: Void
 ) -> dict[str, list[SeedsToTrain]]:
     """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
 
-    A trainer that lacks none is left out. `void` has seeds that are not tried again.
+    A trainer that lacks none, and no audit of them, is left out. `void` has seeds that are not
+    tried again.
     """
     known = _known(kept, configs.values())
     lacking: dict[str, list[SeedsToTrain]] = {}
@@ -343,6 +393,8 @@ def _lacking(
         done += [Block(config.point, seed, 1) for of, seed in untried if of == key]
         if parts := tuple(missing_seeds(seeds, done)):
             lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
+        elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
+            lacking.setdefault(fingerprint, [])  # it was killed before it had audited enough
     return lacking
 
 
@@ -511,7 +563,7 @@ def restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> Ou
             {seed: text for seed, text in texts.items() if seed in among}
             for texts in (details.failed, details.output)
         )
-        details = Details(values, failed, output=output)
+        details = Details(values, failed, output=output, audit=details.audit)
     return Outcome(
         seeds=outcome.seeds[kept],
         epochs=outcome.epochs,

@@ -73,11 +73,15 @@ class RunFollower:
         """The run at this moment."""
         manifest = manifest_of(self._directory)
         name = str(manifest.get("name") or self._directory.resolve().name)
+        first, lines = _identity(self._directory, manifest), self._reader.lines
+        gone = set(Evaluations(lines, lines.replaced).keys)
         return TrackedRun(
             self._directory,
             "".join("_" if sign in "/\\\0" else sign for sign in name),
-            _identity(self._directory, manifest),
+            _identity(self._directory, manifest, replaced=True) if gone else first,
             state_of(self._driver.look(self._directory, time.time()), manifest),
+            earlier=first if gone else "",
+            gone=frozenset(gone.difference(self.keys) if gone else ()),
         )
 
     def configs(self, keys: Iterable[str]) -> Iterator[ConfigLog]:
@@ -105,12 +109,16 @@ class RunFollower:
         return found
 
 
-def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
-    """Stays when a run's directory is moved; without a manifest it follows from the path."""
+def _identity(directory: Path, manifest: Mapping[str, Any], **more: bool) -> str:
+    """Stays when a run's directory is moved; without a manifest it follows from the path.
+
+    Where results were replaced, `more` says so: what trackers have is of another run then.
+    """
     names = ("name", "started", "host", "seed", "command")
     known: dict[str, Any] = {name: manifest.get(name) for name in names}
     if known["started"] is None:
         known = {"path": str(directory.resolve())}
+    known |= more
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
 
 

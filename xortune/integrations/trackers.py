@@ -87,17 +87,27 @@ class TrackedRun:
     Attributes:
         identity: 8 hexadecimal digits that stay when the directory is moved.
         state: if `finished`, trackers close its configurations.
+        earlier: the identity under which trackers have results that were replaced, because seeds
+            that trained as one model were wrong; empty if there are none.
+        gone: keys of the configurations that have had no other results.
     """
 
     path: Path
     name: str
     identity: str
     state: State
+    earlier: str = ""
+    gone: frozenset[str] = frozenset()
 
     @property
     def title(self) -> str:
         """Name and identity, because two runs of one space have the same name."""
         return f"{self.name}-{self.identity}"
+
+    @property
+    def earlier_title(self) -> str:
+        """The title with `earlier`."""
+        return f"{self.name}-{self.earlier}"
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ class Tracker(ABC):
     def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
         """Write what the place lacks of these configurations, and the state of the run.
 
-        It raises whatever its package raises.
+        It removes what it has of `TrackedRun.earlier`. It raises whatever its package raises.
         """
 
 
@@ -205,7 +215,14 @@ class TensorBoard(Tracker):
 
     def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
         """Bring the configurations' event files up to date."""
-        below = Path(self.place(run.path), *([] if self.folder is None else [run.title]))
+        folder = Path(self.place(run.path))
+        below = folder if self.folder is None else folder / run.title
+        old = [below / key for key in run.gone] if self.folder is None else []
+        if run.earlier and self.folder is not None:
+            old = [folder / run.earlier_title]
+        for place in old:
+            for file in place.rglob(EVENT_FILE):
+                file.unlink()
         for config in configs:
             file = below / config.key / EVENT_FILE
             content = events_of(config, closed=run.state == "finished")
@@ -350,6 +367,10 @@ class MLflow(Tracker):
             path = {"xortune.path": str(run.path)}
             runs[""] = client.create_run(experiment, tags=tags | path, run_name=run.title)
         parent = runs[""].info
+        if run.earlier:
+            replaced = f"tags.`{RUN_TAG}` = '{run.earlier}'"
+            for one in client.search_runs([experiment], replaced, max_results=MAX_RUNS):
+                client.delete_run(one.info.run_id)
         for config in configs:
             if config.key not in runs:
                 own = tags | {KEY_TAG: config.key, PARENT_TAG: parent.run_id}
@@ -479,6 +500,9 @@ class WandB(Tracker):
         """Log the new steps of each configuration, as a run of W&B that is then closed."""
         folder, about = self._folder(run.path), {"project": self.project, "mode": self._mode}
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"wandb/offline-run-*-{run.earlier}-*") if run.earlier else ():
+            if not list(old.glob("*.synced")):
+                shutil.rmtree(old)
         earlier: dict[str, dict[Path, Any]] = {}
         for place in sorted(folder.glob(f"wandb/*run-*-{run.identity}-*/{NOTE}")):
             known = json_of(place)

@@ -369,7 +369,7 @@ def _in_single(limits: Mapping[int, float]) -> dict[int, float]:
 
 
 @dataclass(frozen=True)
-class Audit:
+class HopelessAudit:
     """What became of hopeless seeds that were trained on, and what stopping the others saved.
 
     Attributes:

@@ -28,7 +28,7 @@ from xortune.core.formats import (
 from xortune.core.outcome import Left, Outcome, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.hopeless import Audit
+from xortune.racing.hopeless import HopelessAudit
 from xortune.racing.objectives import estimates, mean_price, only_statistic, summary_of
 from xortune.racing.statement import Statement
 from xortune.reports.document import (
@@ -287,7 +287,7 @@ def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
             yield WatchedSeed(key, left, status, length, "epochs" if in_epochs else "reports")
 
 
-def audit_of(run: Run) -> Audit | None:
+def audit_of(run: Run) -> HopelessAudit | None:
     """What stopping hopeless seeds came to; None if the search was not asked to."""
     space = space_of(run)
     settings = None if space is None else space.seeds.stop_hopeless
@@ -300,7 +300,7 @@ def audit_of(run: Run) -> Audit | None:
     audited = [seed for seed in seeds if seed.is_audited]
     lengths = _whole_lengths(stopped, [one for one in seeds if one.length and not one.is_stopped])
     trained = sum(seed.left.trained for seed in stopped if seed.left)
-    return Audit(
+    return HopelessAudit(
         audited=len(audited),
         succeeded=sum(seed.status == Status.SOLVED for seed in audited),
         stopped=len(stopped),
@@ -451,7 +451,10 @@ class Settings:
 def settings_of(run: Run) -> Settings:
     """What was asked for, and what a repetition needs."""
     return Settings(
-        asked=(*_rows_asked(run), *_rows_of_time(run), *_rows_uncounted(run)),
+        asked=(
+            *(*_rows_asked(run), *_rows_audited(run)),
+            *(*_rows_of_time(run), *_rows_uncounted(run)),
+        ),
         space=run.space_text if (run.path / SPACE).exists() else None,
         reproduce=_reproduce(run.manifest),
     )
@@ -512,6 +515,16 @@ def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
         yield "from start to end", duration(ended - began)
 
 
+def _rows_audited(run: Run) -> Iterator[tuple[str, str]]:
+    """How many seeds trained as one model, and whether they train so alone."""
+    if run.audit is None:
+        return
+    lines = (run.evaluations, run.checks)
+    n = sum(int(part.column("count")[part.column("final") > 0].sum()) for part in lines)
+    if sentence := run.audit.sentence(n):
+        yield "seeds in stacks", plain(sentence)
+
+
 def _rows_uncounted(run: Run) -> Iterator[tuple[str, str]]:
     """The seeds that are in no count, and why."""
     not_finished = run.evaluations.with_error(NOT_FINISHED)
@@ -522,6 +535,14 @@ def _rows_uncounted(run: Run) -> Iterator[tuple[str, str]]:
         if uncounted:
             seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
             yield label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"
+    lines = run.evaluations.lines
+    if gone := int(
+        lines.column("count")[lines.replaced][lines.column("final")[lines.replaced]].sum()
+    ):
+        yield (
+            "replaced, in no count",
+            f"{number(gone)} seeds, from stacks or because of their results",
+        )
     if void := run.evaluations.void:
         why_void = Counter(str(line.error).removeprefix(VOID) for line in void)
         reasons = "; ".join(f"{plain(one)} ({times})" for one, times in why_void.most_common(3))
@@ -648,7 +669,7 @@ class Report:
     importance: ParameterImportance
     failures: Failures
     no_outcome: tuple[NoOutcome, ...]
-    audit: Audit | None
+    audit: HopelessAudit | None
     end: End
     settings: Settings
     commands: Commands

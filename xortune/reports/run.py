@@ -127,6 +127,7 @@ def run_document(run: Run) -> Document:
         "left_out": left_out(run.manifest),
         "twice": two_results(run.manifest),
         "ignored": ignored_seed(run),
+        "fault": "" if run.audit is None else run.audit.fault,
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run),
         "required": required_rate(run),

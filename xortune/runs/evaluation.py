@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticSerializationError, to_json
 
+from xortune.core.audit import Audit
 from xortune.core.errors import InputError
 from xortune.core.outcome import (
     NO_DETAILS,
@@ -40,7 +41,7 @@ from xortune.core.outcome import (
 )
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.trainer import Block, is_void
+from xortune.core.trainer import AUDITED, Block, is_void
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +57,9 @@ MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
 
 MAX_TIME = 253_402_300_799
 """The last second of the year 9999, in seconds since 1970."""
+
+MAX_DIFFERENCE = 1e12
+"""Maximum difference of an audit; one that is not finite is written as this."""
 
 MAX_NAMES, MAX_REASON = 64, 500
 """Maximum per line: names, of values and of curves; characters of a name, and of a reason."""
@@ -328,6 +332,8 @@ class Evaluation:
             depends on it.
         decision: number of the decision that asked for the block. A resumed race takes decisions
             from the journal; None: it makes this one again.
+        audit: what an audit showed, of a line that says nothing else (`AUDITED`). That of an
+            outcome is in its details.
     """
 
     proposal: int
@@ -341,6 +347,7 @@ class Evaluation:
     fingerprint: str | None = None
     at: float | None = None
     decision: int | None = None
+    audit: Audit | None = None
 
 
 def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
@@ -386,6 +393,8 @@ def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> 
     }
     if outcome is not None and outcome.details is not NO_DETAILS:
         line |= _details_fields(outcome.details, block.first)
+    if evaluation.audit is not None:
+        line["audit"] = _audit_fields(evaluation.audit)
     line |= _marks(evaluation, *(written or (evaluation.fingerprint, evaluation.at)))
     # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
     # fast as json, but refuses lone surrogates and does not escape other characters.
@@ -454,6 +463,18 @@ class _WatchedFields:
     left: dict[str, tuple[Positive, Positive, bool]]
 
 
+@dataclass(frozen=True)
+class _AuditFields:
+    """The attributes of `Audit`; those that are 0 or empty are left out."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    stacked: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
+    audited: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
+    largest: Annotated[float, Field(ge=0, le=MAX_DIFFERENCE)] = 0.0
+    fault: _Reason = ""
+
+
 @dataclass(frozen=True, slots=True)
 class LineFields:
     """The fields of a line."""
@@ -478,6 +499,7 @@ class LineFields:
     output: Annotated[str | None, _NotNull] = None
     curves: Annotated[_Named | None, _NotNull] = None
     watched: Annotated[_WatchedFields | None, _NotNull] = None
+    audit: Annotated[_AuditFields | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -503,6 +525,10 @@ def read_line(text: bytes) -> tuple[LineFields, Point, SeedArrays | None, Detail
     seeds, details = _seed_arrays(fields), _details(fields)
     if details is not NO_DETAILS and seeds is None:
         raise InputError("values of seeds without seeds_data", field="values")
+    if seeds is None and (fields.audit is not None) != (fields.error == AUDITED):
+        raise InputError("an audit without its reason, or the reason alone", field="audit")
+    if fields.audit is not None and fields.audit.stacked + fields.audit.audited > count:
+        raise InputError("has more seeds than the line", field="audit")
     return fields, point, seeds, details
 
 
@@ -581,7 +607,7 @@ def _unpacked(text: str, count: int) -> SeedArrays:
 
 
 def _details_fields(details: Details, first: int) -> dict[str, Any]:
-    """A line's fields `values`, `failed`, `output`, `curves` and `watched`, but for empty ones.
+    """A line's fields `values`, `failed`, `output`, `curves`, `watched`, `audit`; no empty ones.
 
     `values` is {"names": [...], "data": little-endian float64, shape (names, S), packed}; `failed`
     maps a reason to its seeds; `output` maps seeds to texts, as packed JSON; `curves` has names and
@@ -612,13 +638,27 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
             for seed, one in sorted(watched.left.items())
         }
         fields["watched"] = {"length": watched.length, "left": left}
+    if details.audit is not None:
+        fields["audit"] = _audit_fields(details.audit)
     return fields
+
+
+def _audit_fields(audit: Audit) -> dict[str, Any]:
+    largest = min(audit.largest, MAX_DIFFERENCE) if audit.largest >= 0 else MAX_DIFFERENCE
+    found = dataclasses.replace(audit, largest=float(largest), fault=audit.fault[:MAX_REASON])
+    return {name: value for name, value in dataclasses.asdict(found).items() if value}
+
+
+def _audit(fields: LineFields) -> Audit | None:
+    return None if fields.audit is None else Audit(**dataclasses.asdict(fields.audit))
 
 
 def _details(fields: LineFields) -> Details:
     """Read what `_details_fields` wrote."""
     values, by_reason, output = fields.values, fields.failed, fields.output
-    if all(one is None for one in (values, by_reason, output, fields.curves, fields.watched)):
+    audit = None if fields.seeds_data is None else _audit(fields)
+    parts = (values, by_reason, output, fields.curves, fields.watched, audit)
+    if all(one is None for one in parts):
         return NO_DETAILS
     first, count = fields.first, fields.count
     numbers = {} if values is None else _values(values, count)
@@ -631,7 +671,7 @@ def _details(fields: LineFields) -> Details:
     curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
     texts = {} if output is None else _output(output, failed)
     watched = None if fields.watched is None else _watched(fields.watched, first, count)
-    return Details(numbers, failed, output=texts, curves=curves, watched=watched)
+    return Details(numbers, failed, output=texts, curves=curves, watched=watched, audit=audit)
 
 
 def _watched(given: _WatchedFields, first: int, count: int) -> Watched:
@@ -759,6 +799,7 @@ class JournalLines:
         errors: by line, why it has no outcome.
         purposes: by line, for lines of certificates.
         details: by line, for outcomes that have any.
+        audits: by line, for lines that say only what an audit showed.
     """
 
     def __init__(self) -> None:
@@ -767,6 +808,9 @@ class JournalLines:
         self.errors: dict[int, str] = {}
         self.purposes: dict[int, Purpose] = {}
         self.details: dict[int, Details] = {}
+        self.audits: dict[int, Audit] = {}
+        self._stacked: dict[int, int] = {}  # the first line of a version that counts and is stacked
+        self._replaced: list[tuple[int, int]] = []  # see `standing`
         self._places: dict[str, int] = {}  # of the keys
         self._codes: dict[str, int] = {}  # of the names
         # Of each configuration its parameters, one tuple for all that have the same, and values.
@@ -814,9 +858,66 @@ class JournalLines:
             self.purposes[line] = fields.purpose
         if details is not NO_DETAILS:
             self.details[line] = details
+        if fields.audit is not None:
+            self._note(line, _audit(fields) or Audit(), is_line=seeds is None)
         self._columns = {}
         if len(self._rows) == ROWS_AT_ONCE:
             self._end_part()
+
+    def _note(self, line: int, audit: Audit, *, is_line: bool) -> None:
+        """Note the audit of the last line, which may say nothing else."""
+        made = self._rows[-1]["fingerprint"]
+        if is_line:
+            self.audits[line] = audit
+            if audit.fault and made in self._stacked:
+                self._replaced.append((self._stacked.pop(made), line))
+        elif audit.stacked:
+            self._stacked.setdefault(made, line)
+
+    def _kept(self) -> NDArray[np.bool_]:
+        """bool, shape (L,): the lines that are not replaced."""
+        kept = np.ones(len(self), np.bool_)
+        for begin, end in self._replaced:
+            made = self.column("fingerprint")
+            kept[begin:end] &= made[begin:end] != made[end]
+        return kept
+
+    @property
+    def standing(self) -> NDArray[np.int64]:
+        """The lines that count: all but those that an audit has replaced, and those of audits.
+
+        A line of an audit with a fault says that results of stacks were wrong. What the same
+        version wrote from its first stacked seed up to there is replaced: also seeds that trained
+        alone, because decisions that used wrong results asked for them.
+        """
+        if not self.audits:
+            return np.arange(len(self))
+        kept = self._kept()
+        kept[list(self.audits)] = False
+        return np.flatnonzero(kept)
+
+    @property
+    def replaced(self) -> NDArray[np.int64]:
+        """The lines that an audit has replaced."""
+        return np.flatnonzero(~self._kept()) if self._replaced else np.arange(0)
+
+    def audit(self, fingerprint: str | None = None) -> Audit | None:
+        """What audits showed of the seeds that count; None if no trainer stacks seeds.
+
+        `fingerprint` names the version that trained them; None: all.
+        """
+        kept, found = self._kept() if self.audits else None, None
+        made = None if fingerprint is None else self._codes.get(fingerprint, -1)
+        rows = [(line, one.audit) for line, one in self.details.items() if one.audit is not None]
+        for line, one in (*rows, *self.audits.items()):
+            if made is not None and self.column("fingerprint")[line] != made:
+                continue
+            if kept is None or kept[line]:
+                # The line of an audit is about seeds that their own line counts as stacked.
+                less = -one.audited if line in self.audits else one.stacked
+                more = dataclasses.replace(one, stacked=less)
+                found = more if found is None else found + more
+        return found
 
     def _config(self, point: Point) -> int:
         """The index of a configuration in `keys`."""
@@ -914,6 +1015,7 @@ class JournalLines:
             fingerprint=None if fingerprint is None else self.names[fingerprint],
             at=None if at < 0 else at,
             decision=number("decision"),
+            audit=self.audits.get(line),
         )
 
     def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
@@ -999,12 +1101,12 @@ class Evaluations(Sequence[Evaluation]):
 
     Attributes:
         lines: all lines of the journal.
-        places: int64, shape (E,): indices of the chosen lines; by default all.
+        places: int64, shape (E,): indices of the chosen lines; by default all that count.
     """
 
     def __init__(self, lines: JournalLines, places: NDArray[np.int64] | None = None) -> None:
         self.lines = lines
-        self.places = np.arange(len(lines)) if places is None else places
+        self.places = lines.standing if places is None else places
 
     @classmethod
     def of(cls, evaluations: Iterable[Evaluation]) -> Evaluations:

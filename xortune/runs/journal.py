@@ -56,7 +56,9 @@ class JournalReader:
         self._file: os.stat_result | None = None
 
     def read_on(self) -> Evaluations:
-        """Read the whole lines appended since the last call; all lines if the file was replaced.
+        """Read the whole lines appended since the last call, and return those that count.
+
+        All lines, if the file was replaced.
 
         Raises:
             InputError: the file cannot be read, a line is malformed (the error has file:line), or
@@ -83,7 +85,8 @@ class JournalReader:
                 if not known:
                     raise
                 return self.read_on()  # the file was cut and written again: read all of it
-        return Evaluations(self.lines, np.arange(known, len(self.lines)))
+        standing = self.lines.standing
+        return Evaluations(self.lines, standing[standing >= known])
 
     def _is_another(self, now: os.stat_result) -> bool:
         """Whether the file was replaced or shortened since the last call."""
@@ -107,7 +110,7 @@ class JournalReader:
 
 
 def read(path: str | os.PathLike[str]) -> Evaluations:
-    """All evaluations of a journal.
+    """All evaluations of a journal that count.
 
     Raises:
         InputError: as `JournalReader.read_on`, or there is no file.
@@ -122,7 +125,8 @@ def read(path: str | os.PathLike[str]) -> Evaluations:
 def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
     """Refuse a journal with two final lines for one seed of a configuration."""
     config, first, count = map(lines.column, ("config", "first", "count"))
-    order = np.flatnonzero(lines.column("final"))
+    standing = lines.standing
+    order = standing[lines.column("final")[standing].astype(np.bool_)]
     order = order[np.lexsort((first[order], config[order]))]
     end = first + count
     before, after = order[:-1], order[1:]

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from xortune.core.audit import Audit
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
@@ -144,6 +145,11 @@ class Run:
             place=str(self.path / JOURNAL),
             reasons=not self.is_network,
         )
+
+    @property
+    def audit(self) -> Audit | None:
+        """What is known of seeds that trained as one model; None if the trainer stacks none."""
+        return self.evaluations.lines.audit()
 
     @property
     def set_aside(self) -> Evaluations:

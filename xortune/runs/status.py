@@ -317,9 +317,10 @@ def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: floa
 def _last_error(search: Evaluations) -> str | None:
     """The reason of the last crashed seed, or of the last attempt without an outcome."""
     lines, crashed_seeds = search.lines, search.lines.column(Status.CRASHED.label)
+    counted = set(search.places.tolist())
     for line in sorted(lines.errors.keys() | lines.details.keys(), reverse=True):
         why = lines.errors.get(line)
-        if line in lines.purposes:
+        if line not in counted:
             continue
         if why is not None and (is_failure(why) or is_void(why)):
             return why
@@ -668,7 +669,7 @@ class Watcher:
         self._path = reader_directory(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
-        self._certified: tuple[tuple[JournalLines, int], Certificate | None] | None = None
+        self._certified: tuple[tuple[JournalLines, int, int], Certificate | None] | None = None
         # The number of sessions, the seconds left, when they were shown, and the seeds done then.
         self._left: tuple[int, Span, float, int] | None = None
 
@@ -694,7 +695,7 @@ class Watcher:
         lines = Evaluations(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
         run = Run(path, manifest, *lines.split())
-        seen = lines.lines, len(run.checks)
+        seen = lines.lines, len(run.checks), len(lines.lines.replaced)
         if self._certified is not None and self._certified[0] == seen:  # the certificate is too
             run.__dict__["_certificate"] = self._certified[1]
         self._certified = seen, run.certificate
