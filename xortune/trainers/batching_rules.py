@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.node import map_aggregate
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -42,20 +43,30 @@ class Ruled(TorchFunctionMode):
 
     Rules do not hold for what rules and torch's own functions call. So attention, which calls
     `linear` and `dropout`, is computed by `FORMULAS`, for which they do.
+
+    Args:
+        rules: by the function.
+        instead: by a tensor's id, the one that takes its place: a training may keep a list of its
+            model's parameters.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, instead: Mapping[int, Tensor] = {}) -> None:
         super().__init__()
-        self._rules = rules
+        self._rules, self._instead = rules, instead
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Compute a function of torch."""
+        if self._instead:
+            args, kwargs = map_aggregate((args, kwargs or {}), self._own)
         if func in FORMULAS:
             with self:
                 return FORMULAS[func](*args, **(kwargs or {}))
         return self._rules.get(func, func)(*args, **(kwargs or {}))
+
+    def _own(self, value: Any) -> Any:
+        return self._instead.get(id(value), value)
 
 
 class _AtOnce(torch.autograd.Function):
