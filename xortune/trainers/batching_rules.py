@@ -128,6 +128,7 @@ def matrix_rules(row: Tensor) -> Rules:
         functional.softmax: partial(softmax, row),
         functional.cross_entropy: partial(cross_entropy, row),
         functional.embedding: embedding,
+        torch.lstm_cell: lstm_cell,
     }
 
 
@@ -279,6 +280,22 @@ def embedding(
         return rows
     is_padding = input == padding_idx % weight.size(0)
     return torch.where(is_padding.unsqueeze(-1), rows.detach(), rows)
+
+
+def lstm_cell(  # noqa: PLR0917  # torch's own arguments
+    input: Tensor,  # noqa: A002
+    state: tuple[Tensor, Tensor],
+    in_weight: Tensor,
+    weight: Tensor,
+    in_bias: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`torch.lstm_cell`, of which torch has no rule."""
+    gates = functional.linear(input, in_weight, in_bias)
+    gates = gates + functional.linear(state[0], weight, bias)
+    kept, forgotten, new, shown = gates.chunk(4, -1)
+    cell = forgotten.sigmoid() * state[1] + kept.sigmoid() * new.tanh()
+    return shown.sigmoid() * cell.tanh(), cell
 
 
 # -------------------------------------------------------------------------------------------------

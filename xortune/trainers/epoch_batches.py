@@ -1,6 +1,6 @@
 """Makes the batches of an epoch for all seeds of a stack.
 
-    batches = EpochBatches(at_once=True, expected=of_the_first_seed)
+    batches = EpochBatches(at_once=True, expected=of_the_last_seed)
     for batch in batches.of_epoch(trainings, states):
         ...                                # batch.values: tensors of shape (S, ...), or shared ones
 
@@ -51,7 +51,7 @@ class EpochBatches:
 
     Args:
         at_once: make them at once.
-        expected: the batches of the first seed in the first epoch, as the loop makes them; empty:
+        expected: the batches of the last seed in the first epoch, as the loop makes them; empty:
             they are not compared.
     """
 
@@ -81,7 +81,8 @@ class EpochBatches:
         It fails where the batches are large, where `batches` draws random numbers later than at its
         beginning or by other functions than torch's usual ones, and where `vmap` refuses it.
         """
-        unseeded, call = torch.get_rng_state(), _OneCall(training, states)
+        unseeded, call = states[0].clone(), _OneCall(training, states)
+        torch.set_rng_state(unseeded)
         try:
             with Ruled(drawing_rules(call.draw)):
                 tensors = vmap(call.tensors, randomness="error")(torch.arange(len(states)))
@@ -89,7 +90,7 @@ class EpochBatches:
             raise NotAtOnce(f"{refused}: {LOOP}") from refused
         batches = _stacked_by_vmap(call.batches, tensors)
         others = len(self._expected) not in {0, len(batches)} or not all(
-            map(_begins_with, batches, self._expected)
+            map(_ends_with, batches, self._expected)
         )
         self._expected = ()
         if others or not torch.equal(unseeded, torch.get_rng_state()):
@@ -149,11 +150,11 @@ class _OneCall:
         return for_each(lambda: draw.make(self._states), self._row)
 
 
-def _begins_with(batch: StackedBatch, own: Sequence[Any]) -> bool:
-    """Whether a batch of all seeds has these values for the first one."""
+def _ends_with(batch: StackedBatch, own: Sequence[Any]) -> bool:
+    """Whether a batch of all seeds has these values for the last one."""
     for one, axis, other in zip(batch.values, batch.axes, own, strict=True):
-        first = one if axis is None else one[0]
-        is_same = torch.equal(first, other) if isinstance(one, Tensor) else first == other
+        last = one if axis is None else one[-1]
+        is_same = torch.equal(last, other) if isinstance(one, Tensor) else last == other
         if not is_same:
             return False
     return True

@@ -84,10 +84,9 @@ class Stack:
         expected: list[Any] = []
         for training, seeds in groups if not timed else ():
             # As in the loop; what a training's object loads for it, it loads once for all seeds.
-            _seed(seeds[0])
+            _seed(seeds[-1])
             training.model()
-            made = itertools.islice(training.batches(), None if at_once else 1)
-            expected = expected or list(made)
+            expected = list(itertools.islice(training.batches(), None if at_once else 1))
         self._seeds, states = _new_seeds(groups, timed=timed)
         self.states = torch.stack(states)
         self.lead, self.model = self._seeds[0]
