@@ -103,7 +103,7 @@ class Apart(NamedTuple):
 
 
 def distances(
-    one: Trained, other: Trained, judge: Callable[[Any], Any] | None = None
+    one: Trained, other: Trained, judge: Callable[[Any], Any] | None = None, every: int = 1
 ) -> dict[str, Apart]:
     """How far two trainings of a seed are apart, by the names of their numbers.
 
@@ -111,37 +111,43 @@ def distances(
         one: alone.
         other: in a stack.
         judge: says of a score whether it is a success; None: no rule does.
+        every: epochs between two reports.
 
     Returns:
-        Of each number the largest distance over all reports and the score.
+        Of each number the largest distance over all reports and the score, with the text of the
+        first one that exceeds `TOLERANCE`.
     """
     found: dict[str, Apart] = {}
 
-    def add(name: str, values: tuple[Any, Any], at: str) -> None:
-        apart = _apart(*values)
-        if name not in found or apart.distance > found[name].distance:
-            alone, stacked = (
-                f"{one:.6g}" if isinstance(one, float) else f"{one!r:.80}" for one in values
-            )
-            found[name] = apart._replace(
-                text=f"{name} {at} is {alone} alone and {stacked} in a stack"
-            )
+    def add(at: str, alone: Mapping[str, Any], stacked: Mapping[str, Any]) -> None:
+        for name in {**alone, **stacked}:
+            apart, before = _apart(alone.get(name), stacked.get(name)), found.get(name)
+            if before is None or apart.distance > before.distance:
+                values = " and ".join(_shown(of.get(name)) for of in (alone, stacked))
+                how_far = f" ({apart.distance:.2g} of it apart)" if apart.lean else ""
+                text = f"{name} {at} is {values}, alone and in a stack{how_far}"
+                if before is not None and before.distance > TOLERANCE:
+                    text = before.text
+                found[name] = apart._replace(text=text)
 
     for number, both in enumerate(zip(one.reports, other.reports, strict=False), start=1):
-        _add_all(both, f"in report {number}", add)
-    _add_all((one.score, other.score), "at the end", add)
-    add("the number of reports", (len(one.reports), len(other.reports)), "at the end")
+        add(f"after epoch {number * every}", *map(_named, both))
+    add("at the end", _named(one.score), _named(other.score))
+    lengths = ({"the number of reports": len(of.reports)} for of in (one, other))
+    add("at the end", *lengths)
     if judge is not None:
-        add("the success", (judge(one.score), judge(other.score)), "by the rule")
+        add("by the rule", *({"the status": judge(of.score)} for of in (one, other)))
     return found
 
 
-def _add_all(
-    both: tuple[Any, Any], at: str, add: Callable[[str, tuple[Any, Any], str], None]
-) -> None:
-    first, second = (dict(one) if isinstance(one, Mapping) else {"the score": one} for one in both)
-    for name in {**first, **second}:
-        add(str(name), (first.get(name), second.get(name)), at)
+def _named(score: Any) -> dict[str, Any]:
+    if isinstance(score, Mapping):
+        return {str(name): value for name, value in score.items()}
+    return {"the result" if isinstance(score, BaseException) else "the score": score}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else f"{value!r:.80}"
 
 
 def _apart(one: Any, other: Any) -> Apart:

@@ -89,6 +89,7 @@ class Stack:
             expected = list(itertools.islice(training.batches(), None if at_once else 1))
         self._seeds, states = _new_seeds(groups, timed=timed)
         self.states = torch.stack(states)
+        self._origins = [training for training, seeds in groups for _ in seeds]
         self.lead, self.model = self._seeds[0]
         self.model.train()
         self._objective = _Loss(self.lead, self.model)
@@ -148,6 +149,7 @@ class Stack:
         kept = [row for row in range(len(self._seeds)) if row not in gone]
         index = torch.tensor(kept, device=next(iter(self.parameters.values())).device)
         self._seeds = [self._seeds[row] for row in kept]
+        self._origins = [self._origins[row] for row in kept]
         self.states = self.states[index.cpu()]
         self._set_tensors(
             {
@@ -278,9 +280,12 @@ class Stack:
             for name, parameter in model.named_parameters():
                 if (gradient := self._gradients.get(name)) is not None:
                     parameter.grad = gradient[row].clone()
+            _lend(vars(self._origins[row]), training)
+            before = dict(vars(training))
             torch.set_rng_state(state.clone())
             scores.append(scored(training, model))
             state.copy_(torch.get_rng_state())
+            _lend(_changed(before, vars(training)), self._origins[row])  # data that it has loaded
             for own, stacked in zip(
                 _tensors_of(model), (self.parameters, self.buffers), strict=True
             ):
@@ -412,6 +417,13 @@ def _new_seeds(
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of an object that have been set since."""
     return {name: one for name, one in now.items() if before.get(name, before) is not one}
+
+
+def _lend(attributes: Mapping[str, Any], training: Any) -> None:
+    """Give a training's object attributes that it lacks, such as data, but no numbers."""
+    for name, one in attributes.items():
+        if vars(training).get(name) is None and not isinstance(one, int | float | str):
+            vars(training)[name] = one
 
 
 def _seed(seed: int) -> None:

@@ -254,8 +254,9 @@ class _StackedGroups:
             pilot.at_once = False
             stacked.clear()
             self._train_halves(rows, pilot, alone, stacked)
-        for row in alone.keys() & stacked.keys():
-            self._compare(row, alone[row], stacked[row])
+        for row in alone:
+            if row in stacked:
+                self._compare(row, alone[row], stacked[row])
         if self.known_to_agree < AT_FIRST:  # not all of the drawn ones could be compared
             self.train_each(self._left(rows))
             return
@@ -271,11 +272,13 @@ class _StackedGroups:
         if isinstance(alone.score, SeedTimeout):
             return
 
+        every = self.groups[index][0].report_every or 1
+
         def apart_from(other: Trained) -> dict[str, Apart]:
             if isinstance(alone.score, Hopeless):  # it has ended at a report
                 other = Trained(alone.score, other.reports[: len(alone.reports)])
-                return distances(alone, other)
-            return distances(alone, other, self.judge)
+                return distances(alone, other, None, every)
+            return distances(alone, other, self.judge, every)
 
         changed = (nudged(self.groups[index][0], units) for units in NUDGES)
         moved = (apart_from(self._trained(one, seed)) for one in changed)
