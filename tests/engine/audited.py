@@ -3,8 +3,12 @@
 Each says by `stacks` whether a stack is expected to give the same as the loop.
 """
 
+import functools
 import itertools
+import os
 import random
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import torch
@@ -701,6 +705,390 @@ class Verdict(Plain):
         return {**super().score(model), "success": bool(model(X_TEST).mean() > 0)}
 
 
+# -------------------------------------------------------------------------------------------------
+# State outside of the model, and what seeds would share late.
+
+
+class Annealed(Plain):
+    """It counts its epochs, and its loss reads the count; from the third on it is another."""
+
+    epochs = 5
+
+    def model(self):
+        self.epoch = 0
+        return super().model()
+
+    def batches(self):
+        self.epoch += 1
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * (1 if self.epoch < 3 else 5)
+
+
+class Scaled(nn.Sequential):
+    factor = 1
+
+    def forward(self, x):
+        return super().forward(x) * self.factor
+
+
+class Scaling(Plain):
+    """From the third epoch on, an attribute of its model is another one."""
+
+    epochs = 5
+
+    def model(self):
+        self.epoch, self.net = 0, Scaled(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
+        return self.net
+
+    def batches(self):
+        self.epoch += 1
+        self.net.factor = 1 if self.epoch < 3 else 5
+        return super().batches()
+
+
+SETTINGS = ModuleType("settings")  # a user's other module, as of `import settings`
+sys.modules["settings"] = SETTINGS
+exec(
+    "class Box:\n"
+    "    __slots__ = ('n', 'scale')\n"
+    "n, scale, values, box = 0, 1.0, {'n': 0, 'scale': 1.0}, Box()\n"
+    "def get():\n"
+    "    return scale\n",
+    vars(SETTINGS),
+)
+
+
+def _counter():
+    found = {"n": 0, "scale": 1.0}
+
+    def at(name, value=None):
+        if value is not None:
+            found[name] = value
+        return found[name]
+
+    return functools.partial(at)
+
+
+CLOSURE = _counter()
+
+
+class Third(Plain):
+    """Each third epoch has another loss; the count of epochs and the factor lie elsewhere."""
+
+    stacks = False
+    epochs = 7
+
+    def put(self, name, value):
+        setattr(SETTINGS, name, value)
+
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.scale
+
+    def model(self):
+        self.put("n", 0)
+        return super().model()
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * self.take("scale")
+
+
+class ByFunction(Third):
+    def take(self, name):
+        return SETTINGS.n if name == "n" else SETTINGS.get()
+
+
+class InDict(Third):
+    def put(self, name, value):
+        SETTINGS.values[name] = value
+
+    def take(self, name):
+        return SETTINGS.values[name]
+
+
+class InEnvironment(Third):
+    def put(self, name, value):
+        os.environ[f"MY_{name}"] = str(value)
+
+    def take(self, name):
+        return float(os.environ[f"MY_{name}"])
+
+
+class InClosure(Third):
+    def put(self, name, value):
+        CLOSURE(name, value)
+
+    def take(self, name):
+        return CLOSURE(name)
+
+
+class InSlots(Third):
+    def put(self, name, value):
+        setattr(SETTINGS.box, name, value)
+
+    def take(self, name):
+        return SETTINGS.box.n if name == "n" else SETTINGS.box.scale
+
+
+class Imported(Third):
+    def take(self, name):
+        import settings
+
+        return settings.n if name == "n" else settings.scale
+
+
+class OnTheClass(Third):
+    def put(self, name, value):
+        setattr(OnTheClass, name, value)
+
+    def take(self, name):
+        return self.n if name == "n" else self.scale
+
+
+class InList(Third):
+    """On its own object, which a stack has too."""
+
+    stacks = False
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.state = [[[[[{"n": 0, "scale": 1.0}]]]]]
+
+    def put(self, name, value):
+        self.state[0][0][0][0][0][name] = value
+
+    def take(self, name):
+        return self.state[0][0][0][0][0][name]
+
+
+class EachBatch(InList):
+    """Drawn for each batch, so that `batches` is called for each seed."""
+
+    stacks = True
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        self.put("scale", 1.0 if self.take("n") % 3 else 5.0)
+        for _ in range(2):
+            rows = torch.randperm(len(X))[:16]
+            yield X[rows], Y[rows]
+
+
+class Between(InList):
+    """Another factor for the first batches of a late epoch."""
+
+    stacks = False
+
+    def batches(self):
+        self.put("n", self.take("n") + 1)
+        for number, batch in enumerate(Plain.batches(self)):
+            self.put("scale", 5.0 if number < 2 and self.take("n") > 3 else 1.0)
+            yield batch
+
+
+class InTheModel(Scaling):
+    """Another factor of the model for the last batch of a late epoch."""
+
+    stacks = False
+
+    def batches(self):
+        self.epoch += 1
+        for number, batch in enumerate(Plain.batches(self)):
+            self.net.factor = 5 if number == 2 and self.epoch > 3 else 1
+            yield batch
+
+
+class OwnNoise(InList):
+    """Drawn for each seed, and read late."""
+
+    stacks = False
+
+    def model(self):
+        self.noise = torch.rand(())
+        return super().model()
+
+    def loss(self, model, x, y):
+        return Plain.loss(self, model, x, y) * (self.noise if self.take("n") > 3 else 1)
+
+
+class BestOfSeed(Plain):
+    """The best score of a seed on its way."""
+
+    epochs, report_every = 5, 1
+
+    def model(self):
+        self.best = -9.0
+        return super().model()
+
+    def score(self, model):
+        found = super().score(model)
+        self.best = max(self.best, -found["loss"].item())
+        return {**found, "best": self.best}
+
+
+class ShufflesLate(Plain):
+    """Python's random numbers, from the fourth epoch on."""
+
+    stacks = False
+    epochs = 6
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        self.n = 0
+        return super().model()
+
+    def batches(self):
+        self.n += 1
+        factor = random.random() if self.n > 3 else 1.0
+        for x, y in super().batches():
+            yield x * factor, y
+
+
+class KeepsIts(Annealed):
+    """It keeps its model, and says where that is."""
+
+    def model(self):
+        self.net = super().model()
+        return self.net
+
+    def batches(self):  # what a user may write: it changes nothing
+        for x, y in super().batches():
+            yield x.to(next(self.net.parameters()).device), y
+
+
+class ClampsGradients(Plain):
+    stacks = False
+
+    def model(self):
+        model = super().model()
+        for one in model.parameters():
+            one.register_hook(lambda gradient: gradient.clamp(-0.3, 0.3))
+        return model
+
+
+class ClampsInBackward(Plain):
+    stacks = False
+
+    def model(self):
+        def halved(_, given, __):
+            return tuple(None if one is None else one.clamp(-0.03, 0.03) for one in given)
+
+        model = super().model()
+        model[-1].register_full_backward_hook(halved)
+        return model
+
+
+class ClampsWeights(KeepsIts):
+    stacks = False
+
+    def optimizer(self, parameters):
+        optimizer, net = super().optimizer(parameters), self.net
+        optimizer.register_step_post_hook(lambda *_: clamp(net, 0.26))
+        return optimizer
+
+
+class ClampsOnSchedule(KeepsIts):
+    stacks = False
+
+    def scheduler(self, optimizer):  # noqa: ARG002  # as it is called
+        return SimpleNamespace(step=lambda: clamp(self.net, 0.25))
+
+
+class ClampsStacked(Plain):
+    """No more than a number of all weights together."""
+
+    def scheduler(self, optimizer):
+        [group] = optimizer.param_groups
+        return SimpleNamespace(step=lambda: halve(group["params"], above=6.0))
+
+
+class AveragesEach(KeepsIts):
+    """The scores are those of the mean of the weights after each epoch."""
+
+    stacks = False
+
+    def scheduler(self, optimizer):  # noqa: ARG002  # as it is called
+        self.mean = torch.optim.swa_utils.AveragedModel(self.net)
+        return SimpleNamespace(step=lambda: self.mean.update_parameters(self.net))
+
+    def score(self, model):  # noqa: ARG002  # as it is called
+        return super().score(self.mean)
+
+
+class MinesLate(KeepsIts):
+    """From the third epoch on it trains on the rows that are hardest."""
+
+    stacks = False
+
+    def batches(self):
+        if self.epoch < 2:
+            yield from super().batches()
+            return
+        with torch.no_grad():
+            hard = functional.cross_entropy(self.net.eval()(X), Y, reduction="none").argsort()[-8:]
+        yield X[hard], Y[hard]
+
+
+class EpochsOfTheSeed(Plain):
+    stacks = False
+
+    def model(self):
+        self.epochs = 3 + torch.initial_seed() % 2
+        return super().model()
+
+
+class EpochsLate(Annealed):
+    """What it changes comes too late for the loop."""
+
+    stacks = False
+
+    def model(self):
+        self.epochs = 5
+        return super().model()
+
+    def batches(self):
+        self.epochs = 5 if self.epoch < 2 else 4
+        return super().batches()
+
+
+def clamp(net, most):
+    with torch.no_grad():
+        for one in net.parameters():
+            one.clamp_(-most, most)
+
+
+def halve(tensors, above):
+    with torch.no_grad():
+        if sum(one.norm() for one in tensors) > above:
+            for one in tensors:
+                one.mul_(0.5)
+
+
+class Everything(Plain):
+    """It keeps what differs from seed to seed, and nothing that a stack computes reads it."""
+
+    def model(self):
+        random.seed(torch.initial_seed())
+        np.random.seed(torch.initial_seed() % 2**32)  # noqa: NPY002  # as users write it
+        self.drawn_from, self.count = torch.initial_seed(), 0
+        return super().model()
+
+    def batches(self):
+        for batch in super().batches():
+            self.count += 1
+            yield batch
+
+    def score(self, model):
+        self.last = found = super().score(model)
+        return found
+
+
 KINDS = [
     Plain,
     *map(with_layer, (Lora, MergedOnce, Normalised, CountsEvaluations)),
@@ -714,4 +1102,34 @@ KINDS = [
     *(with_optimizer(Trusts, stacks=False), Averages, AveragesInBatches, Lazy, Noise, Raises),
     *(Replaced, NewTensor, InPlace, CountsCalls, Elsewhere, Spectral, Weighted, Tied),
     *(Curriculum, Verdict),
+    *(
+        Annealed,
+        Scaling,
+        Third,
+        ByFunction,
+        InDict,
+        InEnvironment,
+        InClosure,
+        InSlots,
+        Imported,
+        OnTheClass,
+        InList,
+        EachBatch,
+        Between,
+        InTheModel,
+        OwnNoise,
+        BestOfSeed,
+        ShufflesLate,
+        KeepsIts,
+        ClampsGradients,
+        ClampsInBackward,
+        ClampsWeights,
+        ClampsOnSchedule,
+        ClampsStacked,
+        AveragesEach,
+        MinesLate,
+        EpochsOfTheSeed,
+        EpochsLate,
+        Everything,
+    ),
 ]
