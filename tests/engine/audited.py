@@ -122,7 +122,7 @@ class CountsEvaluations(nn.Linear):
 
 
 def with_layer(layer, name=None, **more):
-    def model(self):  # noqa: ARG001  # as it is called
+    def model(self):  # as it is called
         return nn.Sequential(layer(16, 8), nn.ReLU(), nn.Linear(8, 2))
 
     return type(name or layer.__name__, (Plain,), {"model": model, **more})
@@ -466,7 +466,7 @@ class Cells(nn.Module):
 
 
 def with_cell(cell, bias=True):
-    def model(self):  # noqa: ARG001
+    def model(self):
         return Cells(cell, bias)
 
     return type(f"{cell.__name__}{bias}", (Plain,), {"model": model})
@@ -521,7 +521,7 @@ class Trusts(torch.optim.SGD):
 
 
 def with_optimizer(kind, **more):
-    def optimizer(self, parameters):  # noqa: ARG001
+    def optimizer(self, parameters):
         return kind(parameters, lr=0.01)
 
     return type(kind.__name__, (Plain,), {"optimizer": optimizer, **more})

@@ -1,17 +1,12 @@
 """A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
 
 import copy
-import functools
 import itertools
-import json
 import math
-import os
-import pickle
-import random
 import sys
 import time
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,6 +22,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import vectorized
 from xortune.trainers.batching_rules import LOOP, CannotStack
+from xortune.trainers.epoch_batches import NotAtOnce
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
@@ -337,6 +333,15 @@ KINDS += [Tilted, OneEpoch, TwoSteps, NoisyScore]
 CLOSE = {Images: 1e-7, Halved: 0.05}
 
 
+@pytest.fixture
+def trusted(monkeypatch):
+    """All seeds are in one stack, whether it pays or not, and none is trained alone too."""
+    monkeypatch.setattr(vectorized, "AT_FIRST", 0)
+    monkeypatch.setattr(vectorized, "drawn", lambda *_: [])
+    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
+    monkeypatch.setattr(Pilot, "stacks", lambda pilot, seeds: seeds if pilot.reason else 1)
+
+
 def _same(stacked, alone, rtol=1e-4):
     assert len(stacked) == len(alone)
     for found, expected in zip(stacked, alone, strict=True):
@@ -464,8 +469,8 @@ def test_run_seeds_gives_arrays_of_the_seeds():
 
 
 @pytest.mark.parametrize(("stacks", "parts"), [(1, [[0, 1, 2]]), (2, [[0], [1, 2]])])
+@pytest.mark.usefixtures("trusted")
 def test_run_seeds_reports_whose_scores_it_has(stacks, parts, monkeypatch):
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
     monkeypatch.setattr(Pilot, "stacks", lambda *_: stacks)
     told = []
     Stepwise({}).run_seeds(range(3), lambda seeds, scores: told.append((seeds, scores)))
@@ -545,12 +550,13 @@ def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained()
 
 
 def test_configurations_that_differ_in_their_optimizers_share_a_stack():
-    """Each is what it is alone; another width is another stack, and is found by what was read."""
-    read = [TrackedConfig({"lr": lr, "optimizer": "Adam"}) for lr in (0.1, 1.0)]
-    groups = [(Small(config), [3, 4 + i]) for i, config in enumerate(read)]
+    """Each is what it is alone; what no optimizer holds as a number makes another stack."""
+    groups = [
+        (Small({"lr": lr, "optimizer": "Adam"}), [3, 4 + i]) for i, lr in enumerate((0.1, 0.7))
+    ]
     assert pilot_of(*groups[0]) is pilot_of(*groups[1])
     _check(*groups)
-    other = Small(TrackedConfig({"lr": 0.1, "optimizer": "SGD"}))
+    other = Small({"lr": 0.1, "optimizer": "SGD"})
     assert pilot_of(other, SEEDS) is not pilot_of(*groups[0])
 
     class Wide(Small):
@@ -558,25 +564,26 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
             width = self.config["width"]
             return nn.Sequential(nn.Linear(16, width), nn.Linear(width, 2))
 
+        def optimizer(self, parameters):
+            betas = self.config["beta"], 0.99
+            return torch.optim.Adam(parameters, lr=self.config["lr"], betas=betas)
+
+        def scheduler(self, optimizer):
+            return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=self.config["gamma"])
+
         def loss(self, model, x, y):
             return super().loss(model, x, y) * self.config["weight"]
 
-    def pilot(kind=Wide, **config):
-        config = {"lr": 0.1, "width": 4, "weight": 1.0, **config}
-        return pilot_of(kind(TrackedConfig(config)), SEEDS)
+    usual = {"lr": 0.1, "width": 4, "weight": 1.5, "beta": 0.8, "gamma": 0.6}
 
-    assert pilot() is pilot(lr=0.2)
+    def pilot(**config):
+        return pilot_of(Wide({**usual, **config}), SEEDS)
+
+    assert pilot() is pilot(lr=0.2) is pilot(beta=0.7, gamma=0.5)
     assert pilot() is not pilot(width=5)
     assert pilot() is not pilot(weight=2.0), "what the loss reads is no number of the optimizer"
-
-    class Early(Wide):
-        def __init__(self, config):
-            super().__init__(config)
-            self.lr = config["lr"]
-
-    assert pilot(Early) is not pilot(Early, lr=0.2), "what __init__ reads may be used anywhere"
-    config = {"lr": 0.1, "width": 4, "weight": 1.0, "optimizer": "Adam"}
-    assert Wide(TrackedConfig(config)).stacking().apart == {"width", "weight", "optimizer"}
+    assert pilot() is not pilot(lr=1.5), "which of two equal numbers the optimizer has is unknown"
+    assert Wide(usual).stacking().apart == {"width", "weight"}
 
 
 class Stepwise(Small):
@@ -592,9 +599,8 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
     assert (type(ended), type(alone), other.n) == (Unfinished, Unfinished, 3)
 
 
+@pytest.mark.usefixtures("trusted")
 def test_a_stack_that_takes_longer_than_its_seeds_may_trains_each_of_them_alone(monkeypatch):
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
-    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
     # The stack's begin and first report, and of seed after seed the begin, two reports, the end.
     times = [0, 9, *[9, 9, 9, 10], *[20, 23], *[23, 24, 24, 24]]
     clock = SimpleNamespace(monotonic=iter(times).__next__)
@@ -607,10 +613,9 @@ def test_a_stack_that_takes_longer_than_its_seeds_may_trains_each_of_them_alone(
     assert {seed: reports for seed, (reports, _) in ways.items()} == {0: [1, 2], 2: [1, 2]}
 
 
+@pytest.mark.usefixtures("trusted")
 def test_the_last_seed_of_a_stack_that_trains_again_reports_from_the_start(monkeypatch):
     """The others have left as hopeless: reports of before would tell of other epochs."""
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
-    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
     monkeypatch.setattr(Band, "is_audited", lambda _, __, seed: seed == 7)
     band = Band("loss", higher=False, audit=0.5, draw=0, limits={1: 0.0})
     trainer = replace(_trainer(FailsLate), on="loss")
@@ -619,8 +624,8 @@ def test_the_last_seed_of_a_stack_that_trains_again_reports_from_the_start(monke
     assert reports_of(outcome.details, "loss")[7][0] == [1]
 
 
-def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians(monkeypatch):
-    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)  # however long a step of each took
+@pytest.mark.usefixtures("trusted")
+def test_what_the_seeds_of_a_stack_report_together_is_heard_as_their_medians():
     trainer = _trainer(Stepwise)
     blocks = [Block(Point({"lr": lr}), 4, 3) for lr in (0.001, 0.01)]
     heard = []
@@ -689,66 +694,10 @@ def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks
     assert Pilot((), loop=10.0, stacked=seconds).stacks(seeds) == stacks
 
 
-class MakesBuffer(nn.Linear):
-    """It makes a buffer when it is first called."""
-
-    def forward(self, x):
-        if not hasattr(self, "scale"):
-            self.register_buffer("scale", torch.ones(1))
-        return super().forward(x) * self.scale
-
-
-def test_a_buffer_that_the_first_step_makes_is_said():
-    class Late(Small):
-        def model(self):
-            return MakesBuffer(16, 2)
-
-    reason = pilot_of(Late({"lr": 0.1}), SEEDS).reason
-    assert reason.startswith("the model makes the buffer scale in its first step")
-
-
 def test_the_user_is_told_of_stacks_only_where_they_are_faster():
     assert "as one" in Pilot((), loop=10.0, stacked={2: 5.0}).sentence
     assert "as one" in Pilot((), loop=10.0).sentence  # nothing was timed yet
     assert LOOP in Pilot((), loop=10.0, stacked={2: 50.0, 16: 20.0}).sentence
-
-
-def test_a_step_that_changes_unseen_is_no_wrong_number(monkeypatch):
-    """The operations of a step are noted again in the epochs 4, 16, ... and in the last."""
-
-    class Unseen(Small):
-        epochs = 5
-
-        def loss(self, model, x, y):
-            return super().loss(model, x, y) * (5 if type(X).factor else 1)
-
-    monkeypatch.setattr(torch.Tensor, "factor", 0, raising=False)
-    stack = Stack([(Unseen({}), SEEDS)])
-    for _ in range(3):
-        list(stack.epoch())
-    torch.Tensor.factor = 1
-    with pytest.raises(CannotStack, match=LOOP):
-        list(stack.epoch())
-
-
-@pytest.mark.parametrize("rows", [16, 8])
-def test_a_step_of_each_shape_is_checked(rows, monkeypatch):
-    """The batches of 16 rows, and the last one of 8."""
-
-    class UnseenInSome(Small):
-        epochs = 5
-
-        def loss(self, model, x, y):
-            changed = len(x) == rows and type(X).factor
-            return super().loss(model, x, y) * (5 if changed else 1)
-
-    monkeypatch.setattr(torch.Tensor, "factor", 0, raising=False)
-    stack = Stack([(UnseenInSome({}), SEEDS)])
-    for _ in range(3):
-        list(stack.epoch())
-    torch.Tensor.factor = 1
-    with pytest.raises(CannotStack, match="another one than the steps before"):
-        list(stack.epoch())
 
 
 class DrawsLater(Small):
@@ -771,8 +720,13 @@ class DrawsLater(Small):
         return super().loss(model, x, y) * (1 if self.epoch < 2 else 5)
 
 
-def test_no_step_is_repeated_after_batches_that_cannot_be_made_at_once():
-    _check((DrawsLater({}), SEEDS))
+def test_batches_that_cannot_be_made_at_once_later_are_made_in_turn():
+    with pytest.raises(NotAtOnce):
+        _check((DrawsLater({}), SEEDS))
+    [found], said, [told] = DrawsLater.run_all([(DrawsLater({}), SEEDS)])
+    _same(found, [DrawsLater({}).run(seed) for seed in SEEDS])
+    assert told.fault == ""
+    assert pilot_of(DrawsLater({}), SEEDS).at_once is (LOOP in said)
 
 
 class FailsLate(Counted):
@@ -784,11 +738,10 @@ class FailsLate(Counted):
         return super().batches()
 
 
-def test_the_only_seed_left_in_a_stack_may_fail(monkeypatch):
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
-    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
+@pytest.mark.usefixtures("trusted")
+def test_the_only_seed_left_in_a_stack_may_fail():
     groups = [(FailsLate({}), SEEDS)]
-    [found], _ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
+    [found], *_ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
     assert [type(one) for one in found] == [Hopeless, Hopeless, ValueError, Hopeless]
 
 
@@ -824,10 +777,9 @@ def test_no_stack_and_no_seed_begins_when_the_time_is_over():
     assert (type(ended), ended.outcome) == (OutOfTime, None)
 
 
+@pytest.mark.usefixtures("trusted")
 def test_a_seed_that_left_before_one_that_nobody_trains_has_no_result(monkeypatch):
     """The second seed leaves, the stack is refused later, and the time is over by then."""
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
-    monkeypatch.setattr(Pilot, "stacks", lambda *_: 1)
     over = []
     monkeypatch.setattr("xortune.trainers.vectorized.time_is_over", lambda: bool(over))
 
@@ -839,7 +791,7 @@ def test_a_seed_that_left_before_one_that_nobody_trains_has_no_result(monkeypatc
 
     training = Small({})
     training.report_every = 1
-    [found], _ = Small.run_all([(training, SEEDS)], report)
+    [found], *_ = Small.run_all([(training, SEEDS)], report)
     assert found == []
 
 
@@ -1050,57 +1002,6 @@ def test_seeds_may_share_what_no_training_changes():
     assert found.tolist() == pytest.approx(alone, rel=1e-4)
 
 
-READERS = [
-    *(dict, list, str, json.dumps, copy.copy, copy.deepcopy, pickle.dumps),
-    *(lambda c: {**c}, lambda c: c | {}, lambda c: {} | c, lambda c: c.items(), lambda c: c == {}),
-]
-
-
-@pytest.mark.parametrize("read", READERS)
-def test_whatever_reads_all_of_a_configuration_is_noticed(read):
-    config = TrackedConfig({"lr": 0.1, "width": 4})
-    assert config.names_read == set()
-    read(config)
-    assert config.names_read == {"lr", "width"}
-
-
-class Late(Small):
-    """The last batch of an epoch, the seventh, reads what no step of the pilot has read."""
-
-    def batches(self):
-        for rows in torch.randperm(len(X)).split(6):
-            yield X[rows], Y[rows]
-
-    def loss(self, model, x, y):
-        weight = self.config["late"] if len(x) < 6 else 1.0
-        return super().loss(model, x, y) * weight
-
-
-@pytest.fixture
-def stacks(monkeypatch):
-    """The seeds of each stack that is trained, by configuration; whether it pays or not."""
-    begun = []
-
-    def noted(groups, **options):
-        begun.append([list(seeds) for _, seeds in groups])
-        return trained_as_one(groups, **options)
-
-    monkeypatch.setattr("xortune.trainers.vectorized.trained_as_one", noted)
-    monkeypatch.setattr(Pilot, "measure", lambda *_: None)
-    monkeypatch.setattr(Pilot, "stacks", lambda pilot, seeds: seeds if pilot.reason else 1)
-    return begun
-
-
-def test_what_is_read_after_the_pilot_is_no_wrong_number(stacks):
-    groups = [(Late(TrackedConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
-    assert pilot_of(*groups[0]) is pilot_of(*groups[1])
-    found, _ = Late.run_all(groups)
-    alone = [[training.run(seed) for seed in seeds] for training, seeds in groups]
-    _same([*found[0], *found[1]], [*alone[0], *alone[1]])
-    assert abs(alone[0][0]["loss"] - alone[1][0]["loss"]) > 0.01
-    assert stacks == [[[1, 2], [1, 2]], [[1, 2]], [[1, 2]]], "each configuration has its stack"
-
-
 class Uneven(DrawsLater):
     """From the second epoch on a seed may have a batch more than another one."""
 
@@ -1112,11 +1013,18 @@ class Uneven(DrawsLater):
             yield X, Y
 
 
-def test_a_stack_that_is_refused_late_is_not_trained_again_in_halves(stacks):
-    seeds = list(range(8))
-    [found], said = Uneven.run_all([(Uneven({}), seeds)])
+@pytest.mark.usefixtures("trusted")
+def test_a_stack_that_is_refused_late_is_not_trained_again_in_halves(monkeypatch):
+    stacks, seeds = [], list(range(8))
+
+    def noted(groups, **options):
+        stacks.append([list(seeds) for _, seeds in groups])
+        return trained_as_one(groups, **options)
+
+    monkeypatch.setattr(vectorized, "trained_as_one", noted)
+    [found], said, _ = Uneven.run_all([(Uneven({}), seeds)])
     _same(found, [Uneven({}).run(seed) for seed in seeds])
-    assert stacks == [[seeds]]
+    assert stacks == [[seeds]] * 2, "with batches made at once, then in turn"
     assert said == f"seeds have different numbers of batches: {LOOP}"
 
 
@@ -1139,10 +1047,11 @@ def test_the_way_of_each_seed_is_that_of_the_loop(counts):
 
 def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
     monkeypatch.setattr("xortune.trainers.epoch_batches.BATCHES_BYTES", 4 * X.nbytes)
-    stack = Stack([(Small({}), SEEDS)])
+    with pytest.raises(NotAtOnce, match="too much memory"):
+        list(Stack([(Small({}), SEEDS)]).epoch())
+    stack = Stack([(Small({}), SEEDS)], at_once=False)
     for _ in range(Small.epochs):
         list(stack.epoch())
-    assert not stack.batches.at_once
     _same(stack.scores(), [Small({}).run(seed) for seed in SEEDS])
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xortune.trainers.audit import copy_of
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.limits import clock, keeping_freed_memory
 from xortune.trainers.methods import (
@@ -205,8 +206,9 @@ def _kind_of(training: Any) -> Pilot:
     given = given_to(training)
     torch.manual_seed(0)
     model = model_of(training)
-    optimizer = optimizer_of(training, model)
-    scheduler = training.scheduler(optimizer)
+    own = copy_of(training)  # an optimizer that it keeps would be another seed's
+    optimizer = optimizer_of(own, model)
+    scheduler = own.scheduler(optimizer)
     held = _held(given, optimizer, scheduler)
     other = sorted((name, repr(value)) for name, value in given.items() if name not in held)
     settings = epochs_of(training), training.clip_norm, training.report_every

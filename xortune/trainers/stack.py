@@ -85,7 +85,7 @@ class Stack:
         for training, seeds in groups if not timed else ():
             # As in the loop; what a training's object loads for it, it loads once for all seeds.
             _seed(seeds[-1])
-            training.model()
+            training.scheduler(training.optimizer(training.model().parameters()))
             expected = list(itertools.islice(training.batches(), None if at_once else 1))
         self._seeds, states = _new_seeds(groups, timed=timed)
         self.states = torch.stack(states)
@@ -100,16 +100,18 @@ class Stack:
         starts = [0, *ends[:-1]]
         firsts = [self._seeds[start] for start in starts]
         owns = [dict(model.named_parameters()) for _, model in firsts]
-        self._optimizers, self._schedulers = [], list[Any]()
-        for (training, model), start, end in zip(firsts, starts, ends, strict=True):
-            before = dict(vars(training))
-            optimizer = training.optimizer(model.parameters())
+        at_first = [dict(vars(training)) for training, _ in firsts]
+        optimizers = [training.optimizer(model.parameters()) for training, model in firsts]
+        for (_, model), optimizer in zip(firsts, optimizers, strict=True):
             refuse_hooks(model, optimizer)
-            self._optimizers.append(optimizer)
-            self._schedulers.append(training.scheduler(optimizer))
+        self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, [0, *ends])
+        self._schedulers = [
+            training.scheduler(optimizer)
+            for (training, _), optimizer in zip(firsts, optimizers, strict=True)
+        ]
+        for before, (training, _), start, end in zip(at_first, firsts, starts, ends, strict=True):
             for other, _ in self._seeds[start + 1 : end]:  # such as `self.optimizer`
                 vars(other).update(_changed(before, vars(training)))
-        self._optimizer = optimizer_of_stack(self._optimizers, owns, self.parameters, [0, *ends])
         self._before = self._look()
         self.batches = EpochBatches(at_once=at_once, expected=expected)
         self.losses, self._gradients = torch.empty(0), dict[str, Tensor | None]()

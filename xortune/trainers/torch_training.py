@@ -181,11 +181,9 @@ class TorchTraining(ABC):
         return arrays_of(results)
 
     @staticmethod
-    def run_all(
-        groups: Sequence[tuple[TorchTraining, Sequence[int]]], **options: Any
-    ) -> StackedSeeds:
+    def run_all(*args: Any, **options: Any) -> StackedSeeds:
         """Train several configurations of one class: see `vectorized.train_stacked`."""
-        return train_stacked(groups, **options)
+        return train_stacked(*args, **options)
 
     def stacking(self) -> Stacking:
         """How this configuration is stacked: see `core.trainer.Stacking`."""
