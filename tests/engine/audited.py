@@ -516,7 +516,7 @@ class Trusts(torch.optim.SGD):
             for group in self.param_groups:
                 for one in group["params"]:
                     if one.grad is not None:
-                        one -= 0.05 * one.grad / (one.grad.norm() + 1e-3)
+                        one.sub_(0.05 * one.grad / (one.grad.norm() + 1e-3))
         return loss
 
 
@@ -698,6 +698,16 @@ class Curriculum(Late):
         rows = torch.randperm(len(X))[: 8 * self.n]
         for part in rows.split(4 * self.n):
             yield X[part], Y[part]
+
+
+class Undetermined(Plain):
+    """Random numbers that no seed determines: a loop may give anything, but each seed its own."""
+
+    stacks = False
+
+    def batches(self):
+        rows = torch.as_tensor(np.random.default_rng().permutation(len(X))[:16])
+        yield X[rows], Y[rows]
 
 
 class Verdict(Plain):
@@ -1101,7 +1111,7 @@ KINDS = [
     *(DrawsOne, KeptIterator, with_optimizer(OwnAdam), with_optimizer(LargerSteps)),
     *(with_optimizer(Trusts, stacks=False), Averages, AveragesInBatches, Lazy, Noise, Raises),
     *(Replaced, NewTensor, InPlace, CountsCalls, Elsewhere, Spectral, Weighted, Tied),
-    *(Curriculum, Verdict),
+    *(Curriculum, Verdict, Undetermined),
     *(
         Annealed,
         Scaling,

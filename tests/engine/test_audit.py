@@ -65,7 +65,8 @@ def test_no_kind_of_training_is_silently_wrong(kind, monkeypatch):
         monkeypatch.setenv(f"MY_{name}", "1")
     found = train_stacked([(kind({}), SEEDS)])
     results = [str(one) if isinstance(one, Exception) else one for one in found.scores[0]]
-    assert results == _alone(kind)
+    if kind is not audited.Undetermined:
+        assert results == _alone(kind)
     [told] = found.audits
     assert told.stacked == 0, "the first seeds are all trained alone"
     if kind.stacks:
@@ -105,9 +106,7 @@ def test_all_seeds_are_audited_at_first_then_one_in_16_then_one_in_64():
     assert drawn(many[:AT_FIRST], 0) == list(range(AT_FIRST))
     assert drawn(many[:40], AT_FIRST - 1)[:1] == [0]
     for agreed, every in ((AT_FIRST, 16), (LATER, 64)):
-        counts = []
-        for first in range(0, 20_000, 100):
-            counts.append(len(drawn(many[first : first + 100], agreed)))
+        counts = [len(drawn(many[at : at + 100], agreed)) for at in range(0, 20_000, 100)]
         # a stack of 100 seeds may pass the limit on its way
         assert 100 / 64 * 0.8 < np.mean(counts) < 100 / every * 1.2
     chosen = drawn(many, LATER)
@@ -332,17 +331,20 @@ def test_a_training_that_amplifies_rounding_is_no_fault():
 
 
 def test_what_rounding_moves_as_far_agrees_and_a_lean_does_not():
-    known = Knowledge()
+    known, same = Knowledge(), {"loss": Apart(0.0, 0, "")}
     moved = {"loss": Apart(0.01, 1, "")}
-    assert known.compare(1, {"loss": Apart(0.05, 1, "far")}, [moved]) == 0.05
+    assert known.compare(1, {"loss": Apart(0.05, 1, "far")}, [same, moved]) == 0.05
     assert (known.agreed, known.fault) == (1, "")
     known.compare(2, {"loss": Apart(1e-6, 1, "")}, iter([]))
-    known.compare(3, {"loss": Apart(0.2, 1, "far")}, [moved] * len(NUDGES))
+    known.compare(3, {"loss": Apart(0.2, 1, "far")}, [same, *[moved] * len(NUDGES)])
     assert (known.agreed, known.fault) == (2, "of seed 3 far")
+    known.fault = ""
+    known.compare(4, {"loss": Apart(0.05, 1, "twice")}, [moved, moved])
+    assert known.fault == "of seed 4 twice", "the loop itself gives another number each time"
     leaning, mixed = Knowledge(), Knowledge()
     for seed in range(20):
-        leaning.compare(seed, {"loss": Apart(0.05, 1, "leans")}, [moved])
-        mixed.compare(seed, {"loss": Apart(0.05, 1 - 2 * (seed % 2), "")}, [moved])
+        leaning.compare(seed, {"loss": Apart(0.05, 1, "leans")}, [same, moved])
+        mixed.compare(seed, {"loss": Apart(0.05, 1 - 2 * (seed % 2), "")}, [same, moved])
     assert leaning.fault.endswith("leans")
     assert (mixed.agreed, mixed.fault) == (20, "")
 

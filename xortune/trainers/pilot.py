@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -85,6 +86,12 @@ class Pilot:
     at_once: bool = True
     loop: float = math.inf
     stacked: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What its kind says of classes and layers, without the numbers that are searched."""
+        *classes, layers = self.kind[:4]
+        return (*classes, re.sub(r"\d*\.\d+(e-?\d+)?|\d+e-\d+", "", layers))
 
     @property
     def sentence(self) -> str:

@@ -16,8 +16,8 @@ batches of all seeds. For each of them a step
 3. steps an optimizer, which treats each number by itself (`stack_optimizers`).
 
 Each seed has its own model, whose tensors are views into the stacked ones, and its own copy of the
-training's object: `score` is called with these, and `batches` where it is called for one seed after the
-other. `loss` is called once for all seeds, with those of the first. What seeds share nevertheless
+training's object: `score` is called with these, and `batches` where it is called for one seed after
+another. `loss` is called once for all seeds, with those of the first. What seeds share nevertheless
 (variables of modules, objects that attributes refer to) the audit finds: see `audit`.
 """
 
@@ -404,7 +404,8 @@ def _new_seeds(
         groups: each configuration's training with its seeds.
         timed: initialise all seeds as the first one.
     """
-    seeds, states = [], []
+    seeds: list[tuple[Any, nn.Module]] = []
+    states: list[Tensor] = []
     for training, of_group in groups:
         for seed in of_group:
             if not (timed and seeds):

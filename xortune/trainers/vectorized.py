@@ -8,8 +8,9 @@ Of each stack some seeds are trained alone as well (`audit`). Their results are 
 If a number differs, no result of a stack is used: all seeds train in the loop, and no later call of
 this process stacks that training.
 
-A stack in which a seed's training raises is trained again in halves, and in the end the seed alone:
-so it fails alone. Where torch refuses a stack on its way (`CannotStack`), the loop trains its seeds.
+A stack in which a seed's training raises is trained again in halves, and in the end the seed
+alone: so it fails alone. Where torch refuses a stack on its way (`CannotStack`), the loop trains
+its seeds.
 The seeds of a stack that takes longer than their time limits in all train again, each alone.
 """
 
@@ -236,7 +237,7 @@ class _StackedGroups:
         if len(rows) == 1:
             self.train_each(rows)
             return
-        structure = pilot.kind, len({index for index, _ in rows}) > 1
+        structure = pilot.structure, len({index for index, _ in rows}) > 1
         least = 0 if structure in self.knowledge.structures else OF_NEW
         self.knowledge.structures.add(structure)
         texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
@@ -254,9 +255,9 @@ class _StackedGroups:
             pilot.at_once = False
             stacked.clear()
             self._train_halves(rows, pilot, alone, stacked)
-        for row in alone:
+        for row, own in alone.items():
             if row in stacked:
-                self._compare(row, alone[row], stacked[row])
+                self._compare(row, own, stacked[row])
         if self.known_to_agree < AT_FIRST:  # not all of the drawn ones could be compared
             self.train_each(self._left(rows))
             return
@@ -271,7 +272,6 @@ class _StackedGroups:
         index, seed = row
         if isinstance(alone.score, SeedTimeout):
             return
-
         every = self.groups[index][0].report_every or 1
 
         def apart_from(other: Trained) -> dict[str, Apart]:
