@@ -705,14 +705,12 @@ class DrawsLater(Small):
 
     epochs = 4
 
-    def scheduler(self, optimizer):
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
-
-    def rate(self, epoch):
-        self.epoch = epoch
-        return 1.0
+    def model(self):
+        self.epoch = -1
+        return super().model()
 
     def batches(self):
+        self.epoch += 1
         for x, y in super().batches():
             yield (x + torch.rand_like(x) if self.epoch else x), y
 
@@ -1010,6 +1008,7 @@ class Uneven(DrawsLater):
     loss = Small.loss
 
     def batches(self):
+        self.epoch += 1
         yield from Small.batches(self)
         if self.epoch and torch.rand(()) < 0.5:
             yield X, Y
