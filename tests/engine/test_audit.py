@@ -22,7 +22,7 @@ from xortune.trainers.audit import (
     NUDGES,
     Apart,
     Knowledge,
-    Trained,
+    SeedResult,
     distances,
     drawn,
     knowledge_of,
@@ -295,17 +295,17 @@ def test_what_configurations_of_a_stack_share_is_audited():
 )
 def test_a_distance_is_a_fraction_of_the_scale(one, other, distance):
     for first, second in ((one, other), (other, one)):
-        found = distances(Trained(first), Trained(second))
+        found = distances(SeedResult(first), SeedResult(second))
         assert max(apart.distance for apart in found.values()) == pytest.approx(distance)
 
 
 def test_reports_and_the_rule_count_too():
-    one, other = Trained(1.0, [1.0, 1.0, 1.0]), Trained(1.0, [1.0, 1.5, 3.0])
+    one, other = SeedResult(1.0, [1.0, 1.0, 1.0]), SeedResult(1.0, [1.0, 1.5, 3.0])
     found = distances(one, other, None, 10)
     assert found["the score"].text.startswith("the score after epoch 20 is 1 and 1.5, alone and in")
     assert found["the score"].distance == pytest.approx(2 / 3)
-    assert distances(one, Trained(1.0, [1.0]))["the number of reports"].distance > 0.1
-    near = distances(Trained(0.9499999), Trained(0.95), lambda score: int(score >= 0.95))
+    assert distances(one, SeedResult(1.0, [1.0]))["the number of reports"].distance > 0.1
+    near = distances(SeedResult(0.9499999), SeedResult(0.95), lambda score: int(score >= 0.95))
     assert near["the score"].distance < 1e-6
     assert near["the status"].distance == 1.0
 
@@ -323,7 +323,7 @@ class Chaotic(Plain):
 
 
 def test_a_training_that_amplifies_rounding_is_no_fault():
-    moved = distances(Trained(Chaotic({}).run(0)), Trained(nudged(Chaotic({}), 4).run(0)))
+    moved = distances(SeedResult(Chaotic({}).run(0)), SeedResult(nudged(Chaotic({}), 4).run(0)))
     assert moved["loss"].distance > 1e-4, "or the test shows nothing"
     found = train_stacked([(Chaotic({}), SEEDS)])
     assert found.audits[0] == Audit(0, 8, found.audits[0].largest)

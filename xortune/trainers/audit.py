@@ -83,7 +83,7 @@ def drawn(seeds: Sequence[tuple[str, int]], agreed: int, at_least: int = 0) -> l
 # What two trainings of a seed came to.
 
 
-class Trained(NamedTuple):
+class SeedResult(NamedTuple):
     """What the training of a seed came to: its score, or what it raised, and its reports."""
 
     score: Any
@@ -105,7 +105,7 @@ class Apart(NamedTuple):
 
 
 def distances(
-    one: Trained, other: Trained, judge: Callable[[Any], Any] | None = None, every: int = 1
+    one: SeedResult, other: SeedResult, judge: Callable[[Any], Any] | None = None, every: int = 1
 ) -> dict[str, Apart]:
     """How far two trainings of a seed are apart, by the names of their numbers.
 

@@ -81,19 +81,37 @@ class EpochBatches:
         It fails where the batches are large, where `batches` draws random numbers later than at its
         beginning or by other functions than torch's usual ones, and where `vmap` refuses it.
         """
-        unseeded, call = states[0].clone(), _OneCall(training, states)
+        unseeded, made, rows = states[0].clone(), list[tuple[Any, ...]](), list[Tensor]()
         torch.set_rng_state(unseeded)
+
+        def draw(wanted: SeedDraw, like: Tensor | None) -> Tensor:
+            """What each seed draws."""
+            if made or not (like is None or like.is_contiguous()):
+                raise CannotStack("draws later")
+            return for_each(lambda: wanted.make(states), rows[0])
+
+        def tensors(row: Tensor) -> list[Tensor]:
+            """Make the batches; the tensors in them, for `vmap` to stack."""
+            rows.append(row)
+            size = 0
+            for batch in training.batches():
+                made.append(tuple(batch))
+                size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
+                if size * len(states) > BATCHES_BYTES:
+                    raise CannotStack("takes too much memory")
+            return [one for batch in made for one in batch if isinstance(one, Tensor)]
+
         try:
-            with Ruled(drawing_rules(call.draw)):
-                tensors = vmap(call.tensors, randomness="error")(torch.arange(len(states)))
+            with Ruled(drawing_rules(draw)):
+                found = vmap(tensors, randomness="error")(torch.arange(len(states)))
         except Exception as refused:  # an error of the user's code is raised again in turn
             raise NotAtOnce(f"{refused}: {LOOP}") from refused
-        batches = _stacked_by_vmap(call.batches, tensors)
-        others = len(self._expected) not in {0, len(batches)} or not all(
+        batches = _stacked_by_vmap(made, found)
+        is_same = len(self._expected) in {0, len(batches)} and all(
             map(_ends_with, batches, self._expected)
         )
         self._expected = ()
-        if others or not torch.equal(unseeded, torch.get_rng_state()):
+        if not is_same or not torch.equal(unseeded, torch.get_rng_state()):
             raise NotAtOnce(f"draws otherwise: {LOOP}")
         return batches
 
@@ -115,39 +133,6 @@ class EpochBatches:
             if not batches:
                 return
             yield _stacked(batches)
-
-
-class _OneCall:
-    """A call of `batches` for all seeds, within `vmap`.
-
-    Attributes:
-        batches: those of one seed.
-
-    Args:
-        training: the object of the first seed.
-        states: of the seeds' generators, which are advanced.
-    """
-
-    def __init__(self, training: Any, states: Tensor) -> None:
-        self._training, self._states = training, states
-        self._row: Tensor  # the number of the seed
-        self.batches: list[tuple[Any, ...]] = []
-
-    def tensors(self, row: Tensor) -> list[Tensor]:
-        """Make the batches; the tensors in them, for `vmap` to stack."""
-        self._row, size = row, 0
-        for batch in self._training.batches():
-            self.batches.append(tuple(batch))
-            size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
-            if size * len(self._states) > BATCHES_BYTES:
-                raise CannotStack("takes too much memory")
-        return [one for batch in self.batches for one in batch if isinstance(one, Tensor)]
-
-    def draw(self, draw: SeedDraw, like: Tensor | None) -> Tensor:
-        """What each seed draws: the function that `drawing_rules` takes."""
-        if self.batches or not (like is None or like.is_contiguous()):
-            raise CannotStack("draws later")
-        return for_each(lambda: draw.make(self._states), self._row)
 
 
 def _ends_with(batch: StackedBatch, own: Sequence[Any]) -> bool:

@@ -196,7 +196,7 @@ class Made(NamedTuple):
 
 def constants_of(model: nn.Module) -> dict[str, Tensor]:
     """Copies of a model's buffers and frozen parameters."""
-    return {name: one.clone() for name, one in _tensors(model).items() if not one.requires_grad}
+    return {name: one.clone() for name, one in _all_of(model).items() if not one.requires_grad}
 
 
 def refuse_reused(training: Any, first: Made, second: Made) -> None:
@@ -212,8 +212,8 @@ def refuse_reused(training: Any, first: Made, second: Made) -> None:
     Raises:
         MethodError: both have the same trained weights, optimizer or scheduler.
     """
-    storages = set(map(_storage, _tensors(first.model).values())) - {None}
-    for name, one in _tensors(second.model).items():
+    storages = set(map(_storage, _all_of(first.model).values())) - {None}
+    for name, one in _all_of(second.model).items():
         before = second.constant.get(name)
         if _storage(one) in storages and (before is None or not torch.equal(before, one)):
             raise _reused(training, "model", "model", "weights")
@@ -232,8 +232,14 @@ def _reused(training: Any, method: str, what: str, same: str) -> MethodError:
     )
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _all_of(model: nn.Module) -> dict[str, Tensor]:
+    parameters, buffers = tensors_of(model)
+    return parameters | buffers
+
+
+def tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters and the buffers of a model, by name."""
+    return dict(model.named_parameters()), dict(model.named_buffers())
 
 
 def _storage(tensor: Tensor) -> int | None:

@@ -44,9 +44,6 @@ from xortune.trainers.verdicts import MethodError
 WIDTHS = (2, 16, 64, 128, 256)
 """Numbers of seeds in the stacks that a pilot times."""
 
-WIDE_SHARE = 1 / 8
-"""A stack of more than this fraction of the seeds is wide. Wide ones are timed first."""
-
 GAP = 1.5
 """A stack of all seeds is timed too if they are more than this multiple of the widest one."""
 
@@ -120,36 +117,15 @@ class Pilot:
         return float(np.interp(width, widths, whole))
 
     def measure(self, training: Any, seeds: int) -> None:
-        """Time stacks of up to `seeds` seeds: wide ones, and narrower ones as long as they gain."""
-        if self.reason:
-            return
-        widths = [width for width in WIDTHS if width <= seeds]
-        if GAP * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
+        """Time stacks of up to `seeds` seeds, wider and wider ones, as long as that gains."""
+        widths = [width for width in WIDTHS if width <= seeds and not self.reason]
+        if widths and GAP * widths[-1] < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
-        wide = [width for width in widths if width > WIDE_SHARE * seeds]
-        narrow = [width for width in reversed(widths) if width <= WIDE_SHARE * seeds]
-        best = self._time_until_slower(training, wide, math.inf)
-        if wide and best != self.stacked[wide[0]]:  # a wider stack gains: no narrower one does
-            return
-        self._time_until_slower(training, narrow, best)
-
-    def _time_until_slower(self, training: Any, widths: Sequence[int], best: float) -> float:
-        """Time stacks of these widths in order, until one is slower than the best one so far.
-
-        Args:
-            training: a user's.
-            widths: of the stacks.
-            best: seconds of a step of one seed in the best stack so far.
-
-        Returns:
-            These seconds in the best stack then.
-        """
+        best = math.inf
         for width in widths:
-            seconds = self._seconds_of_seed(training, width)
-            if seconds > best or (math.isinf(seconds) and widths[0] < widths[-1]):
+            before, best = best, self._seconds_of_seed(training, width)
+            if best > before or math.isinf(best):
                 break  # memory that is too little for this one is too little for a wider one
-            best = self.stacked[width]
-        return best
 
     def _seconds_of_seed(self, training: Any, width: int) -> float:
         """Seconds of a step of one seed in a stack: of the fastest of `TIMED_STEPS` steps."""

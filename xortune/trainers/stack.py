@@ -11,7 +11,7 @@ batches of all seeds. For each of them a step
 
 1. draws what the loss of each seed draws, with the seed's own generator (`seed_draws`),
 2. computes losses and gradients: `torch.func.vmap` maps the user's loss over the seeds, with rules
-   for what it does not compute well (`batching_rules`, `image_rules`); on a CPU only in the first
+   for what it does not compute well (`batching_rules`); on a CPU only in the first
    step, whose operations later steps repeat (`step_graph`),
 3. steps an optimizer, which treats each number by itself (`stack_optimizers`).
 
@@ -33,10 +33,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.trainers.audit import copy_of
-from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, matrix_rules
+from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, image_rules, matrix_rules
 from xortune.trainers.epoch_batches import EpochBatches, StackedBatch
-from xortune.trainers.image_rules import image_rules
-from xortune.trainers.methods import scored
+from xortune.trainers.methods import scored, tensors_of
 from xortune.trainers.seed_draws import Draws
 from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
 from xortune.trainers.step_graph import Program, recorded, unrecorded
@@ -93,7 +92,7 @@ class Stack:
         self.lead, self.model = self._seeds[0]
         self.model.train()
         self._objective = _Loss(self.lead, self.model)
-        parameters, buffers = zip(*(_tensors_of(model) for _, model in self._seeds), strict=True)
+        parameters, buffers = zip(*(tensors_of(model) for _, model in self._seeds), strict=True)
         self._set_tensors(_stacked(parameters), _stacked(buffers))
 
         ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
@@ -140,7 +139,7 @@ class Stack:
         if not self._timed:
             for row, (_, model) in enumerate(self._seeds):
                 for own, stacked in zip(
-                    _tensors_of(model), (self.parameters, self.buffers), strict=True
+                    tensors_of(model), (self.parameters, self.buffers), strict=True
                 ):
                     for name, tensor in own.items():
                         tensor.data = stacked[name].detach()[row]
@@ -218,7 +217,7 @@ class Stack:
 
     def _losses(self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]) -> Tensor:
         """The losses of a step, shape (S,): the user's loss, mapped over the seeds."""
-        own = {f"model.{n}": one for of in _tensors_of(self.model) for n, one in of.items()}
+        own = {f"model.{n}": one for of in tensors_of(self.model) for n, one in of.items()}
 
         def loss(
             trained: dict[str, Tensor],
@@ -289,7 +288,7 @@ class Stack:
             state.copy_(torch.get_rng_state())
             _lend(_changed(before, vars(training)), self._origins[row])  # data that it has loaded
             for own, stacked in zip(
-                _tensors_of(model), (self.parameters, self.buffers), strict=True
+                tensors_of(model), (self.parameters, self.buffers), strict=True
             ):
                 for name, tensor in own.items():  # some scores put another tensor into the model
                     if tensor.data_ptr() != stacked[name][row].data_ptr():
@@ -435,11 +434,6 @@ def _seed(seed: int) -> None:
         torch.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def _tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The parameters and the buffers of a model, by name."""
-    return dict(model.named_parameters()), dict(model.named_buffers())
 
 
 def _stacked(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

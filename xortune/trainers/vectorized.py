@@ -33,7 +33,7 @@ from xortune.trainers.audit import (
     NUDGES,
     OF_NEW,
     Apart,
-    Trained,
+    SeedResult,
     distances,
     drawn,
     knowledge_of,
@@ -241,14 +241,14 @@ class _StackedGroups:
         least = 0 if structure in self.knowledge.structures else OF_NEW
         self.knowledge.structures.add(structure)
         texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
-        alone: dict[Row, Trained] = {}
+        alone: dict[Row, SeedResult] = {}
         for place in drawn(texts, self.known_to_agree, least):
             if time_is_over():
                 return
             index, seed = rows[place]
             alone[index, seed] = self._train_alone(index, seed)
             self.results[index][seed] = alone[index, seed].score
-        stacked: dict[Row, Trained] = {}
+        stacked: dict[Row, SeedResult] = {}
         try:
             self._train_halves(rows, pilot, alone, stacked)
         except NotAtOnce:
@@ -267,21 +267,21 @@ class _StackedGroups:
                 self.audits[index] += Audit(stacked=1)
                 self.of_stacks.append((index, seed))
 
-    def _compare(self, row: Row, alone: Trained, stacked: Trained) -> None:
+    def _compare(self, row: Row, alone: SeedResult, stacked: SeedResult) -> None:
         """Note whether a seed agrees with itself in a stack."""
         index, seed = row
         if isinstance(alone.score, SeedTimeout):
             return
         every = self.groups[index][0].report_every or 1
 
-        def apart_from(other: Trained) -> dict[str, Apart]:
+        def apart_from(other: SeedResult) -> dict[str, Apart]:
             if isinstance(alone.score, Hopeless):  # it has ended at a report
-                other = Trained(alone.score, other.reports[: len(alone.reports)])
+                other = SeedResult(alone.score, other.reports[: len(alone.reports)])
                 return distances(alone, other, None, every)
             return distances(alone, other, self.judge, every)
 
         changed = (nudged(self.groups[index][0], units) for units in NUDGES)
-        moved = (apart_from(self._trained(one, seed)) for one in changed)
+        moved = (apart_from(self._train_alone(index, seed, one)) for one in changed)
         apart = apart_from(stacked)
         largest = self.knowledge.compare(seed, apart, moved)
         if not self.knowledge.fault:
@@ -291,8 +291,8 @@ class _StackedGroups:
         self,
         rows: Sequence[Row],
         pilot: Pilot,
-        alone: Mapping[Row, Trained],
-        stacked: dict[Row, Trained],
+        alone: Mapping[Row, SeedResult],
+        stacked: dict[Row, SeedResult],
     ) -> None:
         """Train rows as one model; in halves if that fails.
 
@@ -321,52 +321,47 @@ class _StackedGroups:
                     f"of seeds {seeds} a stack raises {said[:200]}, and none alone"
                 )
 
-    def _train_alone(self, index: int, seed: int) -> Trained:
-        """Train a seed in the loop."""
+    def _train_alone(self, index: int, seed: int, instead: Any = None) -> SeedResult:
+        """Train a seed in the loop.
+
+        Args:
+            index: of its group.
+            seed: its number.
+            instead: a training in place of the group's; its reports are not told, and it has no
+                time limit.
+        """
         number, began = next(self.numbers), time.monotonic()
         reports: list[Any] = []
 
         def check_time() -> None:
-            if self._is_late(began, 1):
+            if instead is None and self._is_late(began, 1):
                 raise SeedTimeout(f"took longer than {self.limit:g} s")
 
         def report(told: Any) -> None:
             reports.append(told)
-            leaves = self.report(index, [seed], told, number)
+            leaves = self.report(index, [seed], told, number) if instead is None else ()
             check_time()
             if leaves:
                 raise Hopeless
 
-        trained = self._trained(self.groups[index][0], seed, report, check_time)
-        return trained._replace(reports=reports)
-
-    def _trained(
-        self,
-        training: Any,
-        seed: int,
-        report: Callable[[Any], None] | None = None,
-        check: Callable[[], None] = lambda: None,
-    ) -> Trained:
-        """Train a seed by `run`; its reports go to `report`, or into the result."""
-        reports: list[Any] = []
         try:
             with ending_forks():
-                score = training.run(seed, report or reports.append)
-            check()
+                score = (instead or self.groups[index][0]).run(seed, report)
+            check_time()
         except (Hopeless, SeedTimeout) as ended:
-            return Trained(ended)
+            score = ended
         except Ended:
             raise
         except self.failures as error:
-            return Trained(error)
-        return Trained(score, reports)
+            score = error
+        return SeedResult(score, reports)
 
     def _train_together(
         self,
         rows: Sequence[Row],
         pilot: Pilot,
-        alone: Mapping[Row, Trained],
-        stacked: dict[Row, Trained],
+        alone: Mapping[Row, SeedResult],
+        stacked: dict[Row, SeedResult],
     ) -> BaseException | None:
         """Train rows as one model, or each alone if that takes longer than their limits in all.
 
@@ -389,14 +384,14 @@ class _StackedGroups:
                 return error
             for row, score in zip(staying, scores, strict=True):
                 if epoch == groups[0][0].epochs:
-                    stacked[row] = Trained(score, reports[row])
+                    stacked[row] = SeedResult(score, reports[row])
                 else:
                     reports[row].append(score)
             if epoch == groups[0][0].epochs:
                 return None
             leaving = self._reported(staying, scores, number, alone)
             for place in leaving:
-                stacked[staying[place]] = Trained(Hopeless(), reports[staying[place]])
+                stacked[staying[place]] = SeedResult(Hopeless(), reports[staying[place]])
             staying = [row for place, row in enumerate(staying) if place not in leaving]
             if self._is_late(began, len(rows)):
                 steps.close()
@@ -413,7 +408,7 @@ class _StackedGroups:
         rows: Sequence[Row],
         scores: Sequence[Any],
         number: int,
-        alone: Mapping[Row, Trained],
+        alone: Mapping[Row, SeedResult],
     ) -> list[int]:
         """Report the intermediate scores of rows; the places of those that leave."""
         leaving: list[int] = []
