@@ -155,6 +155,14 @@ class ScoreReplaces(Plain):
         return super().score(model)
 
 
+class ScoreAdds(Plain):
+    """It adds a buffer to the model."""
+
+    def score(self, model):
+        model.register_buffer("last", model[0].bias.clone())
+        return {**super().score(model), "bias": model.last.sum()}
+
+
 class ScoreRefits(Plain):
     """It fits the last layer's bias before it scores."""
 
@@ -1103,7 +1111,7 @@ KINDS = [
     Plain,
     *map(with_layer, (Lora, MergedOnce, Normalised, CountsEvaluations)),
     with_layer(NeverRenewed),
-    *(ScoreChanges, ScoreReplaces, ScoreRefits, ReadsGradients, ReadsOptimizer),
+    *(ScoreChanges, ScoreReplaces, ScoreAdds, ScoreRefits, ReadsGradients, ReadsOptimizer),
     *(ReadsOptimizerIfAny, ReadsRate, Best, Reversed, LateBuffer, *READING),
     *(LateNumpy, EarlyNumpy, SeededNumpy, OwnNumpy, Shuffled, Forked, SetsRate, StepSetsRate),
     *(Unfreezes, KeptList, KeptStacked, KeptNames, Mines),

@@ -56,6 +56,9 @@ NUDGES = (0, 4, 16, 64, 256)
 """Changes of initial weights that show what rounding does, in units of rounding; the first one
 shows whether a seed determines its training."""
 
+MOST_COPIED = 1000
+"""Dicts with fewer entries are copied with an object of a training."""
+
 LEANING = 1e-4
 """Rounding makes a number larger as often as smaller: below this p-value it was not rounding."""
 
@@ -187,11 +190,10 @@ def nudged(training: Any, units: int) -> Any:
 
 
 def copy_of(training: Any) -> Any:
-    """A copy of a training's object: its attributes, and its dicts."""
+    """A copy of a training's object: its attributes, and those of its dicts that are no data."""
     copied = object.__new__(type(training))
-    vars(copied).update(
-        {name: dict(one) if type(one) is dict else one for name, one in vars(training).items()}
-    )
+    for name, one in vars(training).items():
+        vars(copied)[name] = dict(one) if type(one) is dict and len(one) < MOST_COPIED else one
     return copied
 
 

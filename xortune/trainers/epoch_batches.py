@@ -93,12 +93,8 @@ class EpochBatches:
         def tensors(row: Tensor) -> list[Tensor]:
             """Make the batches; the tensors in them, for `vmap` to stack."""
             rows.append(row)
-            size = 0
-            for batch in training.batches():
-                made.append(tuple(batch))
-                size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
-                if size * len(states) > BATCHES_BYTES:
-                    raise CannotStack("takes too much memory")
+            for batch in in_memory(training.batches(), len(states)):
+                made.append(batch)  # `draw` looks at it
             return [one for batch in made for one in batch if isinstance(one, Tensor)]
 
         try:
@@ -143,6 +139,20 @@ def _ends_with(batch: StackedBatch, own: Sequence[Any]) -> bool:
         if not is_same:
             return False
     return True
+
+
+def in_memory(batches: Iterable[Any], seeds: int) -> Iterator[tuple[Any, ...]]:
+    """The batches of an epoch, as long as those of so many seeds are not too large.
+
+    Raises:
+        NotAtOnce: they are.
+    """
+    size = 0
+    for batch in batches:
+        size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
+        if size * seeds > BATCHES_BYTES:
+            raise NotAtOnce("the batches of an epoch take too much memory")
+        yield tuple(batch)
 
 
 def _stacked_by_vmap(

@@ -34,7 +34,7 @@ from torch.func import functional_call, vmap
 
 from xortune.trainers.audit import copy_of
 from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, image_rules, matrix_rules
-from xortune.trainers.epoch_batches import EpochBatches, StackedBatch
+from xortune.trainers.epoch_batches import EpochBatches, StackedBatch, in_memory
 from xortune.trainers.methods import scored, tensors_of
 from xortune.trainers.seed_draws import Draws
 from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
@@ -85,7 +85,11 @@ class Stack:
             # As in the loop; what a training's object loads for it, it loads once for all seeds.
             _seed(seeds[-1])
             training.scheduler(training.optimizer(training.model().parameters()))
-            expected = list(itertools.islice(training.batches(), None if at_once else 1))
+            if at_once and training is groups[-1][0]:
+                count = sum(len(seeds) for _, seeds in groups)
+                expected = list(in_memory(training.batches(), count))
+            else:
+                next(iter(training.batches()), None)
         self._seeds, states = _new_seeds(groups, timed=timed)
         self.states = torch.stack(states)
         self._origins = [training for training, seeds in groups for _ in seeds]
@@ -141,8 +145,8 @@ class Stack:
                 for own, stacked in zip(
                     tensors_of(model), (self.parameters, self.buffers), strict=True
                 ):
-                    for name, tensor in own.items():
-                        tensor.data = stacked[name].detach()[row]
+                    for name in own.keys() & stacked.keys():
+                        own[name].data = stacked[name].detach()[row]
 
     def leave(self, rows: Sequence[int]) -> None:
         """Train the seeds in these rows no further; the others go on as before."""
@@ -227,7 +231,7 @@ class Stack:
             row: Tensor,
         ) -> Tensor:
             tensors = {f"model.{name}": one for name, one in {**trained, **other}.items()}
-            instead = {id(one): tensors[name] for name, one in own.items()}
+            instead = {id(one): tensors[name] for name, one in own.items() if name in tensors}
             rules = {**draws.taking(drawn), **matrix_rules(row), **image_rules(row)}
             with Ruled(rules, instead):
                 value: Tensor = functional_call(self._objective, tensors, values)
@@ -290,7 +294,8 @@ class Stack:
             for own, stacked in zip(
                 tensors_of(model), (self.parameters, self.buffers), strict=True
             ):
-                for name, tensor in own.items():  # some scores put another tensor into the model
+                for name in own.keys() & stacked.keys():  # some scores replace a tensor
+                    tensor = own[name]
                     if tensor.data_ptr() != stacked[name][row].data_ptr():
                         stacked[name].detach()[row] = tensor.detach()
         return scores
