@@ -9,9 +9,8 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional
 
-from xortune.trainers import image_rules as rules_of_images
-from xortune.trainers.batching_rules import LANES, Ruled, matrix_rules
-from xortune.trainers.image_rules import image_rules
+from xortune.trainers import batching_rules as rules_of_images
+from xortune.trainers.batching_rules import LANES, Ruled, image_rules, matrix_rules
 from xortune.trainers.kernels import images
 from xortune.trainers.stack import Stack
 from xortune.trainers.step_graph import recorded

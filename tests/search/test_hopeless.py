@@ -39,7 +39,6 @@ from xortune.spaces.model import CommandSettings, StopHopeless
 from xortune.spaces.space import parse_space
 from xortune.trainers.command import command_trainer
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
-from xortune.trainers.methods import TrackedConfig
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import given_source
 from xortune.trainers.vectorized import trained_as_one
@@ -459,7 +458,7 @@ def test_hopeless_seeds_leave_a_stack_and_the_others_go_on_as_before(optimizer):
 
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD", "Rprop"])
 def test_the_rest_of_a_stack_goes_on_without_rows(optimizer):
-    first, second = (Falling(TrackedConfig({"optimizer": optimizer, "x": x})) for x in range(2))
+    first, second = (Falling({"optimizer": optimizer, "x": x}) for x in range(2))
     groups = [(first, [0, 1]), (second, [5, 6, 7])]
     *_, (_, whole) = trained_as_one(groups)
     steps = trained_as_one(groups)

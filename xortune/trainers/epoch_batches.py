@@ -1,7 +1,7 @@
 """Makes the batches of an epoch for all seeds of a stack.
 
-    batches = EpochBatches(training, shared)
-    for batch in batches.of_epoch(1, trainings, states):
+    batches = EpochBatches(at_once=True, expected=of_the_last_seed)
+    for batch in batches.of_epoch(trainings, states):
         ...                                # batch.values: tensors of shape (S, ...), or shared ones
 
 Made *at once*, `batches` is called once for all seeds: within `vmap`, where each seed draws with
@@ -21,15 +21,13 @@ from torch.func import vmap
 from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, for_each
 from xortune.trainers.limits import clock
 from xortune.trainers.seed_draws import SeedDraw, drawing_rules
-from xortune.trainers.surroundings import Place, SharedState, Shares
 
 BATCHES_BYTES = 2**28
 """Maximum size in bytes of an epoch's batches, for all seeds, that are made at once."""
 
-CHECKED_EPOCHS = frozenset(4**k for k in range(1, 16))
-"""The epochs in which a stack checks what it relies on in the others: that the first step with a
-batch of each shape still is what was recorded, and that nothing changes between two batches. Steps
-are checked in the last epoch too."""
+
+class NotAtOnce(CannotStack):
+    """The batches of all seeds cannot be made by one call: they are to be made in turn."""
 
 
 class StackedBatch(NamedTuple):
@@ -48,64 +46,70 @@ class EpochBatches:
     """Makes the batches of all seeds, epoch after epoch.
 
     Attributes:
-        at_once: whether they are made at once. It becomes False for good when that fails.
+        at_once: whether they are made at once.
         seconds: that it took to make the last epoch's at once, for each of its steps.
 
     Args:
-        training: whose `batches` makes those of all seeds at once.
-        shared: what its seeds share.
-        at_once: try to make them at once.
+        at_once: make them at once.
+        expected: the batches of the last seed in the first epoch, as the loop makes them; empty:
+            they are not compared.
     """
 
-    def __init__(self, training: Any, shared: SharedState, *, at_once: bool = True) -> None:
-        self._training, self._shared = training, shared
-        self.at_once, self.seconds = at_once, 0.0
+    def __init__(self, *, at_once: bool = True, expected: Sequence[Any] = ()) -> None:
+        self.at_once, self.seconds, self._expected = at_once, 0.0, expected
 
-    def of_epoch(
-        self, epoch: int, trainings: Sequence[Any], states: Tensor
-    ) -> Iterable[StackedBatch]:
+    def of_epoch(self, trainings: Sequence[Any], states: Tensor) -> Iterable[StackedBatch]:
         """The batches of an epoch.
 
         Args:
-            epoch: its number; the first one is 1.
-            trainings: that of each of the S seeds.
+            trainings: the object of each of the S seeds.
             states: of their generators, uint8, shape (S, bytes); they are advanced.
 
         Raises:
-            Shares: seeds would share what `batches` changes.
+            NotAtOnce: they were to be made at once.
         """
-        self.seconds = 0.0
-        if self.at_once:
-            began = clock()
-            batches = self._made_at_once(epoch, states)
-            if batches is not None:
-                self.seconds = (clock() - began) / max(1, len(batches))
-                return batches
-            self.at_once = False
-        return self._made_in_turn(trainings, states)
+        if not self.at_once:
+            return self._made_in_turn(trainings, states)
+        began = clock()
+        batches = self._made_at_once(trainings[0], states)
+        self.seconds = (clock() - began) / max(1, len(batches))
+        return batches
 
-    def _made_at_once(self, epoch: int, states: Tensor) -> list[StackedBatch] | None:
-        """All batches by one call; None where that fails, and then no generator has advanced.
+    def _made_at_once(self, training: Any, states: Tensor) -> list[StackedBatch]:
+        """All batches by one call.
 
         It fails where the batches are large, where `batches` draws random numbers later than at its
         beginning or by other functions than torch's usual ones, and where `vmap` refuses it.
         """
-        before, unseeded = states.clone(), torch.get_rng_state()
-        call = _OneCall(self._training, self._shared, states, watches=epoch in {1, *CHECKED_EPOCHS})
+        unseeded, made, rows = states[0].clone(), list[tuple[Any, ...]](), list[Tensor]()
+        torch.set_rng_state(unseeded)
+
+        def draw(wanted: SeedDraw, like: Tensor | None) -> Tensor:
+            """What each seed draws."""
+            if made or not (like is None or like.is_contiguous()):
+                raise CannotStack("draws later")
+            return for_each(lambda: wanted.make(states), rows[0])
+
+        def tensors(row: Tensor) -> list[Tensor]:
+            """Make the batches; the tensors in them, for `vmap` to stack."""
+            rows.append(row)
+            for batch in in_memory(training.batches(), len(states)):
+                made.append(batch)  # `draw` looks at it
+            return [one for batch in made for one in batch if isinstance(one, Tensor)]
+
         try:
-            with self._shared.untouched(), Ruled(drawing_rules(call.draw)):
-                tensors = vmap(call.tensors, randomness="error")(torch.arange(len(states)))
-            if not torch.equal(unseeded, torch.get_rng_state()):
-                raise CannotStack("draws otherwise")
-            self._shared.refuse_own(call.changes)
-            self._shared.refuse(call.changes, but=("batches",))
+            with Ruled(drawing_rules(draw)):
+                found = vmap(tensors, randomness="error")(torch.arange(len(states)))
         except Exception as refused:  # an error of the user's code is raised again in turn
-            if isinstance(refused, Shares) and epoch > 1:
-                raise  # a second call of `batches` would change it again
-            states.copy_(before)
-            torch.set_rng_state(unseeded)
-            return None
-        return _stacked_by_vmap(call.batches, tensors)
+            raise NotAtOnce(f"{refused}: {LOOP}") from refused
+        batches = _stacked_by_vmap(made, found)
+        is_same = len(self._expected) in {0, len(batches)} and all(
+            map(_ends_with, batches, self._expected)
+        )
+        self._expected = ()
+        if not is_same or not torch.equal(unseeded, torch.get_rng_state()):
+            raise NotAtOnce(f"draws otherwise: {LOOP}")
+        return batches
 
     def _made_in_turn(self, trainings: Sequence[Any], states: Tensor) -> Iterator[StackedBatch]:
         """Batch after batch, each of one seed after the other."""
@@ -114,16 +118,12 @@ class EpochBatches:
             batches = []
             for row, (training, state) in enumerate(zip(trainings, states, strict=True)):
                 torch.set_rng_state(state.clone())
-                with self._shared.untouched():
-                    if row == len(iterators):  # here, because `batches` may draw at once
-                        iterators.append(iter(training.batches()))
-                    batch = next(iterators[row], None)
+                if row == len(iterators):  # here, because `batches` may draw at once
+                    iterators.append(iter(training.batches()))
+                batch = next(iterators[row], None)
                 state.copy_(torch.get_rng_state())
                 if batch is not None:
                     batches.append(tuple(batch))
-                if row == 0:  # what one seed changes is not shared yet
-                    self._shared.changes_by_user()
-            self._shared.refuse(self._shared.changes_by_user())
             if batches and len(batches) < len(iterators):
                 raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
             if not batches:
@@ -131,49 +131,28 @@ class EpochBatches:
             yield _stacked(batches)
 
 
-class _OneCall:
-    """A call of `batches` for all seeds, within `vmap`.
+def _ends_with(batch: StackedBatch, own: Sequence[Any]) -> bool:
+    """Whether a batch of all seeds has these values for the last one."""
+    for one, axis, other in zip(batch.values, batch.axes, own, strict=True):
+        last = one if axis is None else one[-1]
+        is_same = torch.equal(last, other) if isinstance(one, Tensor) else last == other
+        if not is_same:
+            return False
+    return True
 
-    Attributes:
-        batches: those of one seed.
-        changes: places that have changed after the first batch.
 
-    Args:
-        training: a user's.
-        shared: what its seeds share.
-        states: of the seeds' generators, which are advanced.
-        watches: look for changes after each batch, not only at the end.
+def in_memory(batches: Iterable[Any], seeds: int) -> Iterator[tuple[Any, ...]]:
+    """The batches of an epoch, as long as those of so many seeds are not too large.
+
+    Raises:
+        NotAtOnce: they are.
     """
-
-    def __init__(
-        self, training: Any, shared: SharedState, states: Tensor, *, watches: bool
-    ) -> None:
-        self._training, self._shared = training, shared
-        self._states, self._watches = states, watches
-        self._row: Tensor  # the number of the seed
-        self.batches: list[tuple[Any, ...]] = []
-        self.changes: list[Place] = []
-
-    def tensors(self, row: Tensor) -> list[Tensor]:
-        """Make the batches; the tensors in them, for `vmap` to stack."""
-        self._row, size = row, 0
-        for batch in self._training.batches():
-            self.batches.append(tuple(batch))
-            if len(self.batches) == 1:
-                self._shared.refuse_outside(self._shared.changes_by_user())
-            elif self._watches:
-                self.changes += self._shared.changes_by_user()
-            size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
-            if size * len(self._states) > BATCHES_BYTES:
-                raise CannotStack("takes too much memory")
-        self.changes += self._shared.changes_by_user()
-        return [one for batch in self.batches for one in batch if isinstance(one, Tensor)]
-
-    def draw(self, draw: SeedDraw, like: Tensor | None) -> Tensor:
-        """What each seed draws: the function that `drawing_rules` takes."""
-        if self.batches or not (like is None or like.is_contiguous()):
-            raise CannotStack("draws later")
-        return for_each(lambda: draw.make(self._states), self._row)
+    size = 0
+    for batch in batches:
+        size += sum(one.nbytes for one in batch if isinstance(one, Tensor))
+        if size * seeds > BATCHES_BYTES:
+            raise NotAtOnce("the batches of an epoch take too much memory")
+        yield tuple(batch)
 
 
 def _stacked_by_vmap(

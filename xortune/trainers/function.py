@@ -24,6 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.audit import Audit
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Left, Outcome
@@ -70,9 +71,6 @@ class's method `run` trains."""
 
 STACKED = "run_all"
 """The method by which a `TorchTraining` is recognized without importing torch."""
-
-TRACKED = "noting_reads"
-"""The method by which one is made that notes which parameters its code reads."""
 
 KEPT_OBJECTS = 8
 """Maximum number of objects of a user's class in a process: those used last."""
@@ -357,9 +355,7 @@ class Calls:
         """The object of the user's class for the config; a new one if none is kept."""
         key = self._key
         if key not in _states:
-            make: Callable[..., Any] = self._function
-            make = getattr(make, TRACKED) if self._form.stacked else make
-            _states[key] = make(self.block.point.as_dict())
+            _states[key] = self._function(self.block.point.as_dict())
             while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
         _states.move_to_end(key)
@@ -693,15 +689,22 @@ def _train_stacked(
             raise _AllEnded
         return hopeless
 
+    def judge(score: Any) -> Any:
+        return judged(score, trainer.success).status
+
+    known = [block.agreed for block in blocks]
+    agreed = None if None in known else max(one for one in known if one is not None)
     note = ""
     with suppress(_AllEnded):
         if going:
             groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
             failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
-            scores, note = run_all(groups, report, failures=failures, limit=limit)
-            for one, of_block in zip(going, scores, strict=True):
-                one.scores = of_block
+            options = {"failures": failures, "limit": limit, "agreed": agreed, "judge": judge}
+            found = run_all(groups, report=report, **options)
+            note = found.sentence
+            for one, scores, audit in zip(going, found.scores, found.audits, strict=True):
+                one.scores, one.audit = scores, audit
     return [one.outcome(note) for one in stacked]
 
 
@@ -712,6 +715,7 @@ class _StackedBlock:
         training: the user's object; None if making it raised.
         ended: what ended all seeds of the block; None while they train.
         scores: the score of each seed, or what its training raised; fewer if time was over.
+        audit: what is known of its seeds in stacks.
     """
 
     def __init__(self, trainer: CustomTrainer, block: Block) -> None:
@@ -719,6 +723,7 @@ class _StackedBlock:
         self.training: Any = None
         self.ended: BaseException | None = None
         self.scores: Sequence[Any] = ()
+        self.audit = Audit()
         # Of each seed: the number of its training, and the reports of that.
         self._sampled: dict[int, tuple[int, SampledReports]] = {}
         self._left: dict[int, Left] = {}
@@ -765,6 +770,7 @@ class _StackedBlock:
             return Unfinished()
         results = SeedResults(block, trainer.on)
         results.note, results.length = note, getattr(self.training, "epochs", 0)
+        results.audit = self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
             return _void(self.ended)
         if self.ended is not None:

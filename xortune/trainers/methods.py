@@ -1,13 +1,8 @@
-"""What the methods of a `TorchTraining` must give, and which parameters they read.
-
-Each other result is refused in a sentence.
-"""
+"""What the methods of a `TorchTraining` must give. Each other result is refused in a sentence."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -18,99 +13,20 @@ from torch import Tensor, nn
 from xortune.core.errors import kind_of
 from xortune.trainers.verdicts import RETURNS, MethodError
 
-# -------------------------------------------------------------------------------------------------
-# What they read of the configuration.
 
-
-class TrackedConfig(dict[str, Any]):
-    """A configuration that notes which of its parameters the user's code reads.
-
-    Attributes:
-        names_read: the parameters that were read while `noting`.
-        noting: False while the optimizer is made, whose parameters may differ within a stack.
-    """
-
-    def __init__(self, config: Mapping[str, Any], names_read: Iterable[str] = ()) -> None:
-        super().__init__(config)
-        self.names_read = set(names_read)
-        self.noting = True
-
-    def _note(self, *names: str) -> None:
-        if self.noting:
-            self.names_read.update(names)
-
-    def __getitem__(self, name: str) -> Any:
-        self._note(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """See `dict.get`."""
-        self._note(name)
-        return super().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        self._note(str(name))
-        return super().__contains__(name)
-
-
-def parameters_of(training: Any) -> TrackedConfig:
-    """The parameters of a `TorchTraining`, with those that its code has read.
-
-    A training may have put another object into `self.config`. What is read of that is unknown, so
-    all parameters count as read.
+def given_to(training: Any) -> Mapping[str, Any]:
+    """The configuration that the object of a training was made with.
 
     Raises:
         MethodError: it has not kept what `__init__` was given.
     """
-    config = getattr(training, "config", None)
-    given: TrackedConfig | None = getattr(training, "_parameters", None)
-    if isinstance(config, TrackedConfig):
-        return config
-    if given is None and isinstance(config, Mapping):
-        given = TrackedConfig(config)
+    given: Mapping[str, Any] | None = getattr(training, "_given", None)
     if given is None:
-        raise MethodError(
-            "is not set" if config is None else f"is {kind_of(config)}",
-            place=f"{type(training).__name__}.config",
-            allowed="the dict that __init__ was given",
+        raise _refusal(
+            *(training, "config", "is not set", "the dict that __init__ was given"),
             fix="begin __init__ with super().__init__(config)",
         )
-    given.names_read.update(dict.keys(given))
     return given
-
-
-@contextmanager
-def untracked(training: Any) -> Iterator[None]:
-    """Within this context it is not noted which parameters a training reads."""
-    parameters = parameters_of(training)
-    before, parameters.noting = parameters.noting, False
-    try:
-        yield
-    finally:
-        parameters.noting = before
-
-
-def _reads_all(name: str) -> Callable[..., Any]:
-    """The method of dict of that name, which reads every parameter, with a note of that."""
-    method = getattr(dict, name)
-
-    @functools.wraps(method)
-    def noted(config: TrackedConfig, *args: Any, **more: Any) -> Any:
-        config._note(*dict.keys(config))
-        return method(config, *args, **more)
-
-    return noted
-
-
-for _name in (
-    *("__iter__", "__reversed__", "__len__", "__repr__", "__eq__", "__ne__", "__or__", "__ror__"),
-    *("keys", "values", "items", "copy", "pop", "popitem", "setdefault"),
-):
-    setattr(TrackedConfig, _name, _reads_all(_name))
-
-
-# -------------------------------------------------------------------------------------------------
-# What they give.
 
 
 def _refusal(training: Any, name: str, problem: str, allowed: str, fix: str) -> MethodError:
@@ -280,7 +196,7 @@ class Made(NamedTuple):
 
 def constants_of(model: nn.Module) -> dict[str, Tensor]:
     """Copies of a model's buffers and frozen parameters."""
-    return {name: one.clone() for name, one in _tensors(model).items() if not one.requires_grad}
+    return {name: one.clone() for name, one in _all_of(model).items() if not one.requires_grad}
 
 
 def refuse_reused(training: Any, first: Made, second: Made) -> None:
@@ -296,8 +212,8 @@ def refuse_reused(training: Any, first: Made, second: Made) -> None:
     Raises:
         MethodError: both have the same trained weights, optimizer or scheduler.
     """
-    storages = set(map(_storage, _tensors(first.model).values())) - {None}
-    for name, one in _tensors(second.model).items():
+    storages = set(map(_storage, _all_of(first.model).values())) - {None}
+    for name, one in _all_of(second.model).items():
         before = second.constant.get(name)
         if _storage(one) in storages and (before is None or not torch.equal(before, one)):
             raise _reused(training, "model", "model", "weights")
@@ -316,8 +232,14 @@ def _reused(training: Any, method: str, what: str, same: str) -> MethodError:
     )
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _all_of(model: nn.Module) -> dict[str, Tensor]:
+    parameters, buffers = tensors_of(model)
+    return parameters | buffers
+
+
+def tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters and the buffers of a model, by name."""
+    return dict(model.named_parameters()), dict(model.named_buffers())
 
 
 def _storage(tensor: Tensor) -> int | None:

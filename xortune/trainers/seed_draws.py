@@ -189,7 +189,7 @@ class Draws:
             self.wanted.append(draw)
             shape = [draw.shape[axis] for axis in draw.order]
             return torch.ones(shape, dtype=draw.dtype).permute(
-                *(draw.order.index(axis) for axis in range(len(shape)))
+                [draw.order.index(axis) for axis in range(len(shape))]
             )
 
         return drawing_rules(note)

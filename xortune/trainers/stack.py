@@ -11,32 +11,34 @@ batches of all seeds. For each of them a step
 
 1. draws what the loss of each seed draws, with the seed's own generator (`seed_draws`),
 2. computes losses and gradients: `torch.func.vmap` maps the user's loss over the seeds, with rules
-   for what it does not compute well (`batching_rules`, `image_rules`); on a CPU only in the first
+   for what it does not compute well (`batching_rules`); on a CPU only in the first
    step, whose operations later steps repeat (`step_graph`),
 3. steps an optimizer, which treats each number by itself (`stack_optimizers`).
 
-In a stack seeds take turns. What a training changes outside of its model, they would share: so
-`SharedState` watches it, and `Shares` is raised.
+Each seed has its own model, whose tensors are views into the stacked ones, and its own copy of the
+training's object: `score` is called with these, and `batches` where it is called for one seed after
+another. `loss` is called once for all seeds, with those of the first. What seeds share nevertheless
+(variables of modules, objects that attributes refer to) the audit finds: see `audit`.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, matrix_rules
-from xortune.trainers.epoch_batches import CHECKED_EPOCHS, EpochBatches, StackedBatch
-from xortune.trainers.image_rules import image_rules
-from xortune.trainers.methods import parameters_of, scored, untracked
+from xortune.trainers.audit import copy_of
+from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, image_rules, matrix_rules
+from xortune.trainers.epoch_batches import EpochBatches, StackedBatch, in_memory
+from xortune.trainers.methods import scored, tensors_of
 from xortune.trainers.seed_draws import Draws
 from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
 from xortune.trainers.step_graph import Program, recorded, unrecorded
-from xortune.trainers.surroundings import SharedState
 
 Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
@@ -52,13 +54,13 @@ class Stack:
 
     Args:
         groups: each configuration with its seeds.
-        at_once: try to make the batches of an epoch by one call for all seeds.
+        at_once: make the batches of an epoch by one call for all seeds.
         repeats: on a CPU, record steps and repeat their operations.
         timed: initialise all seeds as the first one: only their time counts.
 
     Attributes:
-        lead: the first training; its `batches` and `loss` serve all seeds.
-        model: of one seed; its layers compute those of all.
+        lead: the training's object of the first seed; its `loss` serves all seeds.
+        model: of the first seed; its layers compute those of all.
         parameters: by name, shape (S, ...).
         buffers: by name, shape (S, ...).
         states: of the seeds' generators, uint8, shape (S, bytes).
@@ -67,6 +69,7 @@ class Stack:
 
     Raises:
         CannotStack: an optimizer is not elementwise.
+        NotAtOnce: the batches cannot be made by one call.
     """
 
     def __init__(
@@ -77,45 +80,57 @@ class Stack:
         repeats: bool = True,
         timed: bool = False,
     ) -> None:
-        self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
-        trainings = [training for training, _ in groups]
-        ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
-        self.lead = trainings[0]
-        models, self.states = _new_models(self._rows, ends[0], timed=timed)
-        # The model of each configuration's last seed. A training may keep the model that it makes
-        # in an attribute, which its other methods read: this model is there now.
-        lasts: list[nn.Module] = [models[end - 1] for end in ends]
-        self._model_of = {id(one): own for one, own in zip(trainings, lasts, strict=True)}
-        self.model = lasts[0]
+        expected: list[Any] = []
+        for training, seeds in groups if not timed else ():
+            # As in the loop; what a training's object loads for it, it loads once for all seeds.
+            _seed(seeds[-1])
+            training.scheduler(training.optimizer(training.model().parameters()))
+            if at_once and training is groups[-1][0]:
+                count = sum(len(seeds) for _, seeds in groups)
+                expected = list(in_memory(training.batches(), count))
+            else:
+                next(iter(training.batches()), None)
+        self._seeds, states = _new_seeds(groups, timed=timed)
+        self.states = torch.stack(states)
+        self._origins = [training for training, seeds in groups for _ in seeds]
+        self.lead, self.model = self._seeds[0]
         self.model.train()
         self._objective = _Loss(self.lead, self.model)
-        self._set_tensors(*_stacked(models))
+        parameters, buffers = zip(*(tensors_of(model) for _, model in self._seeds), strict=True)
+        self._set_tensors(_stacked(parameters), _stacked(buffers))
 
-        optimizers = [
-            _untracked(training, training.optimizer, model.parameters())
-            for training, model in zip(trainings, lasts, strict=True)
-        ]
-        for model, optimizer in zip(lasts, optimizers, strict=True):
+        ends = list(itertools.accumulate(len(seeds) for _, seeds in groups))
+        starts = [0, *ends[:-1]]
+        firsts = [self._seeds[start] for start in starts]
+        owns = [dict(model.named_parameters()) for _, model in firsts]
+        at_first = [dict(vars(training)) for training, _ in firsts]
+        optimizers = [training.optimizer(model.parameters()) for training, model in firsts]
+        for (_, model), optimizer in zip(firsts, optimizers, strict=True):
             refuse_hooks(model, optimizer)
-        self._optimizers = optimizers
-        owns = [dict(model.named_parameters()) for model in lasts]
         self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, [0, *ends])
         self._schedulers = [
-            _untracked(training, training.scheduler, optimizer)
-            for training, optimizer in zip(trainings, optimizers, strict=True)
+            training.scheduler(optimizer)
+            for (training, _), optimizer in zip(firsts, optimizers, strict=True)
         ]
-
-        self._shared = SharedState(self.lead, self.model, *lasts, *optimizers, *self._schedulers)
-        self.batches = EpochBatches(self.lead, self._shared, at_once=at_once)
-        self.losses = torch.empty(0)
-        self._epochs = 0
+        for before, (training, _), start, end in zip(at_first, firsts, starts, ends, strict=True):
+            for other, _ in self._seeds[start + 1 : end]:  # such as `self.optimizer`
+                vars(other).update(_changed(before, vars(training)))
+        self._before = self._look()
+        self.batches = EpochBatches(at_once=at_once, expected=expected)
+        self.losses, self._gradients = torch.empty(0), dict[str, Tensor | None]()
         on_cpu = all(parameter.is_cpu for parameter in self.parameters.values())
-        self._steps = _StackSteps(self._shared, repeats=repeats and on_cpu)
+        self._steps = _StackSteps(self.lead, self.model, repeats=repeats and on_cpu)
+        self._evaluated, self._timed = False, timed
+        self._show()
 
     @property
     def repeats(self) -> bool:
         """Whether steps are recorded and repeated; once False, it stays so."""
         return self._steps.repeats
+
+    def _look(self) -> list[dict[str, Any]]:
+        """The attributes of the first seed's objects, which `batches` and `loss` may change."""
+        return [dict(vars(one)) for one in (self.lead, *self.model.modules())]
 
     def _set_tensors(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
         """Go on with these stacked parameters and buffers."""
@@ -123,12 +138,23 @@ class Stack:
         self._trained = {n: p for n, p in parameters.items() if p.requires_grad}
         self._frozen = {n: p for n, p in parameters.items() if not p.requires_grad}
 
+    def _show(self) -> None:
+        """Let the tensors of each seed's model be views into the stacked ones."""
+        if not self._timed:
+            for row, (_, model) in enumerate(self._seeds):
+                for own, stacked in zip(
+                    tensors_of(model), (self.parameters, self.buffers), strict=True
+                ):
+                    for name in own.keys() & stacked.keys():
+                        own[name].data = stacked[name].detach()[row]
+
     def leave(self, rows: Sequence[int]) -> None:
         """Train the seeds in these rows no further; the others go on as before."""
         gone = set(rows)
-        kept = [row for row in range(len(self._rows)) if row not in gone]
+        kept = [row for row in range(len(self._seeds)) if row not in gone]
         index = torch.tensor(kept, device=next(iter(self.parameters.values())).device)
-        self._rows = [self._rows[row] for row in kept]
+        self._seeds = [self._seeds[row] for row in kept]
+        self._origins = [self._origins[row] for row in kept]
         self.states = self.states[index.cpu()]
         self._set_tensors(
             {
@@ -137,8 +163,10 @@ class Stack:
             },
             {name: one[index] for name, one in self.buffers.items()},
         )
+        self._gradients.clear()
         self._optimizer.keep(kept, self.parameters)
         self._steps.forget()  # the recorded steps have more rows
+        self._show()
 
     # ---------------------------------------------------------------------------------------------
     # Epochs and steps.
@@ -147,45 +175,25 @@ class Stack:
         """Train on each seed's batches; yield the losses of each step, shape (S,).
 
         Raises:
-            CannotStack: seeds would share something (`Shares`), or steps cannot be trusted.
+            CannotStack: `vmap` does not compute it as the loop does.
         """
-        self._epochs += 1
-        self.model.train()
-        self._shared.refuse_outside(self._shared.changes())
-        trainings = [training for training, _ in self._rows]
-        batches = self.batches.of_epoch(self._epochs, trainings, self.states)
-        self._steps.begin_epoch(
-            checks=self._epochs in {*CHECKED_EPOCHS, self.lead.epochs},
-            may_repeat=self.batches.at_once,  # else the user's code runs between the steps
-        )
+        for _, model in self._seeds if self._evaluated else [(self.lead, self.model)]:
+            model.train()
+        if self._evaluated:
+            self._evaluated, self._before = False, self._look()
+        batches = self.batches.of_epoch([training for training, _ in self._seeds], self.states)
+        if not self.batches.at_once:  # the user's code runs between the steps
+            self._steps.repeat_no_more()
         for batch in batches:
-            self._step(batch)
+            self.losses, gradients = self._steps.compute(
+                batch, self.states, self._noted_draws, self._losses_and_gradients
+            )
+            self._gradients = dict(zip(self._trained, gradients, strict=True))
+            self._optimizer.step(self._gradients)
             yield self.losses.clone()  # the next step may overwrite them
-        self._refuse_different_configs()
-        stepped = [p for one in self._optimizers for g in one.param_groups for p in g["params"]]
-        with self._shared.untouched(*stepped):
-            for scheduler in self._schedulers:
-                if scheduler is not None:
-                    scheduler.step()
-
-    def _step(self, batch: StackedBatch) -> None:
-        """Train on a batch."""
-        self.losses, gradients = self._steps.compute(
-            batch, self.states, self._noted_draws, self._losses_and_gradients
-        )
-        self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
-
-    def _refuse_different_configs(self) -> None:
-        """Refuse configurations that differ in what the loss has read since the pilot.
-
-        All seeds are trained with the loss of the first configuration.
-        """
-        for training in {id(training): training for training, _ in self._rows}.values():
-            with untracked(self.lead), untracked(training):
-                lead, other = parameters_of(self.lead), parameters_of(training)
-                for name in lead.names_read:
-                    if other.get(name) != lead.get(name):
-                        raise CannotStack(f"{name} is read late, and differs: {LOOP}")
+        for scheduler in self._schedulers:
+            if scheduler is not None:
+                scheduler.step()
 
     # ---------------------------------------------------------------------------------------------
     # Losses and gradients.
@@ -213,6 +221,7 @@ class Stack:
 
     def _losses(self, batch: StackedBatch, draws: Draws, drawn: Sequence[Tensor]) -> Tensor:
         """The losses of a step, shape (S,): the user's loss, mapped over the seeds."""
+        own = {f"model.{n}": one for of in tensors_of(self.model) for n, one in of.items()}
 
         def loss(
             trained: dict[str, Tensor],
@@ -222,7 +231,9 @@ class Stack:
             row: Tensor,
         ) -> Tensor:
             tensors = {f"model.{name}": one for name, one in {**trained, **other}.items()}
-            with Ruled({**draws.taking(drawn), **matrix_rules(row), **image_rules(row)}):
+            instead = {id(one): tensors[name] for name, one in own.items() if name in tensors}
+            rules = {**draws.taking(drawn), **matrix_rules(row), **image_rules(row)}
+            with Ruled(rules, instead):
                 value: Tensor = functional_call(self._objective, tensors, values)
             return value
 
@@ -232,7 +243,7 @@ class Stack:
             {**self._frozen, **self.buffers},
             batch.values,
             drawn,
-            torch.arange(len(self._rows)),
+            torch.arange(len(self._seeds)),
         )
         if losses.dim() != 1:
             shape = tuple(losses.shape[1:])
@@ -240,11 +251,7 @@ class Stack:
         return losses
 
     def _noted_draws(self, batch: StackedBatch) -> Draws:
-        """The draws of the loss, by a call for the first seed with copies of its tensors.
-
-        Raises:
-            CannotStack: each call changes what the next one may read.
-        """
+        """The draws of the loss, by a call for the first seed with copies of its tensors."""
         tensors = {
             f"model.{name}": one[0].clone()
             for name, one in {**self.parameters, **self.buffers}.items()
@@ -253,14 +260,11 @@ class Stack:
             one if axis is None else one[0]
             for one, axis in zip(batch.values, batch.axes, strict=True)
         )
-        for _ in range(2):  # the first call may create what all calls use
-            draws = Draws()
-            self._shared.has_changed()
-            with torch.no_grad(), Ruled(draws.noting()):
-                functional_call(self._objective, tensors, own)
-            if not self._shared.has_changed():
-                return draws
-        raise CannotStack(f"`loss` or a layer changes something whenever it is called: {LOOP}")
+        draws, before = Draws(), dict(vars(self.lead))
+        with torch.no_grad(), Ruled(draws.noting()):
+            functional_call(self._objective, tensors, own)
+        vars(self.lead).update(before)  # such as a count of its calls
+        return draws
 
     # ---------------------------------------------------------------------------------------------
     # Scores.
@@ -268,67 +272,74 @@ class Stack:
     def scores(self) -> list[Any]:
         """The score of each seed's model, one after the other, as the loop computes it."""
         scores: list[Any] = []
-        model, last = self.model, self.lead
-        for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
-            if training is not last:
-                model, last = self._model_of[id(training)], training
-                # What `batches` and `loss` have changed in the first training holds for all.
-                changed = {name: getattr(self.lead, name) for name in self._shared.changed}
-                training.__dict__.update(changed)
-            for own, stacked in (
-                (model.named_parameters(), self.parameters),
-                (model.named_buffers(), self.buffers),
+        self._evaluated = True
+        changes = list(map(_changed, self._before, self._look()))
+        is_shared = self.batches.at_once and any(changes)  # else each has its own
+        for row, ((training, model), state) in enumerate(
+            zip(self._seeds, self.states, strict=True)
+        ):
+            for one, changed in zip(
+                (training, *model.modules()), changes * is_shared, strict=False
             ):
-                for name, tensor in own:
-                    tensor.data = stacked[name].detach()[row]
+                vars(one).update(changed)
+            for name, parameter in model.named_parameters():
+                if (gradient := self._gradients.get(name)) is not None:
+                    parameter.grad = gradient[row].clone()
+            _lend(vars(self._origins[row]), training)
+            before = dict(vars(training))
             torch.set_rng_state(state.clone())
             scores.append(scored(training, model))
             state.copy_(torch.get_rng_state())
-            if row == 0:  # what one seed changes is not shared yet
-                self._shared.changes()
-        self._shared.refuse(self._shared.changes())
+            _lend(_changed(before, vars(training)), self._origins[row])  # data that it has loaded
+            for own, stacked in zip(
+                tensors_of(model), (self.parameters, self.buffers), strict=True
+            ):
+                for name in own.keys() & stacked.keys():  # some scores replace a tensor
+                    tensor = own[name]
+                    if tensor.data_ptr() != stacked[name][row].data_ptr():
+                        stacked[name].detach()[row] = tensor.detach()
         return scores
 
 
 class _StackSteps:
     """Computes each step of a stack: by the user's loss, or by repeating a recorded step.
 
-    A step is repeated if one with a batch of the same shapes was recorded, nothing that the user's
-    code reads has changed since, and it need not be checked: in a checked epoch the first step of
-    each shape is computed anew, recorded, and compared with the one that was recorded before.
+    A step is repeated if one with a batch of the same shapes was recorded, and no attribute of the
+    training's object or of a layer has changed since.
 
     Args:
-        shared: what the user's code reads beside its arguments.
+        lead: the training's object whose `loss` is called.
+        model: whose layers it calls.
         repeats: record steps and repeat them.
 
     Attributes:
         repeats: whether steps are recorded and repeated; once False, it stays so.
     """
 
-    def __init__(self, shared: SharedState, *, repeats: bool) -> None:
-        self._shared, self.repeats = shared, repeats
+    def __init__(self, lead: Any, model: nn.Module, *, repeats: bool) -> None:
+        self._read, self.repeats = [lead, *model.modules()], repeats
         # By the shapes of a batch: the recorded step, and what the loss draws.
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._draws: dict[tuple[Any, ...], Draws] = {}
-        self._unchecked: set[tuple[Any, ...]] = set()  # shapes that this epoch has to check
+        self._attributes = self._look()
 
-    def begin_epoch(self, *, checks: bool, may_repeat: bool) -> None:
-        """Begin an epoch.
+    def _look(self) -> list[Any]:
+        """All attributes that a step may read."""
+        return [value for one in self._read for value in vars(one).values()]
 
-        Args:
-            checks: check a step of each shape.
-            may_repeat: False if the user's code runs between the steps of the epoch: what it
-                changes there would be missing in a repeated step.
-        """
-        if not may_repeat:
-            self._repeat_no_more()
-        if self.repeats:
-            self._forget_if_changed()
-        self._unchecked = set(self._programs) if checks else set()
+    def _has_changed(self) -> bool:
+        """Whether an attribute is another one than at the last call."""
+        before, self._attributes = self._attributes, self._look()
+        return len(before) != len(self._attributes) or not all(map(is_, before, self._attributes))
 
     def forget(self) -> None:
         """Forget all recorded steps: the next ones are recorded again."""
         self._programs.clear()
+
+    def repeat_no_more(self) -> None:
+        """Record no more steps, and repeat none."""
+        self.repeats = False
+        self.forget()
 
     def compute(
         self,
@@ -344,10 +355,9 @@ class _StackSteps:
             states: of the seeds' generators, uint8, shape (S, bytes); they are advanced.
             note: finds out what the loss of a batch draws.
             by_loss: computes the step of a batch from what its loss draws, and these draws.
-
-        Raises:
-            CannotStack: a step is not the one that was recorded.
         """
+        if self.repeats and self._has_changed():
+            self.forget()
         shapes = (batch.axes, *map(_signature, batch.values))
         # New shapes after others are an epoch's last rows, say: they are not recorded at once.
         is_another = bool(self._draws) and shapes not in self._draws
@@ -356,7 +366,7 @@ class _StackSteps:
         draws = self._draws[shapes]
         drawn = tuple(wanted.make(states) for wanted in draws.wanted)
         inputs = [one for one in (*batch.values, *drawn) if isinstance(one, Tensor)]
-        if shapes in self._programs and shapes not in self._unchecked:
+        if shapes in self._programs:
             losses, *repeated = self._programs[shapes](inputs)
             return losses, repeated
         # A recording knows its inputs by their ids. A tensor that is given twice would be one
@@ -365,36 +375,15 @@ class _StackSteps:
         may_record = self.repeats and not is_another and are_distinct
         if not may_record:
             return by_loss(batch, draws, drawn)
-        self._forget_if_changed()  # by the first call, say
+        self._has_changed()  # by `note`, say
         with recorded(inputs) as recording:
             losses, gradients = by_loss(batch, draws, drawn)
-        self._keep(shapes, recording.program([losses, *gradients]))
-        return losses, gradients
-
-    def _keep(self, shapes: tuple[Any, ...], program: Program | None) -> None:
-        """Keep a step that was recorded for steps of the same shapes.
-
-        Args:
-            shapes: of its batch.
-            program: what repeats it; None if nothing can.
-        """
-        before = self._programs.get(shapes)
-        if program is None or self._shared.has_changed():  # the next step may differ
-            self._repeat_no_more()
-        elif before is not None and not before.is_same(program):
-            raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
+        program = recording.program([losses, *gradients])
+        if program is None or self._has_changed():  # the next step may differ
+            self.repeat_no_more()
         else:
-            self._programs[shapes] = before or program  # the earlier one is compiled already
-            self._unchecked.discard(shapes)
-
-    def _forget_if_changed(self) -> None:
-        """Forget all recorded steps if what the loss reads has changed since."""
-        if self._shared.has_changed():
-            self.forget()
-
-    def _repeat_no_more(self) -> None:
-        self.repeats = False
-        self.forget()
+            self._programs[shapes] = program
+        return losses, gradients
 
 
 class _Loss(nn.Module):
@@ -410,35 +399,38 @@ class _Loss(nn.Module):
         return loss
 
 
-def _untracked(training: Any, method: Any, argument: Any) -> Any:
-    """Call a method that may read parameters in which the configurations of a stack differ."""
-    with untracked(training):
-        return method(argument)
-
-
-def _new_models(
-    rows: Sequence[tuple[Any, int]], of_lead: int, *, timed: bool
-) -> tuple[list[nn.Module], Tensor]:
-    """A new model for each seed, and the states of their generators, uint8, shape (S, bytes).
+def _new_seeds(
+    groups: Sequence[Group], *, timed: bool
+) -> tuple[list[tuple[Any, nn.Module]], list[Tensor]]:
+    """Of each seed a copy of the training's object with its model, and its generator's state.
 
     Args:
-        rows: each seed with its configuration's training.
-        of_lead: the number of seeds of the first configuration.
+        groups: each configuration's training with its seeds.
         timed: initialise all seeds as the first one.
     """
-    models, states = [], []
-    for row, (training, seed) in enumerate(rows[:1] if timed else rows):
-        _seed(seed)
-        models.append(training.model())
-        states.append(torch.get_rng_state())
-        if row == 0:
-            shared = SharedState(training, models[0])
-        elif row in {1, of_lead - 1} and row < of_lead:
-            shared.own(models[row])
-            shared.refuse(shared.changes(), draws=False)
-    if timed:
-        models, states = models * len(rows), states * len(rows)
-    return models, torch.stack(states)
+    seeds: list[tuple[Any, nn.Module]] = []
+    states: list[Tensor] = []
+    for training, of_group in groups:
+        for seed in of_group:
+            if not (timed and seeds):
+                _seed(seed)
+                own = copy_of(training)
+                made = own, own.model()
+            seeds.append(made)
+            states.append(torch.get_rng_state())
+    return seeds, states
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an object that have been set since."""
+    return {name: one for name, one in now.items() if before.get(name, before) is not one}
+
+
+def _lend(attributes: Mapping[str, Any], training: Any) -> None:
+    """Give a training's object attributes that it lacks, such as data, but no numbers."""
+    for name, one in attributes.items():
+        if vars(training).get(name) is None and not isinstance(one, int | float | str):
+            vars(training)[name] = one
 
 
 def _seed(seed: int) -> None:
@@ -449,22 +441,15 @@ def _seed(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
 
-def _stacked(models: Sequence[nn.Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The parameters and the buffers of S models, by name, shape (S, ...).
+def _stacked(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of S models as tensors of shape (S, ...), by name.
 
     `torch.func.stack_module_state` refuses models whose class `model()` defines each time.
     """
-
-    def whole(each: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        return {
-            name: torch.stack([one[name].detach() for one in each]).requires_grad_(
-                first.requires_grad
-            )
-            for name, first in each[0].items()
-        }
-
-    parameters = [dict(model.named_parameters()) for model in models]
-    return whole(parameters), whole([dict(model.named_buffers()) for model in models])
+    return {
+        name: torch.stack([one[name].detach() for one in each]).requires_grad_(first.requires_grad)
+        for name, first in each[0].items()
+    }
 
 
 def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | None, ...]:

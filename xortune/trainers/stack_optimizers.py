@@ -139,8 +139,11 @@ def refuse_hooks(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> No
 def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
     """Give a new optimizer stacked parameters in place of one model's, by the ids of these."""
     name = type(optimizer).__name__
-    if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
-        raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
+    is_torchs = type(optimizer) is getattr(torch.optim, name, None)
+    if not isinstance(optimizer, torch.optim.Optimizer) or (
+        is_torchs and name not in ELEMENTWISE
+    ):  # a user's own is tried: the audit shows whether it does
+        raise CannotStack(f"{name} does not step each number by itself: {LOOP}")
     state = dict(optimizer.state)
     optimizer.state.clear()
     for parameter, own in state.items():  # Adagrad has one before its first step

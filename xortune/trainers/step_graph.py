@@ -13,9 +13,9 @@ A recording has three kinds of tensors. The *inputs* are other ones in each step
 made before the recording: parameters, say. A program reads their numbers anew in each step, so that
 it sees what an optimizer has changed in place. All others are results of operations.
 
-What Python decides in the recorded step it decides for all steps. So the caller watches what the
-user's code reads, and records again when that has changed (`Stack.epoch`, `surroundings`), and
-`Recording.program` refuses a step of which Python sees a number, as by `item`.
+What Python decides in the recorded step it decides for all steps. So the caller records again when
+an attribute has changed (`Stack`), and `Recording.program` refuses a step of which Python sees a
+number, as by `item`, `tolist` or `numpy`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
+from torch.overrides import TorchFunctionMode
 
 from xortune.core.private import each_operation_by
 
@@ -47,8 +48,27 @@ def recorded(inputs: Sequence[Tensor]) -> Iterator[Recording]:
         inputs: the tensors that differ from step to step.
     """
     recording = Recording(inputs)
-    with each_operation_by(recording.run):
+    with each_operation_by(recording.run), _Reading(recording):
         yield recording
+
+
+class _Reading(TorchFunctionMode):
+    """Tells a recording of functions that give Python numbers and are no operations."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self._recording = recording
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Compute a function of torch."""
+        if func in _READ:
+            self._recording.only_tensors = False
+        return func(*args, **(kwargs or {}))
+
+
+_READ = {Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__}
 
 
 _is_aside: ContextVar[bool] = ContextVar("_is_aside", default=False)
@@ -67,6 +87,9 @@ def unrecorded() -> Iterator[None]:
 class Recording:
     """The operations of a step, as nodes of an `fx.Graph`.
 
+    Attributes:
+        only_tensors: whether no number has left a tensor.
+
     Args:
         inputs: the tensors that differ from step to step.
     """
@@ -80,7 +103,7 @@ class Recording:
         self._constants: list[Tensor] = []
         self._wholes: dict[int, Tensor] = {}  # the tensor of a view, by the view's id
         self._alive: list[Any] = list(inputs)  # so that no id is used twice
-        self._only_tensors = True
+        self.only_tensors = True
 
     def run(self, operation: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run an operation, and record it."""
@@ -93,7 +116,7 @@ class Recording:
         if self._is_known_view(result, tensors):
             return result
         if not all(isinstance(output, Tensor | None) for output in outputs):
-            self._only_tensors = False  # what Python does with a number is not recorded
+            self.only_tensors = False  # what Python does with a number is not recorded
         node = self._add(operation, *map_aggregate((args, options), self._node_of))
         if isinstance(result, Tensor):
             self._nodes[id(result)] = node
@@ -141,7 +164,7 @@ class Recording:
 
         Numbers that leave a tensor, as by `item`, may decide what the step does next.
         """
-        if not self._only_tensors:
+        if not self.only_tensors:
             return None
         self._graph.output(tuple(self._node_of(result) for result in results))
         self._graph.eliminate_dead_code()
@@ -194,7 +217,7 @@ class Program:
     """The operations of a recorded step; `torch.fx` makes them a function at the first call."""
 
     def __init__(self, graph: fx.Graph, constants: list[Tensor]) -> None:
-        self._graph, self._constants, self._text = graph, constants, str(graph)
+        self._graph, self._constants = graph, constants
         self._function: Callable[..., Any] | None = None
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
@@ -206,10 +229,3 @@ class Program:
         with torch.inference_mode():  # a tenth less than `no_grad` for few seeds
             results: Sequence[Any] = self._function(*inputs, *self._constants)
         return results
-
-    def is_same(self, other: Program) -> bool:
-        """Whether another program computes the same."""
-        return self._text == other._text and all(
-            one.data_ptr() == two.data_ptr() or torch.equal(one, two)
-            for one, two in zip(self._constants, other._constants, strict=True)
-        )

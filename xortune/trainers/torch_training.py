@@ -37,20 +37,19 @@ from torch import Tensor, nn
 
 from xortune.core.errors import InputError
 from xortune.core.trainer import Stacking
+from xortune.trainers.audit import knowledge_of
 from xortune.trainers.methods import (
-    TrackedConfig,
     batches_of,
     epochs_of,
+    given_to,
     loss_of,
     model_of,
     optimizer_of,
-    parameters_of,
     refuse_attributes,
     scored,
-    untracked,
 )
 from xortune.trainers.pilot import pilot_of
-from xortune.trainers.vectorized import arrays_of, train_stacked
+from xortune.trainers.vectorized import StackedSeeds, arrays_of, train_stacked
 
 
 class TorchTraining(ABC):
@@ -68,11 +67,8 @@ class TorchTraining(ABC):
     report_every: int | None = None
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        # What is read of another dict is unknown: then all parameters count as read.
-        self._parameters = (
-            config if isinstance(config, TrackedConfig) else TrackedConfig(config, config)
-        )
-        self.config: dict[str, Any] = self._parameters
+        self._given = dict(config)
+        self.config: dict[str, Any] = dict(config)
 
     @abstractmethod
     def model(self) -> nn.Module:
@@ -149,7 +145,8 @@ class TorchTraining(ABC):
     ) -> Any:
         """Train many seeds: the same as `run` for each of them, up to rounding, and faster.
 
-        The seeds' models are stacked and trained as one, where that gives the same and is faster.
+        The seeds' models are stacked and trained as one, where that is faster. Some seeds are
+        trained alone as well: where a number differs, `run` trains all of them.
 
         Args:
             seeds: S of them, at least one.
@@ -177,36 +174,23 @@ class TorchTraining(ABC):
             on_report(of, arrays_of([scores]) if len(of) == 1 else scores)
             return ()
 
-        [results], _ = train_stacked(groups, tell)
+        [results] = train_stacked(groups, tell).scores
         for result in results:
             if isinstance(result, Exception):
                 raise result
         return arrays_of(results)
 
-    @classmethod
-    def noting_reads(cls, config: Mapping[str, Any]) -> Any:
-        """A training of a configuration that notes which of its parameters are read."""
-        return cls(TrackedConfig(config))
-
     @staticmethod
-    def run_all(
-        groups: Sequence[tuple[TorchTraining, Sequence[int]]],
-        report: Callable[[int, Sequence[int], Any, int], Collection[int]] = lambda *_: (),
-        failures: tuple[type[BaseException], ...] = (Exception,),
-        limit: float | None = None,
-    ) -> tuple[list[list[Any]], str]:
+    def run_all(*args: Any, **options: Any) -> StackedSeeds:
         """Train several configurations of one class: see `vectorized.train_stacked`."""
-        return train_stacked(groups, report, failures, limit)
+        return train_stacked(*args, **options)
 
     def stacking(self) -> Stacking:
         """How this configuration is stacked: see `core.trainer.Stacking`."""
         pilot = pilot_of(self, [0, 1])
-        with untracked(self):  # a parameter that is no number may choose the optimizer
-            values = parameters_of(self).items()
-            other = {name for name, value in values if not isinstance(value, int | float)}
-        width = pilot.cheap(self)
+        width = 1 if knowledge_of(self).fault else pilot.cheap(self)
         gain = pilot.loop / pilot.stacked[width] if width > 1 else 1.0
-        return Stacking(frozenset(other | set(pilot.read)), width, gain)
+        return Stacking(frozenset(given_to(self)) - set(pilot.held), width, gain)
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch; the first one is 1."""

@@ -1,11 +1,16 @@
-"""Trains the seeds of a user's `TorchTraining` in stacks, or in a loop where `pilot` says so.
+"""Trains the seeds of a user's `TorchTraining` in stacks, or in a loop where that is better.
 
     groups = [(Digits({"lr": 0.01}), range(128)), (Digits({"lr": 0.1}), range(64))]
-    scores, sentence = train_stacked(groups)       # scores[1][0]: of lr 0.1, seed 0
+    found = train_stacked(groups)
+    found.scores[1][0], found.audits[1], found.sentence       # of lr 0.1: of seed 0, of all seeds
 
-A stack in which a seed's training raises is trained again in halves, and in the end the seed alone:
-so it fails alone. A stack that is refused on its way (`CannotStack`) is trained again in one stack
-for each configuration, and in the loop if that is refused too, or if seeds would share something.
+Of each stack some seeds are trained alone as well (`audit`). Their results are those of the loop.
+If a number differs, no result of a stack is used: all seeds train in the loop, and no later call of
+this process stacks that training.
+
+A stack in which a seed's training raises is trained again in halves, and in the end the seed
+alone: so it fails alone. Where torch refuses a stack on its way (`CannotStack`), the loop trains
+its seeds.
 The seeds of a stack that takes longer than their time limits in all train again, each alone.
 """
 
@@ -17,18 +22,30 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from xortune.core.audit import Audit
 from xortune.core.forks import ending_forks
+from xortune.trainers.audit import (
+    AT_FIRST,
+    NUDGES,
+    OF_NEW,
+    Apart,
+    SeedResult,
+    distances,
+    drawn,
+    knowledge_of,
+    nudged,
+)
 from xortune.trainers.batching_rules import LOOP, CannotStack
+from xortune.trainers.epoch_batches import NotAtOnce
 from xortune.trainers.limits import keeping_freed_memory, restore_descriptors, time_is_over
-from xortune.trainers.methods import untracked
+from xortune.trainers.methods import given_to
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
 from xortune.trainers.reports import Ended, Hopeless, SeedTimeout
 from xortune.trainers.stack import Group, Stack
-from xortune.trainers.surroundings import Shares
 from xortune.trainers.verdicts import MethodError
 
 Report = Callable[[int, Sequence[int], Any, int], Collection[int]]
@@ -40,6 +57,21 @@ Row = tuple[int, int]
 """The index of a group, and one of its seeds."""
 
 
+class StackedSeeds(NamedTuple):
+    """What `train_stacked` comes to.
+
+    Attributes:
+        scores: for each group the score of each seed, or the exception that its training raised, or
+            `SeedTimeout`; only the first seeds if the search's time was over before.
+        sentence: whether the seeds of the last group train as one.
+        audits: for each group what is known of its seeds in stacks.
+    """
+
+    scores: list[list[Any]]
+    sentence: str
+    audits: list[Audit]
+
+
 def arrays_of(results: Sequence[Any]) -> Any:
     """The scores of S seeds as arrays of shape (S,); NaN where a seed has no such number."""
     if not all(isinstance(score, Mapping) for score in results):
@@ -48,12 +80,14 @@ def arrays_of(results: Sequence[Any]) -> Any:
     return {name: np.array([score.get(name, math.nan) for score in results]) for name in names}
 
 
-def train_stacked(
+def train_stacked(  # noqa: PLR0917
     groups: Sequence[Group],
     report: Report = lambda *_: (),
     failures: tuple[type[BaseException], ...] = (Exception,),
     limit: float | None = None,
-) -> tuple[list[list[Any]], str]:
+    agreed: int | None = 0,
+    judge: Callable[[Any], Any] | None = None,
+) -> StackedSeeds:
     """Train the seeds of some configurations of one class.
 
     Args:
@@ -61,16 +95,14 @@ def train_stacked(
         report: called after every `report_every` epochs but the last. What it raises ends all.
         failures: exceptions of a training that are the failure of its seed; all others end all.
         limit: seconds for a seed, checked when it reports and at its end; None for no limit.
-
-    Returns:
-        For each group the score of each seed, or the exception that its training raised, or
-        `SeedTimeout`; only the first seeds if the search's time was over before. And a sentence:
-        whether those of the last group train as one.
+        agreed: how many seeds of this training are known to agree with themselves in a stack; None:
+            no seed is to be stacked.
+        judge: says of a score whether it is a success, as a number; None if no rule does.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
     """
-    block = _StackedGroups(groups, report, failures, limit, [{} for _ in groups])
+    block = _StackedGroups(groups, report, failures, limit, agreed, judge)
     sentence = ""
     for pilot, indices in block.by_pilot():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
@@ -78,31 +110,54 @@ def train_stacked(
             block.train_each(rows)
         else:
             block.train(rows, pilot)
-            sentence = pilot.sentence
+            sentence = block.refusal or pilot.sentence
     in_order = zip(groups, block.results, strict=True)
     # Where a stack is given up, a seed may have left it before one that is not trained any more.
-    return [
+    scores = [
         [of[seed] for seed in itertools.takewhile(of.__contains__, seeds)]
         for (_, seeds), of in in_order
-    ], sentence
+    ]
+    return StackedSeeds(scores, sentence, block.audits)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _StackedGroups:
     """The seeds of some configurations, and their results so far.
 
     Attributes:
-        groups, report, failures, limit: see `train_stacked`.
+        groups, report, failures, limit, agreed, judge: see `train_stacked`.
         results: of each group, by the seed: its score, or the exception that it raised.
+        audits: of each group.
+        of_stacks: rows whose results are those of a stack.
         numbers: of the times that seeds train, for `Report`.
+        knowledge: what this process knows of the training's stacks.
     """
 
     groups: Sequence[Group]
     report: Report
     failures: tuple[type[BaseException], ...]
     limit: float | None
-    results: Sequence[dict[int, Any]]
+    agreed: int | None
+    judge: Callable[[Any], Any] | None
+    of_stacks: list[Row] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.results: list[dict[int, Any]] = [{} for _ in self.groups]
+        self.audits = [Audit() for _ in self.groups]
+        self.knowledge = knowledge_of(self.groups[0][0])
+
+    @property
+    def refusal(self) -> str:
+        """Why no seed is stacked, whatever its pilot says; empty if some may be."""
+        if self.knowledge.fault:
+            return f"a stack trains seeds differently ({self.knowledge.fault}): {LOOP}"
+        return f"a stack trained seeds differently before: {LOOP}" if self.agreed is None else ""
+
+    @property
+    def known_to_agree(self) -> int:
+        """How many seeds are known to agree."""
+        return max(self.agreed or 0, self.knowledge.agreed)
 
     def by_pilot(self) -> list[tuple[Pilot | None, list[int]]]:
         """The indices of the groups by their pilots: groups with one pilot may be in one stack.
@@ -132,89 +187,193 @@ class _StackedGroups:
     def train(self, rows: Sequence[Row], pilot: Pilot) -> None:
         """Train rows of groups with one pilot, in as many stacks as are fastest."""
         stacks = len(rows)
-        if len(rows) > 1:
+        if len(rows) > 1 and not self.refusal:
             with suppress(*self.failures), ending_forks():
                 pilot.measure(self.groups[rows[0][0]][0], len(rows))
             stacks = pilot.stacks(len(rows))
         for number in range(stacks):
+            part = rows[len(rows) * number // stacks : len(rows) * (number + 1) // stacks]
             if time_is_over():
                 return
-            part = rows[len(rows) * number // stacks : len(rows) * (number + 1) // stacks]
             try:
                 self._train_part(part, pilot)
             except CannotStack as refused:
-                left = self._left(rows)
-                indices = dict.fromkeys(index for index, _ in left)
-                if len(indices) > 1 and not isinstance(refused, Shares):
-                    for one in indices:  # configurations may differ in what is read late
-                        self.train([(index, seed) for index, seed in left if index == one], pilot)
-                else:
-                    pilot.reason = pilot.reason or str(refused)
-                    self.train_each(left)
+                pilot.reason = pilot.reason or str(refused)
+                self.train_each(self._left(rows))
+                return
+            if self.knowledge.fault and stacks < len(rows):
+                self._train_all_again(rows)
                 return
 
     def train_each(self, rows: Sequence[Row]) -> None:
         """Train rows in the loop, one after the other."""
-        for row in rows:
+        for index, seed in rows:
             if time_is_over():
                 return
-            self._train_alone(*row)
+            self.results[index][seed] = self._train_alone(index, seed).score
+
+    def _train_all_again(self, rows: Sequence[Row]) -> None:
+        """Train in the loop what a stack has trained in this call, and the rest of some rows."""
+        for index, seed in self.of_stacks:
+            del self.results[index][seed]
+        for index, audit in enumerate(self.audits):
+            self.audits[index] = Audit(0, audit.audited, audit.largest, self.knowledge.fault)
+        self.train_each([*dict.fromkeys((*self.of_stacks, *self._left(rows)))])
+        self.of_stacks.clear()
+
+    def _left(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows that have no result yet."""
+        return [(index, seed) for index, seed in rows if seed not in self.results[index]]
+
+    # ---------------------------------------------------------------------------------------------
+    # In a stack, and some of it alone as well.
 
     def _train_part(self, rows: Sequence[Row], pilot: Pilot) -> None:
-        """Train rows as one model; in halves if that fails.
+        """Train rows as one model, and those that are drawn alone before.
 
         Raises:
-            CannotStack: a stack does not train them as the loop does.
+            CannotStack: torch does not compute the stack.
         """
         if len(rows) == 1:
-            self._train_alone(*rows[0])
-        elif rows and not self._train_together(rows, pilot):
-            left = self._left(rows)
-            middle = len(left) // 2
-            self._train_part(left[:middle], pilot)
-            self._train_part(left[middle:], pilot)
+            self.train_each(rows)
+            return
+        structure = pilot.structure, len({index for index, _ in rows}) > 1
+        least = 0 if structure in self.knowledge.structures else OF_NEW
+        self.knowledge.structures.add(structure)
+        texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
+        alone: dict[Row, SeedResult] = {}
+        for place in drawn(texts, self.known_to_agree, least):
+            if time_is_over():
+                return
+            index, seed = rows[place]
+            alone[index, seed] = self._train_alone(index, seed)
+            self.results[index][seed] = alone[index, seed].score
+        stacked: dict[Row, SeedResult] = {}
+        try:
+            self._train_halves(rows, pilot, alone, stacked)
+        except NotAtOnce:
+            pilot.at_once = False
+            stacked.clear()
+            self._train_halves(rows, pilot, alone, stacked)
+        for row, own in alone.items():
+            if row in stacked:
+                self._compare(row, own, stacked[row])
+        if self.known_to_agree < AT_FIRST:  # not all of the drawn ones could be compared
+            self.train_each(self._left(rows))
+            return
+        for index, seed in self._left(rows):
+            if (index, seed) in stacked:
+                self.results[index][seed] = stacked[index, seed].score
+                self.audits[index] += Audit(stacked=1)
+                self.of_stacks.append((index, seed))
 
-    def _train_alone(self, index: int, seed: int) -> None:
-        """Train a seed in the loop."""
-        training, number, began = self.groups[index][0], next(self.numbers), time.monotonic()
+    def _compare(self, row: Row, alone: SeedResult, stacked: SeedResult) -> None:
+        """Note whether a seed agrees with itself in a stack."""
+        index, seed = row
+        if isinstance(alone.score, SeedTimeout):
+            return
+        every = self.groups[index][0].report_every or 1
+
+        def apart_from(other: SeedResult) -> dict[str, Apart]:
+            if isinstance(alone.score, Hopeless):  # it has ended at a report
+                other = SeedResult(alone.score, other.reports[: len(alone.reports)])
+                return distances(alone, other, None, every)
+            return distances(alone, other, self.judge, every)
+
+        changed = (nudged(self.groups[index][0], units) for units in NUDGES)
+        moved = (apart_from(self._train_alone(index, seed, one)) for one in changed)
+        apart = apart_from(stacked)
+        largest = self.knowledge.compare(seed, apart, moved)
+        if not self.knowledge.fault:
+            self.audits[index] += Audit(audited=1, largest=largest)
+
+    def _train_halves(
+        self,
+        rows: Sequence[Row],
+        pilot: Pilot,
+        alone: Mapping[Row, SeedResult],
+        stacked: dict[Row, SeedResult],
+    ) -> None:
+        """Train rows as one model; in halves if that fails.
+
+        Args:
+            rows: to be trained.
+            pilot: of their groups.
+            alone: what those that were trained alone came to; they report no more.
+            stacked: gets what each comes to in a stack.
+        """
+        raised = self._train_together(rows, pilot, alone, stacked)
+        if raised is None:
+            return
+        left = [row for row in rows if row not in stacked]
+        if len(left) > 2:
+            middle = len(left) // 2
+            for half in (left[:middle], left[middle:]):
+                self._train_halves(half, pilot, alone, stacked)
+            return
+        self.train_each(self._left(left))
+        both = [self.results[index].get(seed) for index, seed in left]
+        if not any(one is None or isinstance(one, BaseException) for one in both):
+            said = f"{type(raised).__name__}: {raised}".partition("\n")[0]
+            if not isinstance(raised, MemoryError) and "alloc" not in said:
+                seeds = " and ".join(str(seed) for _, seed in left)
+                self.knowledge.fault = (
+                    f"of seeds {seeds} a stack raises {said[:200]}, and none alone"
+                )
+
+    def _train_alone(self, index: int, seed: int, instead: Any = None) -> SeedResult:
+        """Train a seed in the loop.
+
+        Args:
+            index: of its group.
+            seed: its number.
+            instead: a training in place of the group's; its reports are not told, and it has no
+                time limit.
+        """
+        number, began = next(self.numbers), time.monotonic()
+        reports: list[Any] = []
 
         def check_time() -> None:
-            if self._is_late(began, 1):
+            if instead is None and self._is_late(began, 1):
                 raise SeedTimeout(f"took longer than {self.limit:g} s")
 
         def report(told: Any) -> None:
-            leaves = self.report(index, [seed], told, number)
+            reports.append(told)
+            leaves = self.report(index, [seed], told, number) if instead is None else ()
             check_time()
             if leaves:
                 raise Hopeless
 
         restore_descriptors()  # which the seed before may have closed
         try:
-            # `run` also reads the parameters of the optimizer
-            with ending_forks(), untracked(training):
-                score = training.run(seed, report)
+            with ending_forks():
+                score = (instead or self.groups[index][0]).run(seed, report)
             check_time()
-            self.results[index][seed] = score
         except (Hopeless, SeedTimeout) as ended:
-            self.results[index][seed] = ended
+            score = ended
         except Ended:
             raise
         except self.failures as error:
-            self.results[index][seed] = error
+            score = error
+        return SeedResult(score, reports)
 
-    def _train_together(self, rows: Sequence[Row], pilot: Pilot) -> bool:
+    def _train_together(
+        self,
+        rows: Sequence[Row],
+        pilot: Pilot,
+        alone: Mapping[Row, SeedResult],
+        stacked: dict[Row, SeedResult],
+    ) -> BaseException | None:
         """Train rows as one model, or each alone if that takes longer than their limits in all.
 
         Returns:
-            False if it fails.
-
-        Raises:
-            CannotStack: a stack does not train them as the loop does.
+            What it raised; None if it ended.
         """
         indices = list(dict.fromkeys(index for index, _ in rows))
         groups = [(self.groups[index][0], [s for i, s in rows if i == index]) for index in indices]
         steps = trained_as_one(groups, at_once=pilot.at_once)
         number, began = next(self.numbers), time.monotonic()
+        reports: dict[Row, list[Any]] = {row: [] for row in rows}
         staying, leaving = list(rows), list[int]()
         while staying:
             try:
@@ -222,40 +381,46 @@ class _StackedGroups:
                     epoch, scores = steps.send(leaving or None)
             except CannotStack:
                 raise
-            except self.failures:  # of a seed, or because memory ran out
-                return False
+            except self.failures as error:  # of a seed, or because memory ran out
+                return error
+            for row, score in zip(staying, scores, strict=True):
+                if epoch == groups[0][0].epochs:
+                    stacked[row] = SeedResult(score, reports[row])
+                else:
+                    reports[row].append(score)
             if epoch == groups[0][0].epochs:
-                for (index, seed), score in zip(staying, scores, strict=True):
-                    self.results[index][seed] = score
-                return True
-            leaving = self._reported(staying, scores, number)
+                return None
+            leaving = self._reported(staying, scores, number, alone)
+            for place in leaving:
+                stacked[staying[place]] = SeedResult(Hopeless(), reports[staying[place]])
             staying = [row for place, row in enumerate(staying) if place not in leaving]
             if self._is_late(began, len(rows)):
                 steps.close()
-                self.train_each(staying)
+                self.train_each(self._left(staying))
                 break
-        return True
+        return None
 
     def _is_late(self, began: float, seeds: int) -> bool:
         """Whether seeds that began at a `time.monotonic` exceed their time limits in all."""
         return self.limit is not None and time.monotonic() - began > self.limit * seeds
 
-    def _reported(self, rows: Sequence[Row], scores: Sequence[Any], number: int) -> list[int]:
+    def _reported(
+        self,
+        rows: Sequence[Row],
+        scores: Sequence[Any],
+        number: int,
+        alone: Mapping[Row, SeedResult],
+    ) -> list[int]:
         """Report the intermediate scores of rows; the places of those that leave."""
         leaving: list[int] = []
         for index, places in itertools.groupby(range(len(rows)), lambda place: rows[place][0]):
-            of_group = list(places)
-            seeds = [rows[place][1] for place in of_group]
-            told = arrays_of([scores[place] for place in of_group])
-            hopeless = self.report(index, seeds, told, number)
-            gone = [place for place in of_group if rows[place][1] in hopeless]
-            self.results[index].update({rows[place][1]: Hopeless() for place in gone})
-            leaving += gone
+            of_group = [place for place in places if rows[place] not in alone]
+            if of_group:
+                seeds = [rows[place][1] for place in of_group]
+                told = arrays_of([scores[place] for place in of_group])
+                hopeless = self.report(index, seeds, told, number)
+                leaving += [place for place in of_group if rows[place][1] in hopeless]
         return leaving
-
-    def _left(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that have no result yet."""
-        return [(index, seed) for index, seed in rows if seed not in self.results[index]]
 
 
 def trained_as_one(

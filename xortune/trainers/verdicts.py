@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.audit import Audit
 from xortune.core.band import is_look
 from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import (
@@ -166,12 +167,14 @@ class SeedResults:
         failed: why seeds failed, by seed.
         note: a sentence about the training of the block, for users.
         length: epochs of a whole training; 0 where they are not known.
+        audit: of seeds that trained as one model; None where seeds never do.
     """
 
     def __init__(self, block: Block, on: str | None = None) -> None:
         self._block, self.n, self._on = block, 0, on
         self._left: dict[int, Left] = {}
         self.length = 0
+        self.audit: Audit | None = None
         self._status = np.full(block.count, CRASHED, np.uint8)
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self.failed: dict[int, str] = {}
@@ -258,7 +261,7 @@ class SeedResults:
         n, details = self.n, NO_DETAILS
         curves = self._curves()
         watched = None if self._on is None else Watched(self._left, self.length)
-        if self._numbers or self.failed or self.note or curves or watched:
+        if self._numbers or self.failed or self.note or curves or watched or self.audit:
             seed, shown = self._first or (None, None)
             numbers = {name: values[:n] for name, values in self._numbers.items()}
             details = Details(
@@ -266,6 +269,7 @@ class SeedResults:
                 curves=curves,
                 ruled=self._ruled,
                 watched=watched,
+                audit=self.audit,
             )
         arrays: dict[str, NDArray[Any]] = {
             "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
