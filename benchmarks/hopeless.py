@@ -41,7 +41,7 @@ from xortune.driver.jobs import Done
 from xortune.driver.loop import NoJournal, Record
 from xortune.driver.propose import proposer_for
 from xortune.driver.timing import MeasuredSeconds
-from xortune.racing.hopeless import Audit, Curve, HopelessSeeds
+from xortune.racing.hopeless import Curve, HopelessAudit, HopelessSeeds
 from xortune.spaces.model import StopHopeless
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import custom_trainer
@@ -441,7 +441,7 @@ def compare(name: str, table: Table, searches: int) -> None:
         for what in ("stopped", "false", "audited", "succeeded")
     )
     share = false / stopped if stopped else 0.0
-    bound = Audit(audited, succeeded, 0, 0, 0, 1, 0.02).bound
+    bound = HopelessAudit(audited, succeeded, 0, 0, 0, 1, 0.02).bound
     all_rates = table.solved.mean(axis=1)
     print(
         f"| {name} | {all_rates.min():.2f} to {all_rates.max():.2f}, mean {all_rates.mean():.2f} "
@@ -484,7 +484,7 @@ def covers(rng: np.random.Generator, late_share: float, seeds: int = 600) -> tup
         values = np.full(len(LOOKS), np.nan, np.float32)
         values[: len(reports)] = upward(numbers, higher=True)
         rule.see([Curve(key, values, 24, is_good, weight)])
-    bound = Audit(len(audited), sum(audited), 0, 0, 0, 1, 0.02).bound
+    bound = HopelessAudit(len(audited), sum(audited), 0, 0, 0, 1, 0.02).bound
     return (
         not all_ or np.mean(all_) <= bound,
         not cut or np.mean(cut) <= bound,

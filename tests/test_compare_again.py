@@ -12,7 +12,7 @@ from listening import sentences
 import xortune as xt
 from xortune.core import trainer as core_trainer
 from xortune.core.seeds import COMPARE
-from xortune.driver import executors, worker
+from xortune.driver import worker
 
 FIRST = COMPARE.start
 PAIR = [{"x": 0.98}, {"x": 0.99}]
@@ -35,8 +35,7 @@ tried = []
 
 @pytest.fixture(autouse=True)
 def _prompt(_somewhere, monkeypatch):  # noqa: F811
-    for module in (core_trainer, executors, worker):
-        monkeypatch.setattr(module, "TRY_AGAIN_SECONDS", (0.0,) * 7)
+    monkeypatch.setattr(core_trainer, "TRY_AGAIN_SECONDS", (0.0,) * 7)
     monkeypatch.setattr(worker, "PIECE_SECONDS", 0.0)  # each seed is in the journal when it ends
     Path("prompt.txt").write_text("1")
     tried.clear()

@@ -423,8 +423,8 @@ to overestimate its rate. The 3 finalists of the search were each trained under 
 that the search had not used. This one was selected because it has the highest lower bound of its \
 own success rate. It succeeded for 100 of the 100 fresh seeds 1681856109 to 1681856208 (100.0 %). \
 Its success rate is therefore at least 95.77 %. The lower bounds of all 3 finalists (one-sided \
-Clopper-Pearson) and those of all other attempts to certify this space by the same rule for \
-success hold together with confidence 95 %; this is attempt 1.
+Clopper-Pearson) and those of all other attempts to certify this training by the same number hold \
+together with confidence 95 %; this is attempt 1.
 """
 
 

@@ -24,8 +24,8 @@ from xortune.core.success import larger_is_better, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE, Block
 from xortune.racing.hopeless import (
-    Audit,
     Curve,
+    HopelessAudit,
     HopelessSeeds,
     curves_of,
     fewest_solved,
@@ -270,7 +270,7 @@ def test_who_is_audited_is_drawn_by_seed():
 
 
 def test_the_audit_states_a_bound():
-    audit = Audit(41, 0, stopped=370, own=0, saved=1, total=2, asked=0.02)
+    audit = HopelessAudit(41, 0, stopped=370, own=0, saved=1, total=2, asked=0.02)
     assert audit.bound == pytest.approx(1 - 0.05 ** (1 / 41))
     assert not audit.has_widened
     assert audit.proves_after == 149, "0 of 148 succeed: at most 2.004 %"
@@ -320,9 +320,9 @@ def test_the_bound_of_the_audit_covers(late):
     covered = []
     for _ in range(10):
         wrong, all_, k, n = _simulated(draw, 0.5, 500, late=late)
-        bound = Audit(n, k, 0, 0, 0, 1, 0.02).bound
+        bound = HopelessAudit(n, k, 0, 0, 0, 1, 0.02).bound
         covered.append(not all_ or wrong / all_ <= bound)
-        assert Audit(n, k, all_ - n, 0, 0, 1, 0.02).most_missed >= (wrong - k if n else 0)
+        assert HopelessAudit(n, k, all_ - n, 0, 0, 1, 0.02).most_missed >= (wrong - k if n else 0)
     assert np.mean(covered) >= 0.8
 
 

@@ -17,7 +17,6 @@ import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
-from xortune.core.trainer import Outages
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
@@ -282,7 +281,7 @@ def submit(
         cluster.refuse_before_sent(requested, from_)
         shared_study(requested, cli.study_of(study_storage, study_name))
         xt.Ray(timeout=trial_timeout)  # refuses what is no duration
-        Outages.of((), cli.waits_of(retry_wait), max_void)
+        cluster.refuse_outages(cli.waits_of(retry_wait), max_void)
         checked_labels(note, tag)
         words = cluster.search_words(given, output, tag or (), trackers, resume=resume)
         what = cluster.submission(space, output, words, install=install)

@@ -38,6 +38,7 @@ from xortune.core.private import (
     set_auto_connect,
 )
 from xortune.core.system import cores
+from xortune.core.trainer import Outages, Waits
 from xortune.driver.knowledge import refuse_grid
 from xortune.driver.process import (
     environment_kept,
@@ -109,6 +110,15 @@ class Workers:
         if _seconds(self.timeout) is not None and self.count == 0:
             allowed = "only where others train, not with --workers 0"
             refuse_given(allowed, timeout=self.timeout)
+
+
+def refuse_outages(retry_wait: Waits | None, max_void: float | None) -> None:
+    """Refuse what a job would refuse later: waits and a share of void seeds that are not usable.
+
+    Raises:
+        InputError: one of them is not usable.
+    """
+    Outages.of((), retry_wait, max_void)
 
 
 def _seconds(timeout: float | str | None) -> float | None:
