@@ -214,7 +214,7 @@ def test_old_seeds_are_asked_for_where_seeds_are_trained():
 
 
 def test_the_command(tmp_path):
-    (tmp_path / "train.py").write_text(
+    (tmp_path / "prompted.py").write_text(
         "import random\nfrom pathlib import Path\n\n\ndef run(config, seed):\n"
         "    good = float(Path('prompt.txt').read_text())\n"
         "    return random.Random(seed).random() < good * config['x']\n"
@@ -226,7 +226,7 @@ def test_the_command(tmp_path):
 
     for name, x in (("new", 0.98), ("old", 0.99)):
         (tmp_path / f"{name}.yaml").write_text(f"x: {x}\n")
-    words = ["compare", "new.yaml", "old.yaml", "--trainer", "./train.py:run", "--seeds", 60]
+    words = ["compare", "new.yaml", "old.yaml", "--trainer", "./prompted.py:run", "--seeds", 60]
     words += ["--output", "out", "--workers", 0, "--fail-if-worse"]
     before = json.loads(xortune(*words, "--json", code=0).stdout)
     assert (before["reused"], [one["k"] for one in before["contestants"]]) == (None, solved(1))
