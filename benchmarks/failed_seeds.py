@@ -19,8 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from xortune.core.point import Point
-from xortune.driver.optuna_study import OptunaStudy
-from xortune.driver.propose import SampledProposer, proposer_for
+from xortune.deciding.optuna_study import OptunaStudy
+from xortune.deciding.propose import SampledProposer, proposer_for
 from xortune.racing.objectives import SeedSummary, sampler_values, statistic_value
 from xortune.spaces.model import Objective, SearchSpace
 from xortune.spaces.space import parse_space

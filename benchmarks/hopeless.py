@@ -35,12 +35,8 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done
-from xortune.driver.loop import NoJournal, Record
-from xortune.driver.propose import proposer_for
-from xortune.driver.timing import MeasuredSeconds
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.propose import proposer_for
 from xortune.racing.hopeless import Curve, HopelessAudit, HopelessSeeds
 from xortune.spaces.model import StopHopeless
 from xortune.spaces.space import parse_space
@@ -48,6 +44,10 @@ from xortune.trainers.function import custom_trainer
 from xortune.trainers.limits import round_ends
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import given_source
+from xortune.training.batches import Batches
+from xortune.training.jobs import Done
+from xortune.training.loop import NoJournal, Record
+from xortune.training.timing import MeasuredSeconds
 
 MAX_SEEDS = 128
 """Of a configuration in a race."""

@@ -23,8 +23,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.propose import proposer_for
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.propose import proposer_for
 from xortune.runs import journal as journal_module
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.evaluation import encode_outcome as pack

@@ -41,14 +41,14 @@ from xortune.core.outcome import Details, Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.in_flight import most_in_flight
-from xortune.driver.jobs import Done
-from xortune.driver.loop import NoJournal, Record
-from xortune.driver.propose import proposer_for
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.in_flight import most_in_flight
+from xortune.deciding.propose import proposer_for
 from xortune.spaces.model import SUCCESS_RATE, Objective, SearchSpace
 from xortune.spaces.space import parse_space
+from xortune.training.batches import Batches
+from xortune.training.jobs import Done
+from xortune.training.loop import NoJournal, Record
 
 NUMBER = "number"
 SECONDS = 1e-4

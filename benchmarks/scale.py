@@ -27,17 +27,17 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.in_flight import least_in_flight, most_in_flight
-from xortune.driver.jobs import Done, Job, WorkerFailure
-from xortune.driver.loop import NoJournal, Record
-from xortune.driver.propose import LEARNING, proposer_for
-from xortune.driver.timing import MeasuredSeconds
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.in_flight import least_in_flight, most_in_flight
+from xortune.deciding.propose import LEARNING, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode, encode_outcome
 from xortune.spaces.grid import budget
 from xortune.spaces.space import parse_space
+from xortune.training.batches import Batches
+from xortune.training.jobs import Done, Job, WorkerFailure
+from xortune.training.loop import NoJournal, Record
+from xortune.training.timing import MeasuredSeconds
 
 SPACE = """
 name: scale

@@ -12,11 +12,11 @@ from hand_made import CONFIG, RIGHT, TINY_SPACE, WRONG, done, outcome, solved, w
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.batches import BATCH_SECONDS
 from xortune.driver.certify import certify_run
-from xortune.driver.cluster import Cluster
-from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.voice import Voice
+from xortune.training.batches import BATCH_SECONDS
+from xortune.training.cluster import Cluster
+from xortune.training.timing import MeasuredSeconds
 
 SPACE = TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: {low: 2, high: 9}")
 SPACE = SPACE.replace("trials: 3", "trials: 5").replace("[4]", "[8]")

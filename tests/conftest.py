@@ -39,7 +39,7 @@ def _sketches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
         patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
-        patch.setattr("xortune.driver.importance.RESAMPLES", 3)
+        patch.setattr("xortune.deciding.importance.RESAMPLES", 3)
         patch.setattr(os, "fsync", lambda _: None)
         patch.setattr("xortune.reports.scripts.environment", functools.cache(environment))
         for module in ("runs.sessions", "trainers.network"):
@@ -60,8 +60,8 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
     """The processes that users' functions train in have imported Ray and torch when they begin."""
-    from xortune.driver import processes
-    from xortune.driver.worker import PROGRAM
+    from xortune.training import processes
+    from xortune.training.worker import PROGRAM
 
     if len(request.session.items) > 1000:
         forked.template(os.getpid())  # what it imports is there when it is needed
@@ -170,7 +170,7 @@ def one_ray() -> Iterator[None]:
     """
     import ray
 
-    from xortune.driver import cluster
+    from xortune.training import cluster
 
     if not ray.is_initialized():
         tests = Path(__file__).parent

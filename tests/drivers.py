@@ -12,11 +12,11 @@ from forked import Python
 from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
-from xortune.driver import executors as executors_module
-from xortune.driver.jobs import Done
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, this_process
 from xortune.runs.store import JOURNAL
+from xortune.training import executors as executors_module
+from xortune.training.jobs import Done
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 HEAVY = (
     *("numba", "scipy.stats", "torch", "pandas", "pyarrow.parquet", "optuna", "ray.tune", "pytest"),
-    *("xortune.driver.search", "xortune.driver.ray_executor", "xortune.cli.shared"),
+    *("xortune.driver.search", "xortune.training.ray_executor", "xortune.cli.shared"),
 )
 SUBREAPER = 36  # of linux/prctl.h: orphans of a process below become its children
 COLLAPSE = 25  # of linux/mman.h, madvise(2): small pages become huge ones, now
@@ -212,7 +212,7 @@ def sketch() -> None:
     document = importlib.import_module("xortune.reports.document")
     document.in_markdown().get_template("run.md.jinja")
     importlib.import_module("xortune.reports.files").svg = lambda plot: f"<svg>{plot.name}</svg>\n"
-    importlib.import_module("xortune.driver.importance").RESAMPLES = 3
+    importlib.import_module("xortune.deciding.importance").RESAMPLES = 3
     os.fsync = lambda _: None
 
 
@@ -220,7 +220,7 @@ def complete() -> None:
     """Nothing that a process begins or ends with takes longer than a small search."""
     torch = sys.modules["torch"]
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)  # the first imports for a second
-    importlib.import_module("xortune.driver.worker")._load_engine()
+    importlib.import_module("xortune.training.worker")._load_engine()
     sys.modules["ray"].shutdown()  # as at the end of each process: it imports too
     for one in weakref.finalize._registry:
         one.atexit = False  # torch takes back each of its operators

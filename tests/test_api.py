@@ -25,10 +25,10 @@ import xortune as xt
 from xortune.core.errors import InputError, from_command_line
 from xortune.core.outcome import Curves, Details, SeedCount
 from xortune.driver import session as session_module
-from xortune.driver.cluster import Cluster
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
+from xortune.training.cluster import Cluster
 
 TINY = parse_space(TINY_SPACE)
 
@@ -228,7 +228,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing():
 
 
 def test_a_job_server_is_no_cluster_to_connect_to(space_file):
-    with pytest.raises(InputError, match="xortune submit"):
+    with pytest.raises(InputError, match="ray job submit"):
         xt.search(space_file, address="http://head:8265")
 
 

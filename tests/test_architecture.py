@@ -20,15 +20,15 @@ ROOT = Path(xortune.__file__).parent
 # Each may import those before it, never one after it.
 ROOMS = (
     *("core", "stats", "spaces", "trainers", "racing", "runs", "certificates", "comparisons"),
-    *("reports", "integrations", "driver", "cli"),
+    *("reports", "integrations", "training", "deciding", "driver", "cli"),
 )
 # What is heavy or optional, and where it may be imported.
 CORNERS = {
     "torch": ("trainers.", "core.private"),
     "numba": ("trainers.",),
-    "ray": ("driver.", "racing.scheduler", "core.private"),
-    "optuna": ("driver.", "racing.pruner"),
-    **dict.fromkeys(("optunahub", "cmaes"), ("driver.",)),
+    "ray": ("training.", "racing.scheduler", "core.private"),
+    "optuna": ("deciding.", "training.process", "driver.exchange", "racing.pruner"),
+    **dict.fromkeys(("optunahub", "cmaes"), ("deciding.",)),
     "typer": ("cli",),
     **dict.fromkeys(("matplotlib", "plotly", "jinja2", "markupsafe"), ("reports.",)),
     **dict.fromkeys(("tensorboard", "mlflow", "wandb"), ("integrations.",)),

@@ -21,16 +21,16 @@ from xortune.core.outcome import Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import AUDITED, Block, Stacking
 from xortune.driver.audits import audited_now
-from xortune.driver.cluster import Cluster
 from xortune.driver.evaluate import train_seeds
-from xortune.driver.executors import LocalExecutor, executor_for
 from xortune.driver.gate import gate_config
-from xortune.driver.processes import ending_processes
 from xortune.driver.search import search_with
 from xortune.reports.terminal import render_outcome
 from xortune.runs.evaluation import Evaluation, SeedsToTrain, decode, encode
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import load_space
+from xortune.training.cluster import Cluster
+from xortune.training.executors import LocalExecutor, executor_for
+from xortune.training.processes import ending_processes
 
 
 def drawn(*what):

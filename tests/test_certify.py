@@ -35,10 +35,7 @@ import xortune as xt
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
-from xortune.driver import batches
 from xortune.driver import certify as module
-from xortune.driver.cluster import Cluster
-from xortune.driver.executors import LocalExecutor, Pool
 from xortune.driver.voice import Voice
 from xortune.reports.certificate import certified_lines
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
@@ -46,6 +43,9 @@ from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
 from xortune.stats.proportions import clopper_pearson_lower
 from xortune.stats.sequential import boundary
+from xortune.training import batches
+from xortune.training.cluster import Cluster
+from xortune.training.executors import LocalExecutor, Pool
 
 __all__ = ["run"]  # the fixture
 

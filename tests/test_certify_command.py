@@ -16,12 +16,12 @@ import xortune as xt
 from xortune.core.seeds import CERTIFY
 from xortune.core.task import Task
 from xortune.driver import session as session_module
-from xortune.driver.executors import LocalExecutor
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.run import holds_run, load_run
 from xortune.runs.sessions import first_manifest
 from xortune.trainers import network
 from xortune.trainers.network import NetworkTrainer
+from xortune.training.executors import LocalExecutor
 
 __all__ = ["run"]  # the fixture
 
@@ -183,8 +183,8 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
         return real(*arguments, **more)
 
     monkeypatch.setattr(network, "evaluate_config", stopped)
-    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 1e-9)  # a block in each
-    monkeypatch.setattr("xortune.driver.batches.LEAST_AT_ONCE", 20)
+    monkeypatch.setattr("xortune.training.batches.BATCH_SECONDS", 1e-9)  # a block in each
+    monkeypatch.setattr("xortune.training.batches.LEAST_AT_ONCE", 20)
     with pytest.raises(KeyboardInterrupt):
         searched(resume=True)
     run = searched(resume=True)

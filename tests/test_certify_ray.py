@@ -9,10 +9,10 @@ import pytest
 from certified import Chancy, certify, searched_run
 from listening import counts
 
-from xortune.driver.cluster import Cluster
-from xortune.driver.retries import ATTEMPTS
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
+from xortune.training.cluster import Cluster
+from xortune.training.retries import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already

@@ -29,9 +29,9 @@ from xortune.cli.searching import resume_command
 from xortune.cli.shared import exit_on_error
 from xortune.driver import search as api
 from xortune.driver import session as session_module
-from xortune.driver.process import handle_signals, settle, uninterrupted
-from xortune.driver.worker import FRESH, PROGRAM
 from xortune.runs.run import load_run
+from xortune.training.process import handle_signals, settle, uninterrupted
+from xortune.training.worker import FRESH, PROGRAM
 
 __all__ = ["_somewhere", "drivers"]  # the fixtures
 
@@ -66,7 +66,7 @@ def test_files_of_the_working_folder_are_no_modules_of_python(tmp_path, how):
     (installed / "driver").mkdir(parents=True)
     shutil.copy(Path(xt.__file__).with_name("__main__.py"), installed)
     begun = "import json, queue\nmain = serve = lambda *_: print('begun', json.loads)\n"
-    for module in ("cli", "driver/worker"):
+    for module in ("cli", "training/worker"):
         (installed / module).with_name("__init__.py").touch()
         (installed / f"{module}.py").write_text(begun)
     for name in ("json.py", "queue.py"):
@@ -496,7 +496,7 @@ def test_a_settled_command_whose_output_nobody_reads_ends_by_a_later_signal(monk
         time.sleep(pause)
         signal.raise_signal(signal.SIGTERM)
     assert not ended.called
-    monkeypatch.setattr("xortune.driver.process.PATIENCE", 0.0)
+    monkeypatch.setattr("xortune.training.process.PATIENCE", 0.0)
     time.sleep(0.01)
     signal.raise_signal(signal.SIGINT)
     ended.assert_called_once_with(130)

@@ -101,18 +101,11 @@ def test_what_means_nothing_is_refused_by_each_command(words, message):
         ("search", "space.yaml", "--quiet"),
         ("certify", "run"),
         ("compare", "0.yaml", "1.yaml", *OWN),
-        ("submit", "space.yaml", "--address", "http://h:1", "--output", "/o", "--dry-run"),
     ):
-        if command[0] == "submit" and words[0] == "--retry":
-            continue  # the exceptions are the cluster's
         refused(xortune(*command, *words), message)
 
 
-def test_a_job_gets_the_options_and_exceptions_may_be_python_s_or_a_package_s():
-    words = ("--retry", "OSError", "--retry", "a:B", "--retry-wait", "1,2", "--max-void", "0.2")
-    job = ("submit", "space.yaml", "--address", "http://h:1", "--output", "/o", "--dry-run")
-    line = xortune(*job, *words, code=0).stdout
-    assert "--retry OSError --retry a:B --retry-wait 1,2 --max-void 0.2" in " ".join(line.split())
+def test_exceptions_may_be_python_s_or_a_package_s():
     for name in ("OSError", "json.JSONDecodeError", "json:JSONDecodeError"):
         tried = ("--retry", name, "--workers", 0)
         xortune("evaluate", *OWN, "--config", "0.yaml", "--seeds", 3, *tried, code=0)

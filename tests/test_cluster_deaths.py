@@ -18,15 +18,15 @@ from hand_made import solved
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
-from xortune.driver import ray_executor
-from xortune.driver import ray_worker as versions_module
-from xortune.driver.cluster import Cluster, slots
-from xortune.driver.ray_executor import Watchdog, classify_failure
-from xortune.driver.ray_worker import captured_messages
-from xortune.driver.retries import ATTEMPTS
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
+from xortune.training import ray_executor
+from xortune.training import ray_worker as versions_module
+from xortune.training.cluster import Cluster, slots
+from xortune.training.ray_executor import Watchdog, classify_failure
+from xortune.training.ray_worker import captured_messages
+from xortune.training.retries import ATTEMPTS
 
 LONG = pytest.mark.long
 

@@ -12,7 +12,7 @@ from listening import sentences
 import xortune as xt
 from xortune.core import trainer as core_trainer
 from xortune.core.seeds import COMPARE
-from xortune.driver import worker
+from xortune.training import worker
 
 FIRST = COMPARE.start
 PAIR = [{"x": 0.98}, {"x": 0.99}]

@@ -37,7 +37,6 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.success import parse_success
-from xortune.driver.processes import ending_processes
 from xortune.driver.shared_seeds import Kept, WantedSeeds, train_shared
 from xortune.runs.run import load_run
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
@@ -45,6 +44,7 @@ from xortune.stats.proportions import paired_difference, unpaired_difference
 from xortune.stats.sequential import fair_losses_allowed, paired_answer
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import FunctionObject
+from xortune.training.processes import ending_processes
 
 # Who enters.
 

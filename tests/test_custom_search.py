@@ -29,10 +29,10 @@ from xortune.driver import evaluate as evaluate_module
 from xortune.driver import search as search_module
 from xortune.driver import trainer as trainer_module
 from xortune.driver.certify import estimate_of_seeds
-from xortune.driver.cluster import Cluster
 from xortune.driver.session import cost_of
 from xortune.driver.trainer import Check
 from xortune.spaces.space import load_space, with_search
+from xortune.training.cluster import Cluster
 
 ENGINE = Path(__file__).parent / "engine"
 pytestmark = pytest.mark.usefixtures("no_ray")

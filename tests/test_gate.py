@@ -684,7 +684,7 @@ def test_an_empty_config_is_a_config(train_file):
 
 
 def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed(monkeypatch):
-    monkeypatch.setattr("xortune.driver.batches.BATCH_SECONDS", 0.01)
+    monkeypatch.setattr("xortune.training.batches.BATCH_SECONDS", 0.01)
     called = []
 
     def slow(config, seed):

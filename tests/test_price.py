@@ -14,10 +14,7 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.jobs import Job
-from xortune.driver.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_for
-from xortune.driver.timing import MeasuredSeconds
+from xortune.deciding.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_for
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
 from xortune.racing.posterior import Group
@@ -27,6 +24,9 @@ from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid
 from xortune.spaces.model import race_rungs
 from xortune.spaces.space import load_space, parse_space
+from xortune.training.batches import Batches
+from xortune.training.jobs import Job
+from xortune.training.timing import MeasuredSeconds
 
 AIM = Aim()
 

@@ -24,7 +24,7 @@ from listening import sentences
 
 import xortune as xt
 from xortune.core.errors import InputError
-from xortune.driver.propose import SampledProposer
+from xortune.deciding.propose import SampledProposer
 
 SPACE = {
     "name": "serial",
@@ -148,7 +148,7 @@ def test_a_ray_that_does_not_start_is_told_to_those_who_ask_for_it(tmp_path, mon
         xt.search(SPACE, train=longer, output=tmp_path / "run", ray=True)
     assert not (tmp_path / "run").exists(), "nothing was trained meanwhile"
     full = SimpleNamespace(disk_usage=lambda _: SimpleNamespace(free=1000))
-    monkeypatch.setattr("xortune.driver.cluster.shutil", full)
+    monkeypatch.setattr("xortune.training.cluster.shutil", full)
     with pytest.raises(InputError, match="the folder of its files is full; fix: free space there"):
         xt.search(SPACE, train=longer, output=tmp_path / "other", ray=True)
 

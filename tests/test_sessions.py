@@ -19,9 +19,8 @@ import xortune as xt
 from xortune.core.errors import InputError, from_command_line
 from xortune.core.point import Point
 from xortune.core.task import Task
+from xortune.deciding.propose import SampledProposer
 from xortune.driver import session as session_module
-from xortune.driver.executors import LocalExecutor
-from xortune.driver.propose import SampledProposer
 from xortune.racing.grants import Grants
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
@@ -33,6 +32,7 @@ from xortune.runs.sessions import continue_run, first_manifest
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.trainers.network import NetworkTrainer
+from xortune.training.executors import LocalExecutor
 
 SPACE = TINY_SPACE
 WIDER = SPACE.replace("high: 0.1", "high: 0.5").replace("[Tanh, ReLU]", "[Tanh, ReLU, ELU]")

@@ -22,10 +22,10 @@ import xortune as xt
 from xortune.cli.shared import app
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.processes import ending_processes, processes_for
-from xortune.driver.worker import READY, no_output
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source
+from xortune.training.processes import ending_processes, processes_for
+from xortune.training.worker import READY, no_output
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -428,7 +428,7 @@ def test_nothing_of_a_worker_that_is_killed_is_left(tmp_path, leaves, fate):
     program = (
         "import sys, xortune as xt\n"
         "from xortune.driver import processes\n"
-        f"begin = 'import xortune.driver.worker as w; w._may_fork = lambda: {is_forked}'\n"
+        f"begin = 'import xortune.training.worker as w; w._may_fork = lambda: {is_forked}'\n"
         "patch = f'\\n{begin}\\nmain('\n"
         "processes.PROGRAM = processes.PROGRAM.replace('\\nmain(', patch)\n"
         "train = {'function': './train.py:run', 'timeout': float(sys.argv[1])}\n"

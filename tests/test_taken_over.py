@@ -13,8 +13,8 @@ from commands import refused, xortune
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.knowledge import TAKEN, OldProposals, TakenOver, take_over
-from xortune.driver.propose import proposer_for
+from xortune.deciding.knowledge import TAKEN, OldProposals, TakenOver, take_over
+from xortune.deciding.propose import proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.manifest import manifest_of
 from xortune.spaces.space import load_space

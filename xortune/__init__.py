@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from xortune.core.outcome import Status as Status
     from xortune.core.point import Point as Point
     from xortune.core.task import Task as Task
+    from xortune.deciding.shared_study import Study as Study
     from xortune.driver.certify import certify as certify
-    from xortune.driver.cluster import Ray as Ray
-    from xortune.driver.cluster import Workers as Workers
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
     from xortune.driver.exchange import from_optuna as from_optuna
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from xortune.driver.gate import gate as gate
     from xortune.driver.search import DryRun as DryRun
     from xortune.driver.search import search as search
-    from xortune.driver.shared_study import Study as Study
     from xortune.driver.voice import Message as Message
     from xortune.integrations.export import export as export
     from xortune.integrations.following import log as log
@@ -86,6 +84,8 @@ if TYPE_CHECKING:
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
+    from xortune.training.cluster import Ray as Ray
+    from xortune.training.cluster import Workers as Workers
 
 _NAMES = {
     "certificates.gate": "Verdict",
@@ -98,13 +98,13 @@ _NAMES = {
     "core.point": "Point",
     "core.task": "Task",
     "driver.certify": "certify",
-    "driver.cluster": "Ray Workers",
+    "training.cluster": "Ray Workers",
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",
     "driver.exchange": "from_optuna import_results to_optuna",
     "driver.search": "DryRun search",
-    "driver.shared_study": "Study",
+    "deciding.shared_study": "Study",
     "driver.voice": "Message",
     "integrations.export": "export",
     "integrations.following": "log",

@@ -1,7 +1,7 @@
 """Methods that run in Ray Tune, without it: the same searchers and decisions, one after the other.
 
 What xortune's search decides follows from its seed and its limits, not from who trains or how fast
-(`xortune.driver.decisions`), and Ray's Repeater is asked and told by whoever runs its trials. So
+(`xortune.deciding.decisions`), and Ray's Repeater is asked and told by whoever runs its trials. So
 the budget that they take to an answer needs no cluster, and a repetition a tenth of the time. Wall
 times of these mean nothing: `summary` leaves them out.
 """
@@ -19,14 +19,14 @@ import optuna
 from quality.methods_ray import PROPOSALS, REPEAT, Counted, OneSeed
 from quality.spaces import SpaceTrainer
 from quality.trace import Standing, Tracer
-from xortune.driver.batches import Batches, blocks_in_batch
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.in_flight import least_in_flight, most_in_flight
-from xortune.driver.jobs import Done, Job
-from xortune.driver.loop import Record
-from xortune.driver.propose import proposer_for
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.in_flight import least_in_flight, most_in_flight
+from xortune.deciding.propose import proposer_for
 from xortune.driver.session import SHORT_BLOCK_SECONDS, longest_first_block
 from xortune.runs.evaluation import Evaluation
+from xortune.training.batches import Batches, blocks_in_batch
+from xortune.training.jobs import Done, Job
+from xortune.training.loop import Record
 
 SLOTS = 2
 """Trials that would run at once."""

@@ -16,7 +16,7 @@ import xortune as xt
 from quality.journal import Journal
 from quality.spaces import SPACES, SpaceTrainer, shifted
 from quality.trace import Tracer
-from xortune.driver.cluster import (  # sets what Ray reads when it is imported
+from xortune.training.cluster import (  # sets what Ray reads when it is imported
     THIS_MACHINE,
     connected,
 )

@@ -13,15 +13,15 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.jobs import Done, WorkerFailure
-from xortune.driver.loop import Record
-from xortune.driver.timing import MeasuredSeconds
+from xortune.deciding.decisions import SearchDecisions
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
+from xortune.training.batches import Batches
+from xortune.training.jobs import Done, WorkerFailure
+from xortune.training.loop import Record
+from xortune.training.timing import MeasuredSeconds
 
 SPACE = """
 name: fake

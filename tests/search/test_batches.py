@@ -28,31 +28,31 @@ from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import AUDITED, Block, Stacking
-from xortune.driver.ahead import Ahead
-from xortune.driver.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.in_flight import most_in_flight
-from xortune.driver.jobs import Done, WorkerFailure
-from xortune.driver.loop import Record, run
-from xortune.driver.optuna_study import STARTUP
-from xortune.driver.propose import (
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.in_flight import most_in_flight
+from xortune.deciding.optuna_study import STARTUP
+from xortune.deciding.propose import (
     LEARNING,
     RANDOM_EVERY,
     RANDOM_EVERY_OF_COUNTS,
     proposer_for,
 )
-from xortune.driver.retries import (
+from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.racing.objectives import SeedSummary
+from xortune.runs.evaluation import SeedsToTrain, encode_outcome
+from xortune.spaces.model import rungs_up_to
+from xortune.spaces.space import parse_space
+from xortune.training.ahead import Ahead
+from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
+from xortune.training.jobs import Done, WorkerFailure
+from xortune.training.loop import Record, run
+from xortune.training.retries import (
     ATTEMPTS,
     CRASHES_TO_GIVE_UP,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
 )
-from xortune.driver.timing import MeasuredSeconds
-from xortune.racing.objectives import SeedSummary
-from xortune.runs.evaluation import SeedsToTrain, encode_outcome
-from xortune.spaces.model import rungs_up_to
-from xortune.spaces.space import parse_space
+from xortune.training.timing import MeasuredSeconds
 
 
 def numbers(jobs):
@@ -80,7 +80,7 @@ def test_a_trainer_of_the_user_may_say_that_a_block_costs_nothing():
 
 def test_how_long_workers_were_there_and_how_long_they_trained(monkeypatch):
     seconds = [0.0]
-    monkeypatch.setattr("xortune.driver.timing.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("xortune.training.timing.time.monotonic", lambda: seconds[0])
     batches, _ = batches_of(Priced(1.0), points(9), ladder=(1,), slots=2)
     one, two = batches.next(), batches.next()
     assert (batches.pace.rate, batches.pace.busy) == (None, None)

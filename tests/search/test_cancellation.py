@@ -15,10 +15,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
-from xortune.driver.executors import LocalExecutor
 from xortune.driver.search import search_with
 from xortune.driver.session import search_session
-from xortune.driver.worker import pieces
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.halving import NumberGrants
@@ -30,6 +28,8 @@ from xortune.spaces.model import Objective, RaceSettings, rungs_up_to
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.reports import cancelling_if
 from xortune.trainers.source import given_source
+from xortune.training.executors import LocalExecutor
+from xortune.training.worker import pieces
 
 GOOD, BAD = at(1.0, 0.25)
 
@@ -331,7 +331,7 @@ def test_what_was_begun_is_tried_once_more_after_a_stop(thirty):
 def clock(monkeypatch):
     """Its seconds."""
     seconds = [0.0]
-    monkeypatch.setattr("xortune.driver.timing.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("xortune.training.timing.time.monotonic", lambda: seconds[0])
     return seconds
 
 

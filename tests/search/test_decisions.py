@@ -18,8 +18,8 @@ import xortune as xt
 from xortune.core.outcome import Details, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.decisions import Situation, Step, next_decision
-from xortune.driver.in_flight import WIDENS, in_flight_at
+from xortune.deciding.decisions import Situation, Step, next_decision
+from xortune.deciding.in_flight import WIDENS, in_flight_at
 from xortune.racing.grants import PROMOTION_SHARE, BestGrants, Grants, race_of
 from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.posterior import (

@@ -15,20 +15,20 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver import processes as processes_module
-from xortune.driver import worker as worker_module
-from xortune.driver.cluster import Cluster, slots_here
-from xortune.driver.executors import LocalExecutor, Pool
-from xortune.driver.jobs import Job, WorkerFailure
-from xortune.driver.processes import (
+from xortune.spaces.space import parse_space
+from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
+from xortune.trainers.source import given_source, named_source, packages_of
+from xortune.training import processes as processes_module
+from xortune.training import worker as worker_module
+from xortune.training.cluster import Cluster, slots_here
+from xortune.training.executors import LocalExecutor, Pool
+from xortune.training.jobs import Job, WorkerFailure
+from xortune.training.processes import (
     end_processes,
     ending_processes,
     processes_for,
     train_in_process,
 )
-from xortune.spaces.space import parse_space
-from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
-from xortune.trainers.source import given_source, named_source, packages_of
 
 TRAIN = """
 import os, random, time
@@ -362,7 +362,7 @@ def test_workers_draw_different_random_numbers(function):
 
 @pytest.mark.parametrize("forks_workers", [True, False])
 def test_workers_are_forks_or_new_interpreters(function, monkeypatch, forks_workers):
-    patch = f"import xortune.driver.worker as w\nw._may_fork = lambda: {forks_workers}\n"
+    patch = f"import xortune.training.worker as w\nw._may_fork = lambda: {forks_workers}\n"
     program = worker_module.PROGRAM.replace("\nmain(", f"\n{patch}main(")
     monkeypatch.setattr(processes_module, "PROGRAM", program)
     pool = Pool(function, 2)

@@ -8,7 +8,7 @@ from hand_made import done, solved, write_run
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.importance import distribution, importance
+from xortune.deciding.importance import distribution, importance
 from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.spaces.model import Fixed
@@ -32,7 +32,7 @@ ALWAYS = {"lr", "hidden_dim", "activation", "step"}
 @pytest.fixture(autouse=True)
 def _resampled(monkeypatch):
     """As often as users' runs are."""
-    monkeypatch.setattr("xortune.driver.importance.RESAMPLES", 100)
+    monkeypatch.setattr("xortune.deciding.importance.RESAMPLES", 100)
 
 
 def run_of(path, rate, count=60, seeds=lambda _: 20):

@@ -14,8 +14,8 @@ from scipy.special import ndtr
 
 from xortune.core.outcome import Details
 from xortune.core.point import Point
-from xortune.driver.optuna_study import STARTUP
-from xortune.driver.propose import (
+from xortune.deciding.optuna_study import STARTUP
+from xortune.deciding.propose import (
     RANDOM_EVERY_OF_COUNTS,
     RANDOM_EVERY_OF_NUMBERS,
     ProposalKinds,

@@ -10,7 +10,7 @@ from hand_made import solved
 
 import xortune as xt
 from xortune.core.point import Point
-from xortune.driver.propose import proposer_for
+from xortune.deciding.propose import proposer_for
 from xortune.racing.objectives import sampler_values
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space

@@ -9,8 +9,8 @@ from optuna.samplers import RandomSampler
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.optuna_study import Draw
-from xortune.driver.propose import RANDOM_EVERY, proposer_for
+from xortune.deciding.optuna_study import Draw
+from xortune.deciding.propose import RANDOM_EVERY, proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
 from xortune.spaces.space import parse_space

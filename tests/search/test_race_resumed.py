@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from xortune.core.outcome import SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.configs import ResultsByVersion
-from xortune.driver.propose import LEARNING, proposer_for
+from xortune.deciding.configs import ResultsByVersion
+from xortune.deciding.propose import LEARNING, proposer_for
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import BestGrants, Grants, raced
 from xortune.racing.objectives import SeedSummary

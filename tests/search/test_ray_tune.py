@@ -18,14 +18,14 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.trainer import NOT_FINISHED
-from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster
 from xortune.driver.voice import Voice
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
+from xortune.training import ray_executor as ray_tune
+from xortune.training.batches import Batches
+from xortune.training.cluster import Cluster
 
 SPACE = """
 name: tiny

@@ -18,9 +18,9 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.files import without_passwords
-from xortune.driver.optuna_study import Draw
-from xortune.driver.propose import proposer_for
-from xortune.driver.shared_study import (
+from xortune.deciding.optuna_study import Draw
+from xortune.deciding.propose import proposer_for
+from xortune.deciding.shared_study import (
     PROPOSAL,
     RUN,
     SOLVED,

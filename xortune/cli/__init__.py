@@ -25,7 +25,7 @@ from xortune.cli.shared import (
 )
 from xortune.core.private import run_exit_functions
 from xortune.core.version import VERSION
-from xortune.driver.process import (
+from xortune.training.process import (
     FORCED,
     end_with,
     ending,
@@ -36,12 +36,12 @@ from xortune.driver.process import (
 
 __all__ = ["app", "main"]
 
-RESULT_ELSEWHERE = ("search", "certify", "report", "compare", "import", "log", "gate", "submit")
+RESULT_ELSEWHERE = ("search", "certify", "report", "compare", "import", "log", "gate")
 """Commands whose result is in files or the exit code, so that lost output is no failure."""
 
 ORDER = (
     *("search", "space", "report", "status", "certify", "gate", "plan", "evaluate", "compare"),
-    *("export", "import", "log", "submit"),
+    *("export", "import", "log"),
 )
 """The order of the commands in --help."""
 

@@ -12,8 +12,8 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
-from xortune.driver.process import settle
 from xortune.runs.store import replace_file
+from xortune.training.process import settle
 
 if TYPE_CHECKING:
     from xortune.runs.run import Run

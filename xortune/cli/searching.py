@@ -1,4 +1,4 @@
-"""`xortune search`, `submit`, `status`, `space` and `report`: from a space file to a report."""
+"""`xortune search`, `status`, `space` and `report`: from a space file to a report."""
 
 from __future__ import annotations
 
@@ -210,104 +210,6 @@ def show_run(run: Run, *, quiet: bool, as_json: bool, formats: Sequence[str] | N
 
 
 # -------------------------------------------------------------------------------------------------
-# A search as a job of a Ray cluster, from a machine outside it.
-
-
-@cli.command(
-    "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor",
-    trackers=True,
-)
-def submit(
-    space: cli.SpaceFile,
-    address: str,
-    output: str,
-    trials: int | None = None,
-    sampler: str | None = None,
-    seed: int | None = None,
-    time_budget: str | None = None,
-    trial_timeout: str | None = None,
-    cpus_per_trial: float | None = None,
-    gpus_per_trial: float | None = None,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
-    study_storage: str | None = None,
-    study_name: str | None = None,
-    tensorboard: str | None = None,
-    mlflow: str | None = None,
-    wandb: str | None = None,
-    from_: str | None = None,
-    note: str | None = None,
-    tag: list[str] | None = None,
-    resume: bool = False,
-    install: bool = False,
-    wait: bool = False,
-    dry_run: bool = False,
-    quiet: bool = False,
-    as_json: bool = False,
-) -> None:
-    """Send a search to a Ray cluster, with this xortune and the space file's folder.
-
-    Options:
-        address: The cluster's job server: http://HEAD:8265.
-        output: The run's directory as the cluster's head sees it, or s3://...; --from likewise.
-        cpus_per_trial: CPUs for each Ray trial.
-        gpus_per_trial: GPUs for each Ray trial.
-        install: Have Ray install what xortune needs on each node.
-        wait: Wait for the end, and exit with the search's code.
-        dry_run: Check everything, print the `ray job submit` line, and start nothing.
-    """
-    trackers = cli.trackers_of(locals())
-    given = cli.arguments(
-        locals(),
-        *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
-        *("tag", "trackers"),
-    )
-    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, "study_storage", "study_name", "from_"]
-    interrupted = "interrupted: the job goes on; stop it with `ray job stop`"
-    with cli.exit_on_error(interrupted, options):
-        from xortune.driver import cluster
-        from xortune.driver.shared_study import shared_study
-        from xortune.runs.manifest import checked_labels
-        from xortune.spaces.space import load_space, with_search
-
-        requested = with_search(  # errors are reported here, not in the job's log
-            load_space(space, trials_follow=trials is not None),
-            trials=trials,
-            sampler=sampler,
-            seed=seed,
-            time_budget=time_budget,
-        )
-        cluster.refuse_before_sent(requested, from_)
-        shared_study(requested, cli.study_of(study_storage, study_name))
-        xt.Ray(timeout=trial_timeout)  # refuses what is no duration
-        cluster.refuse_outages(cli.waits_of(retry_wait), max_void)
-        checked_labels(note, tag)
-        words = cluster.search_words(given, output, tag or (), trackers, resume=resume)
-        what = cluster.submission(space, output, words, install=install)
-        entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
-        if dry_run:
-            line = what.line(address)
-            if as_json:
-                cli.print_json({"dry_run": True, "address": address, "line": line, **entry})
-            else:
-                typer.echo(line)
-            return
-        job = cluster.send_job(what, address)
-        if as_json:
-            cli.print_json({"job": job, "address": address, **entry}, ends=not wait)
-        elif not quiet:
-            typer.echo(f"{job}: the run goes to {output}")
-            typer.echo(f"  ray job logs {job} --address {address} --follow")
-            typer.echo(f"  ray job stop {job} --address {address}")
-        if wait:
-            code = cluster.wait_for_job(
-                job, address, lambda text: typer.echo(text, nl=False, err=True)
-            )
-            raise typer.Exit(code)
-
-
-# -------------------------------------------------------------------------------------------------
 # The status of a run, the description of a space, and the report of a run.
 
 
@@ -397,10 +299,10 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
 def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.exit_on_error():
-        from xortune.driver.processes import ending_processes
         from xortune.driver.trainer import trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
         from xortune.spaces.space import check_space, describe, load_space
+        from xortune.training.processes import ending_processes
 
         loaded = with_train(load_space(space), None)
         with ending_processes():  # it has imported the user's function

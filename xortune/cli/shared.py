@@ -45,11 +45,11 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
-from xortune.driver.process import ending, is_interrupted, settle
 from xortune.driver.voice import Message, show_failure
+from xortune.training.process import ending, is_interrupted, settle
 
 if TYPE_CHECKING:
-    from xortune.driver.shared_study import Study
+    from xortune.deciding.shared_study import Study
     from xortune.driver.voice import Event
     from xortune.integrations.trackers import Tracker
 

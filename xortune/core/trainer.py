@@ -147,9 +147,9 @@ class Trainer(Protocol):
     It may have attributes that say how to train with it. One that is absent is false; see `has`.
 
     Attributes:
-        users_code: any seed may hang or kill its process; see `driver.retries`.
+        users_code: any seed may hang or kill its process; see `training.retries`.
         own_process: for that reason not even its check trains in the process of the driver; see
-            `driver.processes`.
+            `training.processes`.
         takes_many_seeds: all seeds of a block train in one call.
         takes_many_blocks: all blocks of a batch train in one call.
         stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.

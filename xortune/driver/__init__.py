@@ -1,17 +1,7 @@
-"""Searches: proposals, decisions, batches, executors, sessions. The home of Ray and Optuna."""
-
-import logging
-import warnings
-
-from xortune.core.formats import in_notebook
+"""The verbs: search, certify, evaluate, gate, compare, and the session of a search."""
 
 EXPORTS = (
-    *("certify", "cluster", "compare", "evaluate", "exchange", "gate", "process", "processes"),
-    *("search", "shared_study", "trainer", "voice"),
+    *("certify", "compare", "evaluate", "exchange", "gate", "search"),
+    *("trainer", "voice"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
-
-if in_notebook():
-    # Tqdm, which Optuna imports, and Ray ask for ipywidgets, which nothing here uses.
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)

@@ -18,10 +18,10 @@ from xortune.core.audit import LEAST_AUDITED, TOLERANCE, Audit
 from xortune.core.formats import count
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import AUDITED, Block, Trainer
-from xortune.driver.batches import Batches
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import Executor, NoJournal, Record, run
 from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
+from xortune.training.batches import Batches
+from xortune.training.loop import Executor, NoJournal, Record, run
 
 
 def lacks_audits(audit: Audit | None) -> bool:

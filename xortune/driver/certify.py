@@ -28,16 +28,7 @@ from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.audits import audit_stacks, stacked_lines
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import THIS_MACHINE, Cluster, Ray, Workers
-from xortune.driver.executors import executor_for
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import Record
-from xortune.driver.loop import run as run_loop
-from xortune.driver.process import exclusive, process_restored
-from xortune.driver.processes import ending_processes, in_this_process
-from xortune.driver.retries import retrying
-from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.racing.race import FINALISTS
@@ -58,6 +49,15 @@ from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
+from xortune.training.batches import Batches
+from xortune.training.cluster import THIS_MACHINE, Cluster, Ray, Workers
+from xortune.training.executors import executor_for
+from xortune.training.loop import Record
+from xortune.training.loop import run as run_loop
+from xortune.training.process import exclusive, process_restored
+from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.retries import retrying
+from xortune.training.timing import MeasuredSeconds
 
 SHORT, LONG = 5.0, 600.0
 """Seconds: shorter work has no estimate; the estimate of longer work suggests fewer seeds."""

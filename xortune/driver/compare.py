@@ -57,9 +57,7 @@ from xortune.driver.certify import (
     estimate,
     seconds_of_seed,
 )
-from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import single_config
-from xortune.driver.processes import ending_processes, in_this_process
 from xortune.driver.shared_seeds import (
     ConfigOfTrainer,
     Earlier,
@@ -97,6 +95,8 @@ from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 from xortune.trainers.verdicts import judged_names
+from xortune.training.cluster import Cluster, Workers
+from xortune.training.processes import ending_processes, in_this_process
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer

@@ -36,14 +36,7 @@ from xortune.core.trainer import (
     is_void,
 )
 from xortune.driver.audits import audit_stacks
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import THIS_MACHINE, Cluster, Workers
-from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.jobs import Job
-from xortune.driver.loop import Executor, NoJournal, Record, run
-from xortune.driver.processes import ending_processes, in_this_process, refuse_unsendable
-from xortune.driver.retries import retrying
 from xortune.driver.voice import Listen, Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
@@ -53,6 +46,13 @@ from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
 from xortune.trainers.verdicts import judged_names
+from xortune.training.batches import Batches
+from xortune.training.cluster import THIS_MACHINE, Cluster, Workers
+from xortune.training.executors import pool_or_here
+from xortune.training.jobs import Job
+from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.processes import ending_processes, in_this_process, refuse_unsendable
+from xortune.training.retries import retrying
 
 # -------------------------------------------------------------------------------------------------
 # The trainer of a configuration without a space.

@@ -25,8 +25,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from xortune.core.errors import InputError, check_count, check_type, command_line
 from xortune.core.point import Value
 from xortune.core.tables import ResultsTable
-from xortune.driver.importance import importance
-from xortune.driver.optuna_study import distribution
+from xortune.deciding.importance import importance
+from xortune.deciding.optuna_study import distribution
 from xortune.driver.search import new_directory
 from xortune.driver.voice import QUIET, Listen, Voice
 from xortune.integrations.importing import (

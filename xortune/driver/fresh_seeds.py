@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
 from xortune.core.trainer import Block, Reported, is_void
-from xortune.driver.jobs import Job
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
+from xortune.training.jobs import Job
 
 
 class FreshSeeds:

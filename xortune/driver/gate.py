@@ -29,7 +29,6 @@ from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
-from xortune.driver.cluster import Cluster, Workers
 from xortune.driver.evaluate import (
     Training,
     network_config,
@@ -48,6 +47,7 @@ from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
 from xortune.stats.betting import UNIT, checked_limits
 from xortune.trainers.network import NetworkTrainer, usable_cores
+from xortune.training.cluster import Cluster, Workers
 
 
 def gate(

@@ -12,12 +12,12 @@ from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.success import Success
 from xortune.core.trainer import Block
-from xortune.driver.executors import LocalExecutor
 from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import load_space
 from xortune.trainers.verdicts import SeedResults, UsersTraining, crashed, judged, one_line
+from xortune.training.executors import LocalExecutor
 
 SeedJob: TypeAlias = tuple[dict[str, Any], int]
 """A configuration and a seed."""

@@ -31,23 +31,7 @@ from xortune.core.errors import (
 )
 from xortune.core.files import without_passwords
 from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
-from xortune.driver.cluster import (
-    THIS_MACHINE,
-    Cluster,
-    Ray,
-    Workers,
-    awaiting,
-    slots_to_come,
-)
-from xortune.driver.knowledge import TakenOver, take_over
-from xortune.driver.process import ending, exclusive, process_restored
-from xortune.driver.processes import (
-    ending_processes,
-    in_this_process,
-    processes_for,
-    refuse_unsendable,
-)
-from xortune.driver.retries import retrying
+from xortune.deciding.knowledge import TakenOver, take_over
 from xortune.driver.trainer import (
     LONG_SEED,
     TRIED_CONFIGS,
@@ -82,11 +66,27 @@ from xortune.spaces.space import check_space, load_space, with_function, with_se
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
+from xortune.training.cluster import (
+    THIS_MACHINE,
+    Cluster,
+    Ray,
+    Workers,
+    awaiting,
+    slots_to_come,
+)
+from xortune.training.process import ending, exclusive, process_restored
+from xortune.training.processes import (
+    ending_processes,
+    in_this_process,
+    processes_for,
+    refuse_unsendable,
+)
+from xortune.training.retries import retrying
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
-    from xortune.driver.loop import Executor
-    from xortune.driver.shared_study import SharedStudy, Study
+    from xortune.deciding.shared_study import SharedStudy, Study
+    from xortune.training.loop import Executor
 
 
 SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]
@@ -303,7 +303,7 @@ def search(
         DisturbedError: an InputError; somebody replaced or removed the run's files meanwhile. The
             message says where the finished results are.
     """
-    from xortune.driver.shared_study import shared_study
+    from xortune.deciding.shared_study import shared_study
 
     labels, voice = checked_labels(note, tags), Voice(verbose, listener)
     how = Resume(resume or extend, extend, accept_versions, _shown(command_line()))
@@ -554,7 +554,7 @@ def _trained(
 
 def _last_entries(checked: _Checked, run: Run, early: EndedEarly | None) -> dict[str, Any]:
     """The manifest's entries at the end of a session: how it ended, and which parameters matter."""
-    from xortune.driver import importance
+    from xortune.deciding import importance
 
     space, check, at = checked.asked.space, checked.check, now()
     ended: dict[str, str | None]

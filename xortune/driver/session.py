@@ -18,25 +18,17 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import Block, Outages, Trainer, has
-from xortune.driver.ahead import Ahead
+from xortune.deciding.decisions import SearchDecisions
+from xortune.deciding.in_flight import least_in_flight, most_in_flight
+from xortune.deciding.knowledge import TakenOver
+from xortune.deciding.propose import LEARNING, proposer_for
+from xortune.deciding.shared_study import SharedStudy, join_study
 from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
-from xortune.driver.batches import Again, Batches
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
     missing_certificate,
 )
-from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_to_come
-from xortune.driver.decisions import SearchDecisions
-from xortune.driver.executors import executor_for
-from xortune.driver.in_flight import least_in_flight, most_in_flight
-from xortune.driver.knowledge import TakenOver
-from xortune.driver.loop import Executor, Record, run
-from xortune.driver.process import is_interrupted
-from xortune.driver.processes import let_processes_go
-from xortune.driver.propose import LEARNING, proposer_for
-from xortune.driver.shared_study import SharedStudy, join_study
-from xortune.driver.timing import MeasuredSeconds
 from xortune.driver.trainer import Check, counting, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
 from xortune.racing.grants import raced
@@ -67,6 +59,14 @@ from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
+from xortune.training.ahead import Ahead
+from xortune.training.batches import Again, Batches
+from xortune.training.cluster import THIS_MACHINE, Cluster, slots_to_come
+from xortune.training.executors import executor_for
+from xortune.training.loop import Executor, Record, run
+from xortune.training.process import is_interrupted
+from xortune.training.processes import let_processes_go
+from xortune.training.timing import MeasuredSeconds
 
 
 def search_session(

@@ -32,13 +32,8 @@ from xortune.core.trainer import (
     missing_seeds,
 )
 from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
-from xortune.driver.batches import Batches
 from xortune.driver.certify import count_of_void, estimate_of_seeds
-from xortune.driver.cluster import THIS_MACHINE, Cluster, slots_here
-from xortune.driver.executors import pool_or_here
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.loop import Executor, NoJournal, Record, run
-from xortune.driver.retries import retrying, too_many_void
 from xortune.driver.trainer import two_apart
 from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
@@ -47,6 +42,11 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import judged_names
+from xortune.training.batches import Batches
+from xortune.training.cluster import THIS_MACHINE, Cluster, slots_here
+from xortune.training.executors import pool_or_here
+from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.retries import retrying, too_many_void
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer

@@ -17,14 +17,6 @@ from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.success import Finite, parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has, is_void
-from xortune.driver.processes import (
-    ProcessEnded,
-    form_in_process,
-    prepare_processes,
-    stacking_in_process,
-    train_in_process,
-)
-from xortune.driver.worker import forgetting
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
@@ -42,6 +34,14 @@ from xortune.trainers.function import CustomTrainer, form_of, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 from xortune.trainers.source import given_source, named_source
 from xortune.trainers.verdicts import KnownSeeds, judged_names
+from xortune.training.processes import (
+    ProcessEnded,
+    form_in_process,
+    prepare_processes,
+    stacking_in_process,
+    train_in_process,
+)
+from xortune.training.worker import forgetting
 
 if TYPE_CHECKING:
     from xortune.core.point import Point

@@ -4,7 +4,7 @@
   a new configuration is worth more, and when the search ends.
 - `Grants` proves a rate, `front.FrontGrants` looks for a front, `halving.NumberGrants` for the best
   of a user's number, `feasible.FeasibleGrants` for the best of what reaches a required rate. Where
-  new configurations remain, `driver.decisions` chooses between a promotion and a new one, by
+  new configurations remain, `deciding.decisions` chooses between a promotion and a new one, by
   `PROMOTION_SHARE`.
 """
 

@@ -40,7 +40,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Resampled(TypedDict):
-    """The uncertainty of the importances; see `driver.importance`."""
+    """The uncertainty of the importances; see `deciding.importance`."""
 
     intervals: dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
     configs: int
@@ -66,7 +66,7 @@ class _NotedSession(TypedDict):
 
 
 class _NotedKnowledge(TypedDict):
-    """What the search took over from another run; see `driver.knowledge`."""
+    """What the search took over from another run; see `deciding.knowledge`."""
 
     source: str
     points: list[dict[str, Any]]

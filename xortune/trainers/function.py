@@ -392,7 +392,7 @@ class CustomTrainer(UsersTraining):
         success: the rule for numbers; None if the function returns a verdict.
         form: how the function is called.
         limit: seconds for a seed; None for no limit. `train` checks it with each report. For a
-            function that does not report, `driver.executors` checks it.
+            function that does not report, `training.executors` checks it.
         folder: the working folder of calls, on machines that have it; None for the process's own.
         threads: of torch during calls; see `trainers.limits`.
         on_raise: given where the function is called in the process of the user, who may debug it.
@@ -401,7 +401,7 @@ class CustomTrainer(UsersTraining):
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
         on: the reported number by which a search ends hopeless seeds; None: it ends none.
-        users_code: a seed may hang, or kill its process; see `driver.retries`.
+        users_code: a seed may hang, or kill its process; see `training.retries`.
     """
 
     source: AnySource

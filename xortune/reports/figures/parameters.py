@@ -155,7 +155,7 @@ def param_importances(run: Run) -> Plot | None:
 
     The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
     tenth of the configs, and those as good as its last, differs from that among all of them
-    (Watanabe, Bansal, Hutter (2023), IJCAI 2023, eq. 16). `driver.importance` computes it at the
+    (Watanabe, Bansal, Hutter (2023), IJCAI 2023, eq. 16). `deciding.importance` computes it at the
     end of a search. None if the manifest has none.
     """
     about = run.manifest.get("importance_resampled") or {}

@@ -32,9 +32,14 @@ from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import kill_group, wait_until_ended
 from xortune.core.trainer import Block, Stacking, Trainer, has
-from xortune.driver.batches import BATCH_SECONDS
-from xortune.driver.process import raise_lost_interrupt
-from xortune.driver.worker import (
+from xortune.trainers.command import signal_of
+from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
+from xortune.trainers.limits import THREADS, keeping_descriptors
+from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.source import AnySource, packages_of
+from xortune.training.batches import BATCH_SECONDS
+from xortune.training.process import raise_lost_interrupt
+from xortune.training.worker import (
     ANSWER,
     BEGUN,
     CALL,
@@ -54,13 +59,8 @@ from xortune.driver.worker import (
     TRAINED,
     block_id,
 )
-from xortune.trainers.command import signal_of
-from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
-from xortune.trainers.limits import THREADS, keeping_descriptors
-from xortune.trainers.network import NetworkTrainer
-from xortune.trainers.source import AnySource, packages_of
 
-NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_worker.refuse"}
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.training.ray_worker.refuse"}
 """Ray calls this before it starts. A Ray started by a function would listen on every address."""
 
 EARLY_SECONDS = BATCH_SECONDS
@@ -87,7 +87,7 @@ class _RemoteTraceback(Exception):
 
 
 class Processes:
-    """A template and the workers that it has forked; see `driver.worker`.
+    """A template and the workers that it has forked; see `training.worker`.
 
     Args:
         trainer: decides what the template imports, and the threads of torch.

@@ -18,9 +18,9 @@ import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from xortune.driver.batches import BATCH_SECONDS
-from xortune.driver.configs import ConfigState, ResultsByVersion
+from xortune.deciding.configs import ConfigState, ResultsByVersion
 from xortune.racing.hopeless import Curve
+from xortune.training.batches import BATCH_SECONDS
 
 WIDENS = 16
 """Decisions after which a race's limit grows by one; see benchmarks/README.md."""

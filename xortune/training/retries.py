@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.trainer import Trainer
-from xortune.driver.jobs import Job, WorkerFailure
-from xortune.driver.worker import block_id
 from xortune.trainers.function import CustomTrainer
+from xortune.training.jobs import Job, WorkerFailure
+from xortune.training.worker import block_id
 
 ATTEMPTS = 3
 """Maximum number of attempts for a block that produces no outcome."""

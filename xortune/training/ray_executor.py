@@ -23,13 +23,13 @@ from uuid import uuid4
 from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
-from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
-from xortune.driver.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
-from xortune.driver.process import ray_settings, uninterrupted
-from xortune.driver.ray_worker import PickledTrainer, WorkerTrial, logger, versions
-from xortune.driver.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
+from xortune.training.batches import Batches
+from xortune.training.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
+from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
+from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
+from xortune.training.process import ray_settings, uninterrupted
+from xortune.training.ray_worker import PickledTrainer, WorkerTrial, logger, versions
+from xortune.training.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
 with ray_settings():
     import ray
@@ -167,7 +167,7 @@ class _LiveWorker:
 
 
 class RayExecutor:
-    """Trains batches on the connected Ray; see `driver.loop.Executor`.
+    """Trains batches on the connected Ray; see `training.loop.Executor`.
 
     What Ray kills for the memory of its node counts as killed by the system; see `WorkerFailure`.
     Of other deaths Ray does not say whether the system killed the worker.
@@ -415,7 +415,7 @@ class RayExecutor:
                 seconds = trial.expired or 0.0
                 self.done.extend(progress.told(Done(fault, failure, seconds, trial.name)))
         if self._failed_starts >= FAILED_STARTS:
-            fix = "install the same packages on each node, or send the search by `xortune submit`"
+            fix = "install the same packages on each node"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
 
 

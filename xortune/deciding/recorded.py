@@ -10,7 +10,7 @@ import numpy as np
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
-from xortune.driver.measured import Measured, audited_of
+from xortune.deciding.measured import Measured, audited_of
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines
 

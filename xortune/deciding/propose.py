@@ -21,10 +21,10 @@ from scipy.special import expit, logit
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point, Value
-from xortune.driver.knowledge import OldProposals, TakenOver
-from xortune.driver.measured import Measured
-from xortune.driver.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
-from xortune.driver.shared_study import SharedStudy
+from xortune.deciding.knowledge import OldProposals, TakenOver
+from xortune.deciding.measured import Measured
+from xortune.deciding.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
+from xortune.deciding.shared_study import SharedStudy
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,

@@ -25,9 +25,12 @@ from xortune.core.outcome import Outcome
 from xortune.core.private import ray_tasks_checked
 from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, has, stacking_of
 from xortune.core.version import VERSION
-from xortune.driver.process import ray_settings
-from xortune.driver.processes import CallTimedOut, ProcessEnded, killed_after, train_in_process
-from xortune.driver.worker import (
+from xortune.trainers.limits import time_is_over, use_threads
+from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
+from xortune.trainers.verdicts import one_line
+from xortune.training.process import ray_settings
+from xortune.training.processes import CallTimedOut, ProcessEnded, killed_after, train_in_process
+from xortune.training.worker import (
     AGAIN,
     BEGUN,
     DONE,
@@ -40,9 +43,6 @@ from xortune.driver.worker import (
     outcome_again,
     pieces,
 )
-from xortune.trainers.limits import time_is_over, use_threads
-from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
-from xortune.trainers.verdicts import one_line
 
 with ray_settings():
     import ray

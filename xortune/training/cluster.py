@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-import re
-import shlex
 import shutil
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import requires
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xortune.core.errors import (
@@ -39,8 +34,8 @@ from xortune.core.private import (
 )
 from xortune.core.system import cores
 from xortune.core.trainer import Outages, Waits
-from xortune.driver.knowledge import refuse_grid
-from xortune.driver.process import (
+from xortune.spaces.model import parse_duration
+from xortune.training.process import (
     environment_kept,
     is_connected,
     levels_kept,
@@ -49,8 +44,6 @@ from xortune.driver.process import (
     refuse_fork,
     sigterm_kept,
 )
-from xortune.integrations.trackers import MLflow, TensorBoard, Tracker
-from xortune.spaces.model import SearchSpace, parse_duration
 
 # -------------------------------------------------------------------------------------------------
 # The Ray that trains batches, and the resources of a trial.
@@ -467,7 +460,7 @@ def _reach(address: str) -> None:
             f"{address!r} is the address of a job server",
             field="address",
             allowed="auto, or HOST:PORT of the cluster's head, from a machine of the cluster",
-            fix="send the search there with `xortune submit`",
+            fix="send the search there: `ray job submit --address ADDRESS -- xortune search ...`",
         )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
@@ -601,204 +594,3 @@ def missing_room(cluster: Cluster) -> str:
         f"a trial waits for {each} of Ray ({of}); workers that are starting hold the rest, or "
         "something else that runs there"
     )
-
-
-# -------------------------------------------------------------------------------------------------
-# Submit a search as a job of a cluster.
-
-EXCLUDES = (".git", "runs/*/", "__pycache__", ".venv", "venv", "node_modules")
-"""Folders beside a space file that are not sent. Ray also leaves out what .gitignore names.
-
-Ray applies them to the package too, whose own `runs` has modules and no folders.
-"""
-
-POLL_SECONDS = 2.0
-
-_FILE = re.compile(r"(?:sqlite:///|file:(?://)?)(?P<path>[^?]*)")
-"""A tracking URI of MLflow that names a file or folder."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The arguments of `ray job submit`.
-
-    Attributes:
-        entrypoint: the command that runs on the cluster's head.
-        runtime_env: the files of the job: the space file's folder and the xortune used here.
-    """
-
-    entrypoint: str
-    runtime_env: Mapping[str, Any]
-
-    def line(self, address: str) -> str:
-        """The `ray job submit` command."""
-        rest = {k: v for k, v in self.runtime_env.items() if k != "working_dir"}
-        words = ["ray", "job", "submit", "--address", address, "--no-wait"]
-        words += ["--working-dir", self.runtime_env["working_dir"]]
-        words += ["--runtime-env-json", json.dumps(rest)]
-        return f"{shlex.join(words)} -- {self.entrypoint}"
-
-
-def submission(
-    space: Path, output: str, options: Sequence[str] = (), *, install: bool = False
-) -> Submission:
-    """The submission of a search, for a space file that has been checked.
-
-    The space file's folder is sent. `output` is the run's directory as seen from the cluster's
-    head, `options` are further ones of `xortune search`. With `install` Ray installs xortune's
-    dependencies on each node.
-
-    Raises:
-        InputError: Ray would delete the output at the end of the job.
-    """
-    _refuse_relative("output", output, "which Ray deletes")
-    folder = space.resolve().parent
-    words = ["python", "-m", "xortune", "search", space.name, "--address", "auto"]
-    words += ["--output", output, *options]
-    environment: dict[str, Any] = {
-        "working_dir": str(folder),
-        "excludes": list(EXCLUDES),
-        "py_modules": [str(Path(__file__).parents[1])],
-        "env_vars": {"PYTHONUNBUFFERED": "1"},
-    }
-    if install:
-        environment["pip"] = [r for r in requires("xortune") or () if "extra ==" not in r]
-    return Submission(shlex.join(words), environment)
-
-
-def _refuse_relative(field: str, place: str, why: str) -> None:
-    if "://" not in place and not PurePosixPath(place).is_absolute():
-        raise InputError(
-            f"{place!r} would lie in the job's own folder, {why}",
-            field=field,
-            allowed="an absolute path on the cluster's head, or an address such as s3://BUCKET/RUN",
-        )
-
-
-def refuse_before_sent(space: SearchSpace, knowledge: str | None) -> None:
-    """Raise an InputError for what would fail on the cluster.
-
-    That is a trainer's file outside the space file's folder, the only one that is sent, and a grid
-    with `knowledge` (`from_`), the results of another run.
-    """
-    if knowledge is not None:
-        refuse_grid(space)
-    where = "" if space.trainer is None else space.trainer.rpartition(":")[0]
-    if space.command is not None or not where.endswith(".py") or Path(where).is_absolute():
-        return
-    folder = space.folder.resolve()
-    if not (folder / where).resolve().is_relative_to(folder):
-        raise InputError(
-            f"{where!r} is not in the folder of the space file, and only that folder is sent",
-            field="trainer",
-            place=space.at("trainer"),
-            fix="put the space file above it, or name an installed module",
-        )
-
-
-def search_words(
-    options: Mapping[str, Any],
-    output: str,
-    tags: Sequence[str],
-    trackers: Sequence[Tracker],
-    *,
-    resume: bool,
-) -> list[str]:
-    """The words of `xortune search` for a job: its options with their values, None if not given.
-
-    Raises:
-        InputError: as `tracked`, or the run of `--from` is not sent along.
-    """
-    words: list[str] = []
-    for name, value in options.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one is not None:
-                words += [f"--{name.rstrip('_').replace('_', '-')}", str(one)]
-    if (old := options.get("from_")) is not None:
-        _refuse_relative("from_", old, "to which no run is sent")
-    words += [word for one in tags for word in ("--tag", one)]
-    words += tracked(output, trackers)
-    words += ["--resume"] if resume else []
-    return words
-
-
-def tracked(output: str, trackers: Sequence[Tracker]) -> list[str]:
-    """The options of `xortune search` for trackers, checked: folders and URIs of the head.
-
-    The trackers' packages need not be installed here.
-
-    Raises:
-        InputError: Ray would delete the logs at the end of the job, or a tracker is not usable.
-    """
-    words: list[str] = []
-    for tracker in trackers:
-        tracker.check(output)
-        path = None
-        if isinstance(tracker, TensorBoard):
-            path = tracker.folder and os.fspath(tracker.folder)
-        elif isinstance(tracker, MLflow) and (file := _FILE.match(tracker.uri)):
-            path = file["path"]
-        if path and "://" not in path and not PurePosixPath(path).is_absolute():
-            raise InputError(
-                f"{path!r} would lie in the job's own folder, which Ray deletes",
-                field=tracker.package,
-                allowed="an absolute path on the cluster's head, or the address of a server",
-            )
-        words += tracker.options
-    return words
-
-
-def _client(address: str) -> Any:
-    from ray.job_submission import JobSubmissionClient
-
-    if not address.startswith(("http://", "https://")):
-        raise InputError(
-            f"{address!r} is not the address of a job server",
-            field="address",
-            allowed="http://HEAD:8265, where the cluster's dashboard is",
-        )
-    try:
-        return JobSubmissionClient(address)
-    except (RuntimeError, ConnectionError, OSError) as error:
-        reason = _first_line(error)
-        missing = "ray[default]" in reason
-        raise InputError(
-            "the job client of Ray is not installed" if missing else f"no job server ({reason})",
-            field="address",
-            fix="pip install 'ray[default]', here and on the cluster's head; or let --dry-run show "
-            "the line for a machine that has it"
-            if missing
-            else "check that the dashboard runs on the cluster's head and can be reached from here",
-        ) from None
-
-
-def send_job(job: Submission, address: str) -> str:
-    """Send a search to a cluster, and return the job's id.
-
-    Raises:
-        InputError: no job server at the address, or it refuses the job.
-    """
-    client = _client(address)
-    try:
-        return str(client.submit_job(entrypoint=job.entrypoint, runtime_env=dict(job.runtime_env)))
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"the job is refused: {error}", field="address") from None
-
-
-def wait_for_job(job: str, address: str, on_output: Callable[[str], None]) -> int:
-    """Wait until a job has ended, pass its output to `on_output`, and return its exit code.
-
-    Raises:
-        InputError: no job server at the address.
-    """
-    client = _client(address)
-    shown = 0
-    while True:
-        info = client.get_job_info(job)
-        logs = client.get_job_logs(job)
-        if len(logs) > shown:
-            on_output(logs[shown:])
-            shown = len(logs)
-        if info.status.is_terminal():
-            return 0 if info.status == "SUCCEEDED" else int(info.driver_exit_code or 1)
-        time.sleep(POLL_SECONDS)

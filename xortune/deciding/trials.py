@@ -11,12 +11,12 @@ from contextlib import suppress
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Trainer
-from xortune.driver.ahead import FORESEEN
-from xortune.driver.configs import ConfigState
-from xortune.driver.propose import Proposer
-from xortune.driver.recorded import Recorded
+from xortune.deciding.configs import ConfigState
+from xortune.deciding.propose import Proposer
+from xortune.deciding.recorded import Recorded
 from xortune.spaces.grid import budget
 from xortune.spaces.model import SearchSpace
+from xortune.training.ahead import FORESEEN
 
 
 class Trials:

@@ -9,10 +9,10 @@ import math
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import Protocol
 
-from xortune.driver.configs import ConfigState
-from xortune.driver.in_flight import InFlight
-from xortune.driver.measured import Measured
-from xortune.driver.tally import Rooms
+from xortune.deciding.configs import ConfigState
+from xortune.deciding.in_flight import InFlight
+from xortune.deciding.measured import Measured
+from xortune.deciding.tally import Rooms
 from xortune.racing.grants import SeedRace, race_of
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import SearchSpace

@@ -33,13 +33,13 @@ from xortune.core.trainer import (
     Void,
     has,
 )
-from xortune.driver.ahead import Ahead
-from xortune.driver.jobs import Done, Job, WorkerFailure
-from xortune.driver.retries import ATTEMPTS, Retries
-from xortune.driver.timing import MeasuredSeconds, TimeBudget, WorkerTime
-from xortune.driver.worker import block_id
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
+from xortune.training.ahead import Ahead
+from xortune.training.jobs import Done, Job, WorkerFailure
+from xortune.training.retries import ATTEMPTS, Retries
+from xortune.training.timing import MeasuredSeconds, TimeBudget, WorkerTime
+from xortune.training.worker import block_id
 
 
 class Decider(Protocol):

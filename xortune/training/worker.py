@@ -82,7 +82,7 @@ PROGRAM = f"""{_NO_WORKING_FOLDER}
 import json
 asked = json.loads(sys.argv[2])
 sys.path[:] = asked["path"]
-from xortune.driver.worker import main
+from xortune.training.worker import main
 main(int(sys.argv[1]), asked["imports"], asked["engine"])
 """
 
@@ -90,7 +90,7 @@ FRESH = f"""{_NO_WORKING_FOLDER}
 import json
 sys.path[:] = json.loads(sys.argv[2])
 from multiprocessing.connection import Connection
-from xortune.driver.worker import serve
+from xortune.training.worker import serve
 serve(Connection(int(sys.argv[1])))
 """
 

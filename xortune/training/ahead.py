@@ -20,8 +20,8 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import NO_SEEDS, Outcome, SeedCount
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Stacking
-from xortune.driver.jobs import Done, Job
 from xortune.runs.evaluation import EncodedOutcome
+from xortune.training.jobs import Done, Job
 
 LIKELY = 0.25
 """Minimum chance that a block trained ahead will be decided, roughly."""

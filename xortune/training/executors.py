@@ -31,12 +31,14 @@ from xortune.core.trainer import (
     has,
     stacking_of,
 )
-from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster, awaiting, connected, slots_here
-from xortune.driver.jobs import BatchProgress, Done, Job, WorkerFailure
-from xortune.driver.loop import Executor
-from xortune.driver.process import uninterrupted
-from xortune.driver.processes import (
+from xortune.trainers.function import begin
+from xortune.trainers.verdicts import one_line
+from xortune.training.batches import Batches
+from xortune.training.cluster import Cluster, awaiting, connected, slots_here
+from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
+from xortune.training.loop import Executor
+from xortune.training.process import uninterrupted
+from xortune.training.processes import (
     Worker,
     end_processes,
     killed_after,
@@ -44,7 +46,7 @@ from xortune.driver.processes import (
     processes_for,
     timed_out,
 )
-from xortune.driver.worker import (
+from xortune.training.worker import (
     AGAIN,
     BEGUN,
     DONE,
@@ -57,8 +59,6 @@ from xortune.driver.worker import (
     pieces,
     trains_as_one,
 )
-from xortune.trainers.function import begin
-from xortune.trainers.verdicts import one_line
 
 LOOK_SECONDS = 1.0
 """Maximum seconds of a `wait`: the driver also writes the journal and looks at the time."""
@@ -141,7 +141,7 @@ class _Busy:
 
 
 class Pool:
-    """Trains in processes of this machine, one batch in each; see `driver.processes`.
+    """Trains in processes of this machine, one batch in each; see `training.processes`.
 
     A worker that ends costs the seed that it trained. Seeds with results are done, seeds that had
     not begun go to another worker.
@@ -459,7 +459,7 @@ def executor_for(
         return
     end_processes()  # those of the check
     with connected(cluster):
-        from xortune.driver.ray_executor import RayExecutor
+        from xortune.training.ray_executor import RayExecutor
 
         with RayExecutor(
             trainer, cluster, folder.resolve() / "ray", cancels=cancels, on_message=on_message

@@ -18,7 +18,7 @@ from optuna.distributions import (
 from scipy.special import ndtr
 
 from xortune.core.outcome import wilson
-from xortune.driver.optuna_study import distribution
+from xortune.deciding.optuna_study import distribution
 from xortune.runs.run import Run
 from xortune.spaces.model import Fixed, SearchSpace
 

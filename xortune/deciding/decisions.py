@@ -34,21 +34,21 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.driver.ahead import Prospect
-from xortune.driver.configs import ConfigState, FinishedConfigs
-from xortune.driver.contest import contest_of
-from xortune.driver.in_flight import Decision, InFlight
-from xortune.driver.jobs import Job
-from xortune.driver.measured import Measured, watch_of
-from xortune.driver.propose import Proposer
-from xortune.driver.recorded import Recorded
-from xortune.driver.tally import Tally
-from xortune.driver.trials import Trials
+from xortune.deciding.configs import ConfigState, FinishedConfigs
+from xortune.deciding.contest import contest_of
+from xortune.deciding.in_flight import Decision, InFlight
+from xortune.deciding.measured import Measured, watch_of
+from xortune.deciding.propose import Proposer
+from xortune.deciding.recorded import Recorded
+from xortune.deciding.tally import Tally
+from xortune.deciding.trials import Trials
 from xortune.racing.grants import PROMOTION_SHARE
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
+from xortune.training.ahead import Prospect
+from xortune.training.jobs import Job
 
 # -------------------------------------------------------------------------------------------------
 # Which step is next.

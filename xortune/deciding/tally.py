@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
 from xortune.core.success import Finite
-from xortune.driver.configs import ConfigState
+from xortune.deciding.configs import ConfigState
 from xortune.racing.objectives import (
     Numbers,
     SeedSummary,

@@ -18,12 +18,12 @@ from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import MAX_VOID, VOID, exceeds, is_void
-from xortune.driver.batches import Batches
-from xortune.driver.jobs import Done
-from xortune.driver.process import raise_lost_interrupt, uninterrupted
-from xortune.driver.retries import DOWN, too_many_void
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
+from xortune.training.batches import Batches
+from xortune.training.jobs import Done
+from xortune.training.process import raise_lost_interrupt, uninterrupted
+from xortune.training.retries import DOWN, too_many_void
 
 SLEEP_SECONDS = 1.0
 """Maximum seconds for which the loop sleeps where nothing trains."""

@@ -10,7 +10,7 @@ from xortune.core.band import Band
 from xortune.core.outcome import Outcome, Status, valid_numbers
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.in_flight import Decision
+from xortune.deciding.in_flight import Decision
 from xortune.racing.hopeless import HopelessSeeds
 from xortune.racing.objectives import (
     SeedSummary,

@@ -28,7 +28,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.point import Point, Value
-from xortune.driver.shared_study import (
+from xortune.deciding.shared_study import (
     PROPOSAL,
     RUN,
     SOLVED,
