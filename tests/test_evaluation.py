@@ -19,9 +19,10 @@ from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED, checked_seeds
 from xortune.core.trainer import Block
+from xortune.runs.columns import columns_of, config_table, tracked
 from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.results import ConfigResults, Counts, config_table, counted
+from xortune.runs.results import ConfigResults, Counts
 
 CONFIG = Point(VALUES)
 ARRAYS = ("seeds", "status", "solved_epoch", "final_loss", "predictions")
@@ -272,9 +273,9 @@ def test_columns_are_those_of_the_objects(given):
             if line.block.point == result.point:
                 merged = line.outcome if merged is None else merged.merge(line.outcome)
         assert_equal(result.outcome, merged)
-    table = config_table(results, ["x"])
+    table = config_table(results, columns_of(["x"], (), ()))
     np.testing.assert_array_equal(table["x"], [result.point["x"] for result in results])
-    for name, column in counted(each).items():
+    for name, column in tracked([result.outcome for result in results]).items():
         np.testing.assert_array_equal(table[name], column)
 
 

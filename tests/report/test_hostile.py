@@ -51,7 +51,7 @@ def texts_in(given):
         case str():
             yield given
         case Table() if given.rows:
-            yield from (column.name for column in given.columns)
+            yield from (heading.text for heading in given.headings)
             yield from (cell for row in given.rows for cell in row)
         case Report():
             lines = f"{given.settings.space or ''}\n{given.commands.script or ''}".split("\n")

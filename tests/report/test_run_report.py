@@ -25,7 +25,7 @@ from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports import analysis, parameters
-from xortune.reports.document import MISSING, first_rows, markdown_text
+from xortune.reports.document import markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page
 from xortune.reports.parameters import MOST_LEVELS
@@ -33,7 +33,7 @@ from xortune.reports.progress import status_rows
 from xortune.reports.run import config_table, run_document, table_tex
 from xortune.reports.scripts import evaluate_command, fresh_seeds, plain_script
 from xortune.reports.terminal import render_best
-from xortune.runs.results import column_names
+from xortune.runs.columns import MISSING, Form, column_names
 from xortune.runs.run import Run, load_run
 
 
@@ -165,12 +165,13 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     lines.append(done(9, {"y": 9}, solved(0, 1, 2)))
     run = write_run(tmp_path / "r", lines)
     table = config_table(run)
-    found = {(type(row.values[0]), row.texts[0]) for row in table.rows}
+    x = next(column for column in table.columns if column.name == "x")
+    found = {(type(row["x"]), x.cell(row)) for row in table.rows}
     assert found >= {(bool, "true"), (bool, "false"), (int, "1"), (str, "1"), (float, "0.5")}
     assert found >= {(type(None), "null"), (type(MISSING), "")}  # null is said; not active is empty
     assert table.task is None
-    columns = {column.name: column.numeric for column in first_rows(table).columns}
-    assert (columns["x"], columns["y"]) == (False, True)
+    numeric = {one.text: one.numeric for one in table.table(Form.REPORT).headings}
+    assert (numeric["x"], numeric["y"]) == (False, True)
 
 
 def own(path, *seeds, **manifest):
@@ -185,15 +186,13 @@ def own(path, *seeds, **manifest):
 def test_the_number_stands_beside_k_of_n_in_every_table(tmp_path):
     run = own(tmp_path / "r", [0.5, 0.9, None, 0.7], [0.1, 0.9, 0.2, 0.3], [None] * 4)
     table = config_table(run)
-    assert table.scores == ("score_median", "score_q10")
     frame = run.table.set_index("key")
     for row in table.rows:
-        expected = [frame.loc[row.key, name] for name in table.scores]
-        np.testing.assert_array_equal(row.scores, expected)
-    texts = [row.score_texts for row in table.rows]
-    assert texts == [("0.7", "0.54"), ("0.25", "0.13"), ("–", "–")]
+        for name in ("score_median", "score_q10"):
+            np.testing.assert_array_equal(row[name], frame.loc[row["key"], name])
     text = markdown(run)
     assert "| 1 | 3/4 | 75 % | 30–96 % | 0.7 | 0.54 |" in text
+    assert "| 3 | 0/4 | 0 % | 0–49 % | – | – |" in text
     assert "k/n counts it, these two do not" in text
     assert " & 0.7 & 0.54 " in table_tex(run)
     assert "score_<wbr>median" in page(run_document(run))

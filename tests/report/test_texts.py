@@ -285,9 +285,9 @@ def test_latex_sets_whatever_the_names_are(tmp_path):
     lines = [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
     run = write_run(tmp_path / "r", lines, name=HOSTILE)
     latin = ["".join(map(chr, range(start, start + 32))) for start in range(0x20, 0x250, 32)]
-    every = document.Table((document.Column("all"),), tuple((signs,) for signs in latin))
+    every = document.table_of(document.texts("all"), [(signs,) for signs in latin], HOSTILE)
     (tmp_path / "paper.tex").write_text(PAPER)
-    for tex in table_tex(run), latex_table(every, caption=HOSTILE):
+    for tex in table_tex(run), latex_table(every):
         (tmp_path / "table.tex").write_text(tex, encoding="utf-8")
         ran = subprocess.run(COMPILE, cwd=tmp_path, capture_output=True, check=False, timeout=60)
         assert ran.returncode == 0, ran.stdout[-2000:]
@@ -295,7 +295,7 @@ def test_latex_sets_whatever_the_names_are(tmp_path):
 
 @given(st.text(SPECIAL, max_size=8).map(plain), st.text(SPECIAL, max_size=8).map(plain))
 def test_a_cell_is_never_two_and_a_row_never_ends_early(first, second):
-    text = latex_table(table_of(texts("a", "b"), [(first, second)]), caption="c")
+    text = latex_table(table_of(texts("a", "b"), [(first, second)], "c"))
     [row] = re.findall(r"\\midrule\n(.*)\n", text)
     cells = re.split(r"(?<!\\)&", row.strip().removesuffix(r"\\"))
     # Spaces at the ends of a cell are nothing in LaTeX.

@@ -27,10 +27,11 @@ from xortune.integrations.trackers import (
     checked_trackers,
 )
 from xortune.runs.certificate import certificate_of
+from xortune.runs.columns import tracked
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.manifest import manifest_of
-from xortune.runs.results import Counts, by_version, counted, statistics
+from xortune.runs.results import by_version
 from xortune.runs.run import Run, no_run
 from xortune.runs.status import DriverWatch, moment, state_of
 from xortune.runs.store import JOURNAL, reader_directory
@@ -135,8 +136,7 @@ def _logs(
             began if evaluation.at is None else int(evaluation.at) for evaluation in evaluations
         ]
         configs.append((evaluations[0].block.point, len(evaluations)))
-    columns = counted(Counts.of(outcomes))
-    columns |= statistics(outcomes, columns)
+    columns = tracked(outcomes)
     rows = np.stack([*columns.values()], axis=1).astype(float).tolist()
     steps = (
         TrackedStep(

@@ -65,11 +65,11 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
 
 def bound_first(table: Table) -> Table:
     """The same with the bounds in the second column: a telephone has room for two."""
-    names = [column.name for column in table.columns]
+    names = [heading.text for heading in table.headings]
     order = [0, names.index(BOUND)]
     order += [at for at in range(len(names)) if at not in order]
     return table_of(
-        [table.columns[at] for at in order], [[row[at] for at in order] for row in table.rows]
+        [table.headings[at] for at in order], [[row[at] for at in order] for row in table.rows]
     )
 
 

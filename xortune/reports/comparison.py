@@ -108,25 +108,18 @@ def comparison_document(comparison: AnyComparison) -> Document:
     return Document("comparison.md.jinja", values, tuple(figures.values()))
 
 
-def tables_of(comparison: AnyComparison) -> dict[str, Table]:
-    """The tables for a paper, by their captions."""
+def tables_of(comparison: AnyComparison) -> tuple[Table, ...]:
+    """The tables for a paper."""
     if isinstance(comparison, SequentialComparison):
-        tables = _sequential_tables(comparison)
-        measure = comparison.measure
-        what = "Success rates" if measure is None else measure.text
-        return {what: tables["contestants"], "Differences": tables["pairs"]}
+        return tuple(_sequential_tables(comparison).values())
     if isinstance(comparison, NumberComparison):
-        what = comparison.measure.text
-        return {
-            what: number_contestants_table(comparison),
-            f"Differences of {what}": number_pairs_table(comparison),
-        }
-    return {
-        "Success rates on fresh seeds": contestants_table(comparison),
-        "Differences of success rates": pairs_table(comparison),
-        **_speed_tables(comparison),
-        **_numbers_tables(comparison),
-    }
+        return number_contestants_table(comparison), number_pairs_table(comparison)
+    return (
+        contestants_table(comparison),
+        pairs_table(comparison),
+        *_speed_tables(comparison),
+        *_numbers_tables(comparison),
+    )
 
 
 def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Table:
@@ -150,7 +143,8 @@ def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Tab
         search = [one.facts.get(SEARCHED, "")] * searched
         rows.append((one.label, counted, *cells, *search, ORIGINS[one.origin]))
     columns = numbers("solved", *heads, *["search"] * searched)
-    return table_of([*texts("contestant"), *columns, *texts("fresh seeds")], rows)
+    headings = [*texts("contestant"), *columns, *texts("fresh seeds")]
+    return table_of(headings, rows, "Success rates on fresh seeds")
 
 
 def _score(comparison: RunComparison) -> Score | None:
@@ -188,7 +182,7 @@ def pairs_table(comparison: RunComparison) -> Table:
         )
         for pair in comparison.pairs
     ]
-    return table_of(columns, rows)
+    return table_of(columns, rows, "Differences of success rates")
 
 
 def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
@@ -216,9 +210,12 @@ def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
     heads = numbers(*comparison.shown[0])
     apart = numbers(*["only A", "only B"] * tosses, "difference", "interval")
     columns = [*texts("A", "B"), *apart, *texts("better"), *numbers("proven by")]
+    measure = comparison.measure
+    what = "Success rates" if measure is None else measure.text
+    each = [*texts("contestant"), *heads, *texts(*parameters)]
     return {
-        "contestants": table_of([*texts("contestant"), *heads, *texts(*parameters)], contestants),
-        "pairs": table_of(columns, pairs),
+        "contestants": table_of(each, contestants, what),
+        "pairs": table_of(columns, pairs, "Differences"),
     }
 
 
@@ -259,8 +256,9 @@ def number_contestants_table(comparison: NumberComparison) -> Table:
         failed = one.outcome.n - int(np.isfinite(found).sum())
         value = estimated(*estimate) if math.isfinite(estimate.value) else "failed"
         rows.append((one.label, f"{one.outcome.n:,}", f"{failed:,}", value, span(*estimate[1:])))
-    heads = numbers("seeds", "failed", comparison.measure.text, "95 % interval")
-    return table_of([*texts("contestant"), *heads], rows)
+    what = comparison.measure.text
+    heads = numbers("seeds", "failed", what, "95 % interval")
+    return table_of([*texts("contestant"), *heads], rows, what)
 
 
 def number_pairs_table(comparison: NumberComparison) -> Table:
@@ -293,7 +291,7 @@ def number_pairs_table(comparison: NumberComparison) -> Table:
         *texts("ahead"),
         *within,
     ]
-    return table_of(columns, rows)
+    return table_of(columns, rows, f"Differences of {comparison.measure.text}")
 
 
 def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table, str]:
@@ -315,32 +313,33 @@ def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table
     return table_of(texts("contestant", "key", *differ), rows), same
 
 
-def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
-    """The tables of epochs to solve, by their headings; none if no trainer counts epochs."""
+def _speed_tables(comparison: RunComparison) -> tuple[Table, ...]:
+    """The tables of epochs to solve; none if no trainer counts epochs."""
     epochs = comparison.epochs
     if not any(epochs.of):
-        return {}
+        return ()
     rows = [
         (one.label, *_middle(summed, "unsolved"))
         for one, summed in zip(comparison.contestants, epochs.of, strict=True)
         if summed is not None
     ]
     heads = [*texts("contestant"), *numbers("epochs", "95 % interval")]
-    return {
-        "How probable it is that A solves a seed sooner than B": _wins_table(comparison, epochs),
-        "Epochs to solve, interquartile mean": table_of(heads, rows),
-    }
+    sooner = "How probable it is that A solves a seed sooner than B"
+    return (
+        _wins_table(comparison, epochs, sooner),
+        table_of(heads, rows, "Epochs to solve, interquartile mean"),
+    )
 
 
-def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
-    """The tables of numbers of the seeds, by their headings: who has better ones, and means."""
-    tables = {}
+def _numbers_tables(comparison: RunComparison) -> list[Table]:
+    """The tables of numbers of the seeds: who has better ones, and means."""
+    tables = []
     for compared_numbers in comparison.numbers[:SHOWN_NAMES]:
         name, better = plain(compared_numbers.name), compared_numbers.better
-        heading = (
+        caption = (
             f"How probable it is that {name} is {better or 'larger'} for a seed of A than of B"
         )
-        tables[heading] = _wins_table(comparison, compared_numbers)
+        tables.append(_wins_table(comparison, compared_numbers, caption))
         rows = [
             (one.label, "tells none", "", "")
             if summed is None
@@ -349,7 +348,7 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
         ]
         heads = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
         direction = f" ({better} is better)" if better else ""
-        tables[f"{name}, interquartile mean{direction}"] = table_of(heads, rows)
+        tables.append(table_of(heads, rows, f"{name}, interquartile mean{direction}"))
     return tables
 
 
@@ -361,7 +360,9 @@ def _middle(summed: NumberSummary, lacking: str) -> tuple[str, str]:
     return estimated(summed.middle, *ends), "" if ends == (None, None) else span(*ends)
 
 
-def _wins_table(comparison: RunComparison, compared_numbers: ComparedNumbers) -> Table:
+def _wins_table(
+    comparison: RunComparison, compared_numbers: ComparedNumbers, caption: str
+) -> Table:
     """For each pair, the probability that A does better than B, if it is known."""
     names = [one.label for one in comparison.contestants]
     rows = [
@@ -373,7 +374,8 @@ def _wins_table(comparison: RunComparison, compared_numbers: ComparedNumbers) ->
         for pair, win in zip(comparison.pairs, compared_numbers.wins, strict=True)
         if win is not None
     ]
-    return table_of([*texts("A", "B"), *numbers("probability", "95 % interval")], rows)
+    headings = [*texts("A", "B"), *numbers("probability", "95 % interval")]
+    return table_of(headings, rows, caption)
 
 
 def _kind(one: Contestant) -> str:

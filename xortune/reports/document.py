@@ -7,8 +7,8 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, wraps
+from dataclasses import dataclass, replace
+from functools import cache, wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -25,9 +25,9 @@ from xortune.core.formats import (
     plain,
     roughly,
     upper_percent,
-    value,
 )
 from xortune.reports.drawing.model import Plot
+from xortune.runs.columns import NUMERIC, ORDER, Column, Form, Part, Row
 from xortune.runs.run import Run
 
 # -------------------------------------------------------------------------------------------------
@@ -41,34 +41,37 @@ class Mono(str):
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of a table; a numeric one is aligned right."""
+class Heading:
+    """The heading of a column; a numeric one is aligned right."""
 
-    name: str
+    text: str
     numeric: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; each row has one cell for each column."""
+    """A table; each row has one cell for each heading."""
 
-    columns: tuple[Column, ...]
+    headings: tuple[Heading, ...]
     rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
 
 
-def texts(*names: str) -> list[Column]:
-    """Columns of text."""
-    return [Column(name) for name in names]
+def texts(*names: str) -> list[Heading]:
+    """Headings of text."""
+    return [Heading(name) for name in names]
 
 
-def numbers(*names: str) -> list[Column]:
-    """Columns of numbers."""
-    return [Column(name, numeric=True) for name in names]
+def numbers(*names: str) -> list[Heading]:
+    """Headings of numbers."""
+    return [Heading(name, numeric=True) for name in names]
 
 
-def table_of(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> Table:
-    """A table with these columns and rows."""
-    return Table(tuple(columns), tuple(map(tuple, rows)))
+def table_of(
+    headings: Iterable[Heading], rows: Iterable[Sequence[str]], caption: str = ""
+) -> Table:
+    """A table with these headings and rows."""
+    return Table(tuple(headings), tuple(map(tuple, rows)), caption)
 
 
 def number_or_dash(amount: float) -> str:
@@ -76,142 +79,71 @@ def number_or_dash(amount: float) -> str:
     return "–" if math.isnan(amount) else number(amount)
 
 
-MISSING = object()  # stands for the value of an inactive parameter
-
-EPOCHS = "epochs to solve"  # the measure of a run whose objective is not a number
-
-
-@dataclass(frozen=True)
-class ConfigRow:
-    """One config in the table of all.
-
-    Attributes:
-        values: of its parameters, in the table's order; `MISSING` if inactive.
-        low, high: the 95 % Wilson interval of k / n.
-        amount, measure: the table's measure, None if the config has none, and its text.
-        trials: the number of its proposals.
-        note: `best subset`, `fewer seeds`, or empty.
-        scores: of the table's `scores`; NaN if no seed has the number.
-    """
-
-    key: str
-    values: tuple[Any, ...]
-    k: int
-    n: int
-    low: float
-    high: float
-    amount: float | None
-    measure: str
-    trials: int
-    note: str = ""
-    scores: tuple[float, ...] = ()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The values as text; empty if inactive."""
-        return tuple("" if one is MISSING else value(one) for one in self.values)
-
-    @property
-    def score_texts(self) -> tuple[str, ...]:
-        """The scores as text."""
-        return tuple(map(number_or_dash, self.scores))
-
-    @property
-    def solved(self) -> str:
-        """`k/n`."""
-        return f"{self.k:,}/{self.n:,}"
-
-    @property
-    def rate(self) -> str:
-        """The success rate, with the decimals that its interval supports."""
-        return measured(self.k / self.n, self.low, self.high)
-
-    @property
-    def interval(self) -> str:
-        """The interval, rounded outwards."""
-        return interval(self.low, self.high)
-
-    @property
-    def bar(self) -> tuple[float, ...]:
-        """The start and the length of the interval, and the rate, in percent."""
-        shares = self.low, self.high - self.low, self.k / self.n
-        return tuple(round(100 * share, 1) for share in shares)
-
-
-NUMERIC = {int, float, type(None), type(MISSING)}  # types of values in a numeric column
-
-
 @dataclass(frozen=True)
 class ConfigTable:
     """The configs of a run, best first.
 
     Attributes:
-        parameters: the names of those that differ.
+        columns: of tables of text and of the filters of the page.
         rows: the first of the `total` configs of the run.
         fixed: the parameters that are the same in all, with their values.
         task: as an argument of `xortune evaluate --task`; None for a user's trainer.
         seeds: how many fresh ones that command gets.
-        measure: epochs to solve, or the number that the search optimized; None if the trainer
-            counts no epochs.
-        scores: the columns of the trainer's own number beside k / n.
-        ruled: as of `Document`; if not, seeds only finish, and rates of that are not shown.
     """
 
-    parameters: tuple[str, ...]
-    rows: tuple[ConfigRow, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
     total: int
     fixed: tuple[tuple[str, Any], ...] = ()
     task: str | None = None
     seeds: int = 0
-    measure: str | None = EPOCHS
-    scores: tuple[str, ...] = ()
-    ruled: bool = True
 
-    @cached_property
-    def repeated(self) -> bool:
-        """Whether a config was proposed more than once."""
-        return any(row.trials != 1 for row in self.rows)
-
-    @cached_property
-    def noted(self) -> bool:
-        """Whether any config has a note."""
-        return any(row.note for row in self.rows)
-
-    def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
-        """A column for each parameter, numeric if all its values in these rows are numbers."""
+    def shown(self, form: Form, rows: Sequence[Row]) -> list[Column]:
+        """The columns of a table with these rows, in its order, without those that say nothing."""
+        here = [column for column in self.columns if form in column.where]
         return [
-            Column(name, all(type(row.values[at]) in NUMERIC for row in rows))
-            for at, name in enumerate(self.parameters)
+            column
+            for part in ORDER[form]
+            for column in here
+            if column.part is part and column.needed(row[column.name] for row in rows)
         ]
+
+    def table(self, form: Form, caption: str = "") -> Table:
+        """The first configs."""
+        rows = self.rows[:PRINTED_CONFIGS]
+        columns = self.shown(form, rows)
+        cells = [[cell_of(column, row) for column in columns] for row in rows]
+        return table_of([heading_of(column, form, rows) for column in columns], cells, caption)
 
 
 PRINTED_CONFIGS = 10  # configs in a table that cannot be sorted
 
 
-def first_rows(table: ConfigTable) -> Table:
-    """The first configs with their ranks. Counts come first: a wide table is cut off right."""
-    rows = table.rows[:PRINTED_CONFIGS]
-    has_notes, has_measure = any(row.note for row in rows), table.measure is not None
-    counts = ["solved", "rate", "95 % interval"] if table.ruled else []
-    columns = [
-        *numbers("#", *counts, *[table.measure or ""] * has_measure),
-        *numbers(*table.scores, *["finished"] * (not table.ruled)),
-        *table.columns(rows),
-        *texts(*["note"] * has_notes),
-        *numbers(*["trials"] * table.repeated),
-        *texts("key"),
+def heading_of(column: Column, form: Form, rows: Sequence[Row]) -> Heading:
+    """A heading, numeric if all values in these rows are numbers."""
+    return Heading(column.head(form), all(type(row[column.name]) in NUMERIC for row in rows))
+
+
+def percent_above(table: Table) -> Table:
+    """The table with the percent signs of numbers in the headings."""
+    signed = [
+        heading.numeric and any(cells) and all(cell.endswith(" %") for cell in cells if cell)
+        for heading, *cells in zip(table.headings, *table.rows, strict=True)
     ]
-    cells = [
-        (
-            *(str(place), *([row.solved, row.rate, row.interval] if table.ruled else [])),
-            *([row.measure] * has_measure),
-            *(*row.score_texts, *[row.solved] * (not table.ruled)),
-            *(*row.texts, *[row.note] * has_notes),
-            *(*[str(row.trials)] * table.repeated, Mono(row.key)),
-        )
-        for place, row in enumerate(rows, 1)
+    headings = [
+        replace(heading, text=f"{heading.text}, %") if sign else heading
+        for heading, sign in zip(table.headings, signed, strict=True)
     ]
-    return table_of(columns, cells)
+    rows = [
+        [cell.removesuffix(" %") if sign else cell for cell, sign in zip(row, signed, strict=True)]
+        for row in table.rows
+    ]
+    return table_of(headings, rows, table.caption)
+
+
+def cell_of(column: Column, row: Row) -> str:
+    """The text of a row; keys are set as code."""
+    return Mono(column.cell(row)) if column.part is Part.KEY else column.cell(row)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -341,7 +273,7 @@ def markdown_text(document: Document, figures: str = "figures/") -> str:
         table = document.configs
         assert table is not None
         some = f"The first {PRINTED_CONFIGS} of {count(table.total, 'configuration')}.\n\n"
-        rows = markdown_table(first_rows(table))
+        rows = markdown_table(table.table(Form.REPORT))
         return Markup(f"{some if table.total > PRINTED_CONFIGS else ''}{rows}\n\n")
 
     return rendered(document, figure, configs, _folded)
@@ -398,8 +330,8 @@ def fenced(text: str, language: str = "") -> str:
 def markdown_table(table: Table) -> str:
     """The table with numeric columns aligned right."""
     lines: list[Iterable[str]] = [
-        [escaped(column.name) for column in table.columns],
-        ["--:" if column.numeric else ":--" for column in table.columns],
+        [escaped(heading.text) for heading in table.headings],
+        ["--:" if heading.numeric else ":--" for heading in table.headings],
         *(map(_markup, row) for row in table.rows),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -474,9 +406,7 @@ def _latex() -> Environment:
     )
 
 
-def latex_table(
-    table: Table, *, caption: str, label: str = "", comments: Iterable[str] = ()
-) -> str:
+def latex_table(table: Table, *, label: str = "", comments: Iterable[str] = ()) -> str:
     """A table as a float with `booktabs` rules, after lines of comment.
 
     Signs that are not allowed in a label become `-`.
@@ -486,7 +416,6 @@ def latex_table(
         .get_template("table.tex.jinja")
         .render(
             table=table,
-            caption=caption,
             label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
             comments=[*comments],
         )

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -276,8 +277,8 @@ def _comparison_files(
 def comparison_tex(comparison: AnyComparison) -> str:
     """The tables of a comparison for a paper."""
     return "\n".join(
-        latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
-        for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
+        latex_table(replace(table, caption=f"{table.caption}."), label=f"tab:comparison-{number}")
+        for number, table in enumerate(tables_of(comparison), 1)
     )
 
 

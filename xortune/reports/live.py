@@ -28,12 +28,13 @@ from xortune.core.formats import count, plain
 from xortune.core.formats import interval as interval_text
 from xortune.core.outcome import wilson
 from xortune.core.trainer import PROVEN_WORSE, is_failure
-from xortune.reports.document import PRINTED_CONFIGS, Table, first_rows, table_of, texts
+from xortune.reports.document import PRINTED_CONFIGS, Table, table_of, texts
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, distributions, history, seeds
 from xortune.reports.page import PLOTLY, as_json, assembled, blocks, figure_html
 from xortune.reports.progress import status_json, status_rows
 from xortune.reports.run import config_table
+from xortune.runs.columns import NOTE, Form
 from xortune.runs.run import Run
 from xortune.runs.status import RunStatus, Watcher, refuse_interval
 
@@ -66,13 +67,14 @@ def _sections(run: Run) -> dict[str, str]:
     if run.results:
         table, standing = config_table(run, PRINTED_CONFIGS), _standing(run)
         rows = [
-            replace(row, note=note)
+            replace(row, values={**row.values, NOTE: note})
             for row, note in zip(table.rows, standing.tolist(), strict=False)
         ]
         more = f", the first {len(rows)} of {table.total:,}" if table.total > len(rows) else ""
         racing = int((standing == IN_THE_RACE).sum())
         caption = f"Configurations so far, best first{more}; {racing:,} in the race"
-        parts[_id(CONFIGS)] = _table(caption, first_rows(replace(table, rows=tuple(rows))))
+        shown = replace(table, rows=tuple(rows)).table(Form.LIVE, caption)
+        parts[_id(CONFIGS)] = _table(shown)
     # A figure of a report has something to show in the same cases.
     is_shown = dict(FIGURES) | {HISTORY: dict(FIGURES)[history.optimization_history]}
     for heading, (nothing, figures) in SECTIONS.items():
@@ -85,7 +87,7 @@ def _sections(run: Run) -> dict[str, str]:
         parts[_id(heading)] = "".join(drawn) or f"<p>{nothing}</p>"
     if (failed := _last_failures(run)).rows:
         caption = f"The last failures, the newest first: {len(failed.rows)}"
-        parts[_id(FAILURES)] = _table(caption, failed) + parts[_id(FAILURES)]
+        parts[_id(FAILURES)] = _table(replace(failed, caption=caption)) + parts[_id(FAILURES)]
     return parts
 
 
@@ -122,8 +124,8 @@ def _last_failures(run: Run) -> Table:
     return table_of(texts("when", "configuration", "seeds", "reason"), rows[:LAST_FAILURES])
 
 
-def _table(caption: str, table: Table) -> str:
-    return str(blocks().data_table(caption, table, caption, has_heads=True))
+def _table(table: Table) -> str:
+    return str(blocks().data_table(table, table.caption, has_heads=True))
 
 
 def _id(heading: str) -> str:
@@ -182,11 +184,12 @@ class _LiveRun:
             self._sections, self._state = _sections(run), state
             self._version += 1
         (_, state_text), *rows = status_rows(status)
-        now = table_of(texts("what", "now"), [("state", state_text), *rows])
+        about = "The run at this moment"
+        now = table_of(texts("what", "now"), [("state", state_text), *rows], about)
         values = {
             "status": status_json(status),
             "sentence": plain(_sentence(status)),
-            "rows": _table("The run at this moment", now),
+            "rows": _table(now),
             "version": self._version,
             "sections": self._sections,
         }

@@ -21,17 +21,16 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from xortune.core.config import Config
-from xortune.core.formats import number, percent, plain, value
+from xortune.core.formats import number, percent, plain
 from xortune.core.point import Nested
 from xortune.reports.document import (
-    EPOCHS,
-    MISSING,
-    Column,
     ConfigTable,
     Document,
+    Heading,
     Table,
     environment,
     fenced,
+    heading_of,
     rendered,
     table_of,
     texts,
@@ -49,6 +48,7 @@ from xortune.reports.drawing.model import (
 )
 from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.scripts import FRESH_SEED
+from xortune.runs.columns import MISSING, Column, Form, Part, Row
 
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
@@ -115,7 +115,7 @@ def figure_html(plot: Plot, label: Callable[[str], str] = str, *, has_links: boo
         note=tuple(map(plain, plot.caption)),
         height=drawn["layout"]["height"],
         data=as_json(drawn),
-        tables=[(about, table, label(about)) for about, table in data_tables(plot)],
+        tables=[(table, label(table.caption)) for table in data_tables(plot)],
         has_links=has_links,
     )
     return html
@@ -128,7 +128,7 @@ class _Html:
         self._document = document
         self._labels: dict[str, int] = {}
         self._above = ""
-        self._keys = {row.key for row in document.configs.rows} if document.configs else set()
+        self._keys = {row["key"] for row in document.configs.rows} if document.configs else set()
         self._plots = {plot.name: plot for plot in document.plots}
         # HTML in a document is off. A fence, whose language only templates write, is the
         # placeholder of a figure, of the table of configs, or of an end of a folded part.
@@ -190,7 +190,7 @@ class _Html:
         if token.info == "configs":
             assert self._document.configs is not None
             table, label = self._document.configs, self._label(token.meta["above"])
-            return str(blocks().configs(table, label, as_json(embedded(table)), PAGE))
+            return str(configs_html(table, label))
         text, language = token.content.removesuffix("\n"), token.info
         if language == "fold":
             return str(Markup('<details class="fold"><summary>{}</summary>\n<div>\n').format(text))
@@ -290,49 +290,82 @@ def literal(given: float | str | None) -> str:
 PAGE = 10  # rows that are shown at first, also without a script
 
 
-def embedded(table: ConfigTable) -> dict[str, Any]:
-    """The values of a table of configs for the script of the page."""
-    indices: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
+def configs_html(table: ConfigTable, label: str) -> Markup:
+    """The table of configs: its first rows, and all that the page holds for its script."""
+    columns, first = table.shown(Form.PAGE, table.rows), table.rows[:PAGE]
+    cells = [(row["key"], _bar(row), [column.cell(row) for column in columns]) for row in first]
+    heads = [_head(column, table.rows) for column in columns]
+    data = as_json(embedded(table, columns))
+    html: Markup = blocks().configs(table, heads, cells, label, data)
+    return html
 
-    @lru_cache(maxsize=None, typed=True)  # typed, because True == 1
-    def texts_of(given: Any) -> tuple[str, str]:
-        return value(given), literal(given)
 
-    # Many configs have the same count: what follows from it is stored once, too.
-    counts: dict[tuple[Any, ...], int] = {}
-    rows = []
-    for row in table.rows:
-        # Each distinct value is stored once; a row has its index.
-        values = (
-            -1 if given is MISSING else of_value.setdefault(texts_of(given), len(of_value))
-            for of_value, given in zip(indices, row.values, strict=True)
-        )
-        same = (row.k, row.n, row.rate, row.interval, row.bar, row.low)
-        counted = counts.setdefault(same, len(counts))
-        measure = row.amount, plain(row.measure)
-        finite = (score if math.isfinite(score) else None for score in row.scores)
-        scores = zip(row.score_texts, finite, strict=True)
-        rows.append((row.key, counted, *measure, row.trials, row.note, *scores, *values))
-    data = {
-        "parameters": [plain(name) for name in table.parameters],
-        "values": [[*of_value] for of_value in indices],
-        "counts": [*counts],
-        "rows": rows,
-        "measure": table.measure
-        and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
-        "scores": [*table.scores],
-        "repeated": table.repeated,
-        "ruled": table.ruled,
-        "noted": table.noted,
-        "names": [literal(name) for name in table.parameters],
+def _bar(row: Row) -> list[float]:
+    """The start and the length of the interval, and the rate, in percent."""
+    shares = row["low"], row["high"] - row["low"], row["rate"]
+    return [round(100 * share, 1) for share in shares]
+
+
+def _head(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the template needs of a column; its kind is the class of the cells."""
+    heading, of_parameter = heading_of(column, Form.PAGE, rows), column.part is Part.PARAMETERS
+    kind = "number" if heading.numeric else "" if of_parameter else "word"
+    if column.has_bar or column.part is Part.KEY:
+        kind = "interval" if column.has_bar else "key"
+    return {"name": column.name, "heading": heading.text, "kind": kind, "quoted": of_parameter}
+
+
+def embedded(table: ConfigTable, columns: Sequence[Column]) -> dict[str, Any]:
+    """The values of a table of configs for the script of the page, which shows these columns."""
+    hidden = [c for c in table.columns if Form.FILTERS in c.where and c not in columns]
+    return {
+        "columns": [
+            *(_embedded(column, table.rows, shown=True) for column in columns),
+            *(_embedded(column, table.rows, shown=False) for column in hidden),
+        ],
         "fixed": [[literal(name), literal(given)] for name, given in table.fixed],
+        **_command(table),
     }
-    if table.task is not None:  # the built-in network: arguments of `xortune evaluate`
-        words = [] if table.task == "xor" else ["--task", table.task]
-        words += ["--seeds", str(table.seeds), "--first-seed", str(FRESH_SEED)]
-        data["order"] = [field.name for field in fields(Config)]
-        data["seeds"] = shlex.join(words)
-    return data
+
+
+def _embedded(column: Column, rows: Sequence[Row], *, shown: bool) -> dict[str, Any]:
+    """A column: its distinct cells, and the index of each row's cell.
+
+    A cell is the value by which rows are sorted, for parameters as JSON, and its text if that is
+    another one. There are no indices where all cells are equal, or no two.
+    """
+    of_parameter = column.part is Part.PARAMETERS
+    as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed, because True == 1
+
+    def cell(row: Row) -> tuple[Any, ...]:
+        given = row[column.name]
+        if of_parameter:
+            given = None if given is MISSING else as_literal(given)
+        elif given == "" or (isinstance(given, float) and not math.isfinite(given)):
+            given = None
+        text = plain(column.cell(row)) if shown else str(given)
+        return (given,) if text == str(given) else (given, text)
+
+    places: dict[tuple[Any, ...], int] = {}
+    indices = [places.setdefault(cell(row), len(places)) for row in rows]
+    return {
+        "name": column.name,
+        "cells": [*places],
+        "rows": indices if 1 < len(places) < len(rows) else None,
+        "falling": column.falling,
+        "hidden": not shown,
+        "quoted": literal(column.heading) if of_parameter else None,
+        "counted": column.part in (Part.COUNTS, Part.FINISHED),
+    }
+
+
+def _command(table: ConfigTable) -> dict[str, Any]:
+    """The arguments of `xortune evaluate`, for the built-in network."""
+    if table.task is None:
+        return {}
+    words = [] if table.task == "xor" else ["--task", table.task]
+    words += ["--seeds", str(table.seeds), "--first-seed", str(FRESH_SEED)]
+    return {"order": [field.name for field in fields(Config)], "seeds": shlex.join(words)}
 
 
 # -------------------------------------------------------------------------------------------------
@@ -347,29 +380,29 @@ class Link(str):
     key: str
 
 
-Row = tuple[str, str, str, str, str]
+PanelRow = tuple[str, str, str, str, str]
 
 
-def data_tables(plot: Plot) -> list[tuple[str, Table]]:
-    """A caption and a table for each panel."""
+def data_tables(plot: Plot) -> list[Table]:
+    """A table for each panel."""
     return [_data_table(panel, panel.title or plot.title) for panel in plot.panels]
 
 
-def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
+def _data_table(panel: Panel, title: str) -> Table:
     rows = [*islice((row for layer in panel.layers for row in _rows(layer, panel)), PANEL_ROWS)]
     total = sum(map(_size, panel.layers))
     x, y = (axis.kind != "category" for axis in (panel.x, panel.y))
     columns = [
         *texts("what"),
-        Column(plain(panel.x.label), x),
-        Column(plain(panel.y.label), y),
-        Column("from, to", x and y),
+        Heading(plain(panel.x.label), x),
+        Heading(plain(panel.y.label), y),
+        Heading("from, to", x and y),
         *texts("more"),
     ]
     kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]  # not empty
     cells = [[row[at] for at in kept] for row in rows]
     more = f"; the first {PANEL_ROWS} of {total:,} rows" if total > PANEL_ROWS else ""
-    return f"Data: {plain(title)}{more}", table_of([columns[at] for at in kept], cells)
+    return table_of([columns[at] for at in kept], cells, f"Data: {plain(title)}{more}")
 
 
 def _size(layer: Layer) -> int:
@@ -384,7 +417,7 @@ def _size(layer: Layer) -> int:
     return 1
 
 
-def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
+def _rows(layer: Layer, panel: Panel) -> Iterator[PanelRow]:
     x, y = panel.x, panel.y
     match layer:
         case Series():

@@ -20,10 +20,10 @@ from xortune.core.formats import (
 )
 from xortune.core.point import as_float
 from xortune.reports.document import (
-    MISSING,
     cached_per_run,
 )
 from xortune.runs.certificate import CertifiedResult
+from xortune.runs.columns import MISSING
 from xortune.runs.results import (
     ConfigResult,
 )

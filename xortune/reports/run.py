@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from xortune.core.formats import (
     value,
 )
 from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
-from xortune.core.outcome import wilson
 from xortune.core.point import Point
 from xortune.core.success import Success, has_rule
 from xortune.racing.gaussian_process import (
@@ -38,11 +37,8 @@ from xortune.racing.gaussian_process import (
 )
 from xortune.racing.objectives import (
     numbers_in,
-    statistic_interval,
-    statistic_value,
     summary_of,
     ties_of,
-    timed_objective,
 )
 from xortune.reports.analysis import Report, compared_for_front, ignored_seed, report_of
 from xortune.reports.certificate import (
@@ -52,9 +48,7 @@ from xortune.reports.certificate import (
     left_out,
 )
 from xortune.reports.document import (
-    EPOCHS,
     PRINTED_CONFIGS,
-    ConfigRow,
     ConfigTable,
     Document,
     Mono,
@@ -62,6 +56,7 @@ from xortune.reports.document import (
     latex_table,
     lines_of,
     numbers,
+    percent_above,
     table_of,
     texts,
 )
@@ -71,8 +66,20 @@ from xortune.reports.figures.distributions import rule_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
-from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect, columns_of
+from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect
 from xortune.reports.scripts import fresh_seeds, task_argument
+from xortune.runs.certificate import CertifiedResult
+from xortune.runs.columns import (
+    NOTE,
+    READERS,
+    Column,
+    Form,
+    Part,
+    Row,
+    Rows,
+    columns_of,
+    worth,
+)
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
@@ -146,7 +153,7 @@ def run_document(run: Run) -> Document:
         "shown_numbers": SHOWN_NUMBERS,
         "number_tables": _number_tables(report),
         "least": FEWEST_FOR_MEANS,
-        "worth": worth,
+        "worth": lambda objective, result: worth(objective, result.outcome),
         "direction": lambda one: "more" if one.maximize else "less",
         "named": lambda point: named(point, report.varied),
     }
@@ -156,9 +163,11 @@ def run_document(run: Run) -> Document:
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
         if objective is not None:
-            values["failed_seeds"] = int(np.isnan(_objective_numbers(objective, best)).sum())
+            values["failed_seeds"] = int(
+                np.isnan(numbers_in(best.outcome, objective.number or "")).sum()
+            )
     configs = None if best is None else config_table(run)
-    values["repeated"] = configs is not None and configs.repeated
+    values["repeated"] = configs is not None and any(row["trials"] != 1 for row in configs.rows)
     return Document("run.md.jinja", values, plots, configs, ruled)
 
 
@@ -235,79 +244,79 @@ def counts_epochs(run: Run) -> bool:
 # The table of all configs.
 
 
-def config_table(run: Run, most: int = MOST_ROWS) -> ConfigTable:
-    """The best `most` configs of a run that has any."""
-    report, results = report_of(run), run.results
-    objective = report.looked_for
-    k, n, epochs = (
-        column[:most]
-        for column in (results.counts.k, results.counts.n, results.counts.epochs_to_solve)
+def config_table(run: Run, most: int = MOST_ROWS, more: Sequence[Column] = ()) -> ConfigTable:
+    """The best `most` configs of a run that has any; `more` are further columns."""
+    report, best = report_of(run), run.results[0].point
+    results = run.results.chosen(np.arange(min(most, len(run.results))))
+    columns, rows = (*_columns(run), *more), Rows.of(results)
+    values = {column.name: column.of(rows) for column in columns}
+    return ConfigTable(
+        columns=columns,
+        rows=tuple(
+            Row(dict(zip(values, row, strict=True)), results, place)
+            for place, row in enumerate(zip(*values.values(), strict=True))
+        ),
+        total=len(run.results),
+        fixed=tuple((name, best[name]) for name in report.fixed if name in best),
+        task=task_argument(run),
+        seeds=fresh_seeds(run).seeds if run.is_network else 0,
     )
-    low, high = (ends.tolist() for ends in wilson(k, n))
-    timed = timed_objective(run.objectives)
-    if objective is None:
-        known = np.round(epochs) if timed is None else results.measured(timed)[:most]
-        amounts = [float(one) if np.isfinite(one) else None for one in known]
-        measures = ["–" if one is None else number(one) for one in amounts]
-    else:
-        sums = [
-            statistic_value(objective, _objective_numbers(objective, r)) for r in results[:most]
-        ]
-        amounts = [one if np.isfinite(one) else None for one in sums]
-        measures = [worth(objective, result) for result in results[:PRINTED_CONFIGS]]
-        measures += map(_number_or_failed, sums[PRINTED_CONFIGS:])
-    subset = set(report.tied.members.keys[:most]) if objective is None else set()
+
+
+def _columns(run: Run) -> tuple[Column, ...]:
+    """The columns of tables of text, and those by which the page filters."""
+    report = report_of(run)
+    columns = columns_of(
+        run.parameters,
+        run.objectives,
+        () if report.score is None else (report.score.name,),
+        score=report.score,
+        front=run.front,
+        ruled=has_rule(run.manifest.get("success")),
+    )
+    note = Column(
+        NOTE, "note", lambda rows: _notes(report, rows), lambda row: str(row[NOTE]),
+        where=frozenset({Form.REPORT, Form.PAGE, Form.LIVE}), part=Part.REMARKS,
+    )  # fmt: skip
+    return (
+        note,
+        *(
+            column
+            for column in columns
+            if column.where & (READERS | {Form.FILTERS})
+            and not (column.part is Part.PARAMETERS and column.heading in report.fixed)
+        ),
+    )
+
+
+def _notes(report: Report, rows: Rows) -> list[str]:
+    """Of each config `best subset`, `fewer seeds`, or empty."""
+    tied = report.tied
+    subset = set(tied.members.keys) if report.looked_for is None else set()
 
     def note(key: str, n: int) -> str:
         if not report.totals.solved:
             return ""
         if len(subset) > 1 and key in subset:
             return "best subset"
-        if (
-            n >= report.tied.full or not report.tied.compared
-        ):  # where all had fewer, it says nothing
-            return ""
-        return "fewer seeds"
+        # Where all had fewer, it says nothing.
+        return "fewer seeds" if n < tied.full and tied.compared else ""
 
-    score, keys, nothing = report.score, results.keys[:most], [()] * len(low)
-    columns = [columns_of(run)[name] for name in report.varied]
-    values = [[one.values[code] for code in one.codes[:most].tolist()] for one in columns]
-    rows = zip(
-        keys,
-        zip(*values, strict=True) if columns else nothing,
-        *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[:most].tolist()),
-        map(note, keys, n.tolist()),
-        nothing if score is None else [score.of(r.outcome) for r in results[:most]],
-        strict=True,
-    )
-    shown = timed or objective
-    measure = plain(shown.name) if shown else EPOCHS if counts_epochs(run) else None
-    best = results[0].point
-    return ConfigTable(
-        parameters=report.varied,
-        rows=tuple(ConfigRow(*row) for row in rows),
-        total=len(results),
-        fixed=tuple((name, best[name]) for name in report.fixed if name in best),
-        task=task_argument(run),
-        seeds=fresh_seeds(run).seeds if run.is_network else 0,
-        measure=measure,
-        scores=() if score is None else tuple(map(plain, score.columns)),
-        ruled=has_rule(run.manifest.get("success")),
-    )
+    return [*map(note, rows.configs.keys, rows.counts.n.tolist())]
 
 
 # -------------------------------------------------------------------------------------------------
 # The numbers that a user's trainer returns for its seeds.
 
 
-def _number_tables(report: Report) -> dict[str, Table]:
+def _number_tables(report: Report) -> list[Table]:
     """A table of the best configs for each number; the first is the one shown in other tables.
 
     Numbers that are the same for all seeds or count their progress have no table.
     """
     results = report.top[:5]
     heads = numbers("n", "mean", "interquartile mean", "10 % quantile", "median", "90 % quantile")
-    shown, tables = [report.score.name] if report.score else [], {}
+    shown, tables = [report.score.name] if report.score else [], list[Table]()
     for name in dict.fromkeys([*shown, *measured_names([result.outcome for result in results])]):
         values = [r.outcome.details.values.get(name, np.empty(0)) for r in results]
         if name not in shown and np.unique(finite(np.concatenate(values))).size < 2:
@@ -318,7 +327,7 @@ def _number_tables(report: Report) -> dict[str, Table]:
             if finite(of_seeds).size
         ]
         if rows:
-            tables[name] = table_of([*texts("key"), *heads], rows)
+            tables.append(table_of([*texts("key"), *heads], rows, name))
     return tables
 
 
@@ -334,34 +343,6 @@ def _number_cells(values: NDArray[np.float64], n: int) -> list[str]:
         within = "" if ends is None or np.isinf(ends).all() else f" [{span(*ends)}]"
         cells.append(f"{estimated(statistics[name], *(ends or (None, None)))}{within}")
     return cells
-
-
-def _objective_numbers(objective: Objective, result: ConfigResult) -> NDArray[np.float64]:
-    return numbers_in(result.outcome, objective.number or "")
-
-
-def worth(objective: Objective, result: ConfigResult) -> str:
-    """The value of a config for the number that is the objective, with its interval."""
-    values = _objective_numbers(objective, result)
-    ends = statistic_interval(objective, values)
-    mean = statistic_value(objective, values)
-    if ends is None or np.isinf(ends).all():
-        return _number_or_failed(mean)
-    if np.isfinite([mean, *ends]).all():
-        return f"{estimated(mean, *ends)} [{span(*ends)}]"
-    failed = objective.failed is None and bool(np.isnan(np.asarray(values, np.float64)).any())
-    worst = -np.inf if objective.maximize else np.inf
-    low, high = (
-        "failed" if end == worst and failed else shown
-        for end, shown in zip(ends, span(*ends).split(" to "), strict=True)
-    )
-    value = estimated(mean, *ends) if np.isfinite(mean) else "failed"
-    return f"{value} [{low} to {high}]"
-
-
-def _number_or_failed(amount: float) -> str:
-    """The number; `failed` if failed seeds make it infinite."""
-    return number(amount) if np.isfinite(amount) else "failed"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -462,7 +443,7 @@ def front_table(run: Run) -> FrontTable | None:
         full=run.full_seeds,
         found=len(front),
     )
-    heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
+    heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: ("epochs to solve",)}
     columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
     shown = tuple(row.result for row in front[:SHOWN_FRONT])
@@ -520,51 +501,55 @@ def table_tex(run: Run) -> str:
     """The best configs: counts, rates, intervals, and the bounds of the certificate."""
     report, certificate = report_of(run), run.certificate
     if report.best is None:
-        empty = Table(tuple(texts("configuration")), ())
-        return latex_table(empty, caption="No configuration has finished yet.")
-    configs = config_table(run, PRINTED_CONFIGS)
+        nothing = "No configuration has finished yet."
+        return latex_table(table_of(texts("configuration"), (), nothing))
     fresh = {} if certificate is None else {f.key: f for f in certificate.finalists}
-    measure = "epochs" if configs.measure == EPOCHS else configs.measure
-    columns = [
-        *numbers(""),
-        *configs.columns(configs.rows),
-        *numbers("solved", "rate, %", "interval, %"),
-        *numbers(*([] if measure is None else [measure]), *configs.scores),
-        *(numbers("fresh seeds", "at least, %") if fresh else []),
-    ]
-
-    def certified(key: str) -> list[str]:
-        finalist = fresh.get(key)
-        if finalist is None:
-            return ["", ""]
-        at_least = lower_percent(finalist.lower_bound).removesuffix(" %")
-        return [f"{finalist.k:,}/{finalist.n:,}", at_least]
-
-    rows = [
-        [
-            str(place),
-            *row.texts,
-            row.solved,
-            *(text.removesuffix(" %") for text in (row.rate, row.interval)),
-            *([] if measure is None else [row.measure]),
-            *row.score_texts,
-            *(certified(row.key) if fresh else ()),
-        ]
-        for place, row in enumerate(configs.rows, 1)
-    ]
+    configs = config_table(run, PRINTED_CONFIGS, _of_finalists(fresh))
+    shown = {column.name for column in configs.shown(Form.LATEX, configs.rows)}
     [caption] = lines_of(
         "caption.txt.jinja",
         report=report,
         given=configs,
+        epochs=EPOCHS_TO_SOLVE in shown,
         same=config_text(report.best.point, report.fixed),
-        certificate=certificate if fresh else None,
+        certificate=certificate if FRESH in shown else None,
     )
     return latex_table(
-        table_of(columns, rows),
-        caption=caption,
+        percent_above(configs.table(Form.LATEX, caption)),
         label=f"tab:{report.title}",
         comments=[
             "The keys of the configurations, by row:",
-            *(f"{place}: {row.key}" for place, row in enumerate(configs.rows, 1)),
+            *(f"{place}: {row['key']}" for place, row in enumerate(configs.rows, 1)),
         ],
+    )
+
+
+FRESH, AT_LEAST = "(fresh)", "(at least)"
+
+
+def _of_finalists(fresh: Mapping[str, CertifiedResult]) -> tuple[Column, Column]:
+    """The counts and the lower bounds of finalists on fresh seeds."""
+
+    def found(rows: Rows) -> list[CertifiedResult | None]:
+        return [fresh.get(key) for key in rows.configs.keys]
+
+    def seeds(row: Row) -> str:
+        one = fresh.get(row["key"])
+        return "" if one is None else f"{one.k:,}/{one.n:,}"
+
+    def bound(row: Row) -> str:
+        return "" if row[AT_LEAST] is None else lower_percent(row[AT_LEAST])
+
+    here = {"where": frozenset({Form.LATEX}), "part": Part.REMARKS}
+    return (
+        Column(
+            FRESH, "fresh seeds", lambda rows: [one and one.k for one in found(rows)], seeds, **here
+        ),
+        Column(
+            AT_LEAST,
+            "at least",
+            lambda rows: [one and one.lower_bound for one in found(rows)],
+            bound,
+            **here,
+        ),
     )

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import count as count_from
@@ -27,7 +27,6 @@ from xortune.core.formats import config_text, count, duration, estimated, plain,
 from xortune.core.numbers import TITLES, Summary
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
-from xortune.racing.objectives import timed_objective
 from xortune.reports.analysis import Report, report_of
 from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
@@ -39,9 +38,8 @@ from xortune.reports.comparison import (
     pairs_table,
 )
 from xortune.reports.document import (
-    EPOCHS,
     PRINTED_CONFIGS,
-    Column,
+    Heading,
     Table,
     lines_of,
     numbers,
@@ -58,8 +56,10 @@ from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
 from xortune.runs.certificate import CERTIFICATE
+from xortune.runs.columns import NOTE, Form, Part
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
+from xortune.spaces.model import EPOCHS_TO_SOLVE
 from xortune.spaces.model import FLAWLESS_SEEDS as FIRST_SEEDS
 
 
@@ -75,13 +75,14 @@ def rich_table_of(table: Table) -> rich_table.Table:
 
 
 def _columns(table: Table) -> list[_Shown]:
-    cells = [*zip(*table.rows, strict=True)] if table.rows else [()] * len(table.columns)
-    return [_Shown(*one) for one in zip(table.columns, cells, strict=True)]
+    cells = [*zip(*table.rows, strict=True)] if table.rows else [()] * len(table.headings)
+    return [_Shown(*one) for one in zip(table.headings, cells, strict=True)]
 
 
 # -------------------------------------------------------------------------------------------------
 # A table with one line for each config at any width: it shortens and omits parameters.
 
+LONGEST_HEAD = 24  # characters of another heading
 LONGEST_CELL = 16  # characters of a parameter's name or value if not all fit in full
 
 
@@ -89,7 +90,7 @@ LONGEST_CELL = 16  # characters of a parameter's name or value if not all fit in
 class _Shown:
     """A column in the terminal: a cell for each row, and a style for all or for each."""
 
-    column: Column
+    heading: Heading
     cells: Sequence[str]
     style: str | Sequence[str] = ""
 
@@ -100,17 +101,17 @@ class _Shown:
     @property
     def head(self) -> list[str]:
         """The lines of its heading."""
-        return self.column.name.split("\n")
+        return self.heading.text.split("\n")
 
     def shortened(self) -> _Shown:
         """The column with short cells; its name may break after underscores."""
         cells = [shortened(cell, LONGEST_CELL) for cell in self.cells]
         room, lines = max(map(len, cells), default=0), [""]
-        for part in re.findall(r"[^_]*_+|[^_]+", shortened(self.column.name, LONGEST_CELL)):
+        for part in re.findall(r"[^_]*_+|[^_]+", shortened(self.heading.text, LONGEST_CELL)):
             if lines[-1] and len(lines[-1] + part) > room:
                 lines.append("")
             lines[-1] += part
-        return replace(self, column=replace(self.column, name="\n".join(lines)), cells=cells)
+        return replace(self, heading=replace(self.heading, text="\n".join(lines)), cells=cells)
 
 
 def _key_digits(keys: Sequence[str]) -> int:
@@ -119,13 +120,13 @@ def _key_digits(keys: Sequence[str]) -> int:
 
 
 def _keys(keys: Sequence[str], digits: int) -> _Shown:
-    return _Shown(Column("key"), [key[:digits] for key in keys], "cyan")
+    return _Shown(Heading("key"), [key[:digits] for key in keys], "cyan")
 
 
 def _parameters(points: Sequence[Point], names: Sequence[str]) -> list[_Shown]:
     """A column for each parameter; its cell is empty if the parameter is inactive."""
     return [
-        _Shown(Column(name), [value(p[name]) if name in p else "" for p in points])
+        _Shown(Heading(name), [value(p[name]) if name in p else "" for p in points])
         for name in names
     ]
 
@@ -148,7 +149,7 @@ def _print_rows(
         Whether the bar was printed.
     """
     room = console.width + 2 - sum(one.width for one in (*front, key))  # the last has no padding
-    kept = {one.column.name: one for one in parameters}
+    kept = {one.heading.text: one for one in parameters}
     omitted: list[str] = []
     if sum(one.width for one in parameters) > room:
         short = {name: one.shortened() for name, one in kept.items()}
@@ -175,10 +176,10 @@ def _rich(columns: Sequence[_Shown], *, whole: bool = False) -> rich_table.Table
     for one in columns:
         table.add_column(
             Text("\n".join(map(plain, one.head))),
-            justify="right" if one.column.numeric else "left",
+            justify="right" if one.heading.numeric else "left",
             vertical="bottom" if whole else "top",
             overflow="fold",
-            no_wrap=whole or one.column.numeric,
+            no_wrap=whole or one.heading.numeric,
         )
     for row in range(len(columns[0].cells)):
         styles = [one.style if isinstance(one.style, str) else one.style[row] for one in columns]
@@ -272,38 +273,26 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     if alike := config_text(points[0], [n for n in report.varied if n not in varied]):
         same = f"The same in these {len(points)}" if len(points) > 1 else "The configuration"
         _print(console, f"{same}: {alike}")
-    has_measure = run.is_network or report.looked_for or timed_objective(run.objectives)
-    measure = table.measure if has_measure else None
-    styles = [NOTED.get(row.note, "") for row in table.rows]
-
-    def numeric(name: str, cells: Iterable[str], style: str | Sequence[str] = "") -> _Shown:
-        return _Shown(Column(name, numeric=True), [*cells], style)
-
-    worded = str if table.ruled else without_rule
-    solved = numeric(worded("solved"), (row.solved for row in table.rows), styles)
-    columns = [
-        numeric("", (str(place) for place, _ in enumerate(table.rows, 1))),
-        *([solved] if table.ruled else []),
-        *([numeric("95 % CI", (row.interval for row in table.rows))] if table.ruled else []),
-    ]
-    if measure is not None:
-        columns.append(
-            numeric(measure.removesuffix(" to solve"), (row.measure for row in table.rows))
-        )
-    if report.score is not None:
-        name = f"{shortened(report.score.name, LONGEST_CELL)} ({report.score.worst})"
-        columns.append(numeric(name, ("{} ({})".format(*row.score_texts) for row in table.rows)))
-    if not table.ruled:  # the number comes first
-        columns.append(solved)
+    columns = table.shown(Form.TERMINAL, table.rows)
     blocks = console.encoding.startswith("utf")
-    bars = [interval_bar(row.low, row.high, blocks=blocks) for row in table.rows]
+    styles = [NOTED.get(row[NOTE], "") for row in table.rows]
     digits = _key_digits(run.results.keys)
+    front: list[_Shown] = []
+    bar: _Shown | None = None
+    for column, shown in zip(columns, _columns(table.table(Form.TERMINAL)), strict=True):
+        if column.part in (Part.KEY, Part.PARAMETERS):
+            continue
+        head = replace(shown.heading, text=shortened(shown.heading.text, LONGEST_HEAD))
+        if column.has_bar:
+            bars = [interval_bar(row["low"], row["high"], blocks=blocks) for row in table.rows]
+            bar = _Shown(Heading(""), bars, styles)
+        front.append(replace(shown, heading=head, style=styles if column.name == "k" else ""))
     has_bars = _print_rows(
         console,
-        columns,
+        front,
         _parameters(points, varied),
-        _keys([row.key for row in table.rows], digits),
-        bar=_Shown(Column(""), bars, styles) if table.ruled else None,
+        _keys([row["key"] for row in table.rows], digits),
+        bar=bar,
         order=[effect.name for effect in report.importance.effects],
     )
     if (required := required_rate(run)) is not None:
@@ -319,12 +308,14 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             )
         if front.more:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
-    values = {"run": run, "report": report, "bars": has_bars, "epochs": measure == EPOCHS}
+    has_epochs = EPOCHS_TO_SOLVE in {column.name for column in columns}
+    values = {"run": run, "report": report, "bars": has_bars, "epochs": has_epochs}
+    worded = str if bar is not None else without_rule
     _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 
 NOTED = {"best subset": "green", "fewer seeds": "dim"}
-"""Colours of counts, by `ConfigRow.note`."""
+"""Colours of counts, by the notes of configurations."""
 
 
 def render_certificate(run: Run, console: Console) -> None:
@@ -332,8 +323,10 @@ def render_certificate(run: Run, console: Console) -> None:
     certificate = run.certificate
     assert certificate is not None
     if finalists := certificate.finalists:
-        columns = [one for one in _columns(certified_table(certificate, run)) if one.column.numeric]
-        worst = columns.pop().cells if columns[-1].column.name == WORST else ()
+        columns = [
+            one for one in _columns(certified_table(certificate, run)) if one.heading.numeric
+        ]
+        worst = columns.pop().cells if columns[-1].heading.text == WORST else ()
         points = [finalist.point for finalist in finalists]
         _print_rows(
             console,
@@ -367,7 +360,7 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
         if len(others) > MOST_SENTENCES:
             pairs = _columns(pairs_table(comparison))
             if sum(one.width for one in pairs) > console.width + 2:
-                pairs = [one for one in pairs if one.column.name in PAIR_COLUMNS]
+                pairs = [one for one in pairs if one.heading.text in PAIR_COLUMNS]
             console.print(_rich(pairs))
             others = []
         lines = [*others, *notes(comparison)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.numbers import STATISTICS, finite, summary
+from xortune.core.numbers import summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
 from xortune.core.success import Success, larger_is_better
@@ -22,14 +21,11 @@ from xortune.racing.objectives import (
     constrained,
     estimates,
     front,
-    numbers_in,
     only_statistic,
     seconds_of_seed,
-    statistic_interval,
     statistic_value,
     summary_of,
     ties_of,
-    timed_objective,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines, SeedArray
 from xortune.spaces.model import (
@@ -42,7 +38,6 @@ from xortune.spaces.model import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 
@@ -560,83 +555,8 @@ def _codes(bits: bytes, width: int) -> tuple[Any, list[str]]:
 SEED_ROWS = 1 << 18
 """Rows of a table of seeds that are in memory at a time."""
 
-REASON, FRONT = "reason", "front"
-"""The last columns: why a seed failed; whether a configuration is on the Pareto front."""
-
-FAILURES = tuple(status for status in Status if status != Status.SOLVED)
-
-CONFIG_COLUMNS = (
-    *("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials"),
-    *(status.label for status in FAILURES),
-)
-"""The columns after the parameters in table.csv; the last ones count failed seeds by status."""
-
-
-def column_names(
-    parameters: Sequence[str], ours: Collection[str] = CONFIG_COLUMNS
-) -> dict[str, str]:
-    """The column of each parameter: its name, or `param_NAME` if its name is one of `ours`."""
-    taken = {*ours, *parameters}
-    names = {}
-    for name in parameters:
-        column = free_name(f"param_{name}", taken, "param_") if name in ours else name
-        taken.add(column)
-        names[name] = _text(column)
-    return names
-
-
-def config_table(
-    results: ConfigResults,
-    parameters: Sequence[str],
-    front: NDArray[np.bool_] | None = None,
-    objectives: Sequence[Objective] = (),
-) -> pd.DataFrame:
-    """One row for each configuration, in the order given.
-
-    Columns: the parameters (empty where a configuration lacks one, or has null), then
-    `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
-    `epochs_to_solve` is ERT, empty without a success. For each number of a user's own trainer
-    follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
-    such a number is the objective, `objective` has it with the ends of its 95 % interval; seconds
-    have none. With several objectives `FRONT` says whether the configuration is on the Pareto
-    front.
-    """
-    import pandas as pd
-
-    required = constrained(objectives)
-    objective = required if required and required.number else only_statistic(objectives)
-    detailed = results.detailed or objective is not None
-    outcomes = [result.outcome for result in results] if detailed else []
-    ours = CONFIG_COLUMNS if front is None else (*CONFIG_COLUMNS, FRONT)
-    columns: dict[str, Any] = {
-        column: _column(results.values(name))
-        for name, column in column_names(parameters, ours).items()
-    }
-    measured = {"key": _column(results.keys), "trials": results.trials.copy()}
-    measured |= counted(results.counts)
-    columns |= {name: measured[name] for name in CONFIG_COLUMNS}
-    columns |= statistics(outcomes, {*columns, FRONT})
-    if objective is not None:
-        columns |= _objective(outcomes, objective, columns)
-    elif (timed := timed_objective(objectives)) is not None:
-        columns[free_name("objective", columns)] = results.measured(timed)
-    if front is not None:
-        columns[FRONT] = front.copy()
-    return pd.DataFrame(columns, copy=False)  # a copy would double the memory
-
-
-def counted(counts: Counts) -> dict[str, NDArray[Any]]:
-    """The columns of counts, rates and failures."""
-    low, high = wilson(counts.k, counts.n)
-    return {
-        "k": counts.k,
-        "n": counts.n.copy(),
-        "rate": counts.rate,
-        "low": low,
-        "high": high,
-        "epochs_to_solve": counts.epochs_to_solve.copy(),
-        **{status.label: counts.status[:, status].astype(np.int64) for status in FAILURES},
-    }
+REASON = "reason"
+"""The last column: why a seed failed."""
 
 
 def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
@@ -662,35 +582,6 @@ def measured_names(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     names = number_names(outcomes)
     axes = (REPORTS, *STEPS) if REPORTS in names else ()
     return tuple(name for name in names if name not in axes)
-
-
-def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
-    """The columns of the numbers of a user's own trainer, beside those with `taken` names."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name in number_names(outcomes):
-        known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
-        summaries = [summary(numbers) for numbers in known]
-        endings = [f"_{ending}" for ending in ("n", *STATISTICS)]
-        base = free_name(name, {*taken, *columns}, endings=endings)
-        columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
-        for ending in STATISTICS:
-            columns[_text(f"{base}_{ending}")] = np.array([values[ending] for values in summaries])
-    return columns
-
-
-def _objective(
-    outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
-) -> dict[str, NDArray[Any]]:
-    """The objective and its interval: NaN if failed seeds make them infinite, or seeds are few."""
-    rows = np.full((len(outcomes), 3), np.nan)
-    for row, outcome in zip(rows, outcomes, strict=True):
-        numbers = numbers_in(outcome, objective.number or "")
-        row[0] = statistic_value(objective, numbers)
-        row[1:] = statistic_interval(objective, numbers) or (np.nan, np.nan)
-    rows[np.isinf(rows)] = np.nan
-    endings = ("", "_low", "_high")
-    base = free_name("objective", taken, endings=endings)
-    return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(endings)}
 
 
 def free_name(
@@ -730,7 +621,7 @@ def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Ta
         columns = _seed_columns(part, keys[start:stop])
         for name in names:
             parts = [o.details.values.get(name, np.full(o.n, np.nan)) for o in outcomes[start:stop]]
-            columns[_text(free_name(name, {*columns, REASON}))] = np.concatenate(parts)
+            columns[as_utf8(free_name(name, {*columns, REASON}))] = np.concatenate(parts)
         if reasons:
             columns[REASON] = _reasons(outcomes[start:stop])
         yield pa.table(columns)
@@ -741,7 +632,7 @@ def _reasons(outcomes: Iterable[Outcome]) -> pa.Array:
     import pyarrow as pa
 
     reasons = [why for o in outcomes for why in map(o.details.failed.get, o.seeds.tolist())]
-    texts = [None if why is None else _text(why) for why in reasons]
+    texts = [None if why is None else as_utf8(why) for why in reasons]
     return pa.array(texts, pa.string()).dictionary_encode()
 
 
@@ -765,29 +656,8 @@ def _seed_columns(seeds: Seeds, keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _column(values: list[Any]) -> Any:
-    """The narrowest type that holds all values exactly; mixed ones become text."""
-    import pandas as pd
-
-    kinds = set(map(type, values)) - {type(None)}
-    present = [value for value in values if value is not None]
-    missing = len(present) < len(values)
-    if kinds == {bool}:
-        return pd.array(values, dtype="boolean") if missing else np.array(values, dtype=np.bool_)
-    if kinds == {int} and min(present) >= -(2**63) and max(present) < 2**63:
-        return pd.array(values, dtype="Int64") if missing else np.array(values, dtype=np.int64)
-    if kinds == {float} or (
-        kinds and kinds <= {int, float} and all(as_float(v) == v for v in present)
-    ):
-        return np.array(values, dtype=np.float64)
-    if kinds != {str} or not all(map(str.isascii, present)):
-        values = [
-            None if v is None else _text(v) if isinstance(v, str) else json.dumps(v) for v in values
-        ]
-    return pd.Series(values) if kinds else pd.Series(values, dtype=object)
-
-
-def _text(text: str) -> str:
+def as_utf8(text: str) -> str:
+    """The text, with what UTF-8 cannot encode escaped."""
     # A value may have a lone surrogate, which UTF-8 cannot encode.
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -22,12 +22,13 @@ from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Success, has_rule, parse_success
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import only_rate
 from xortune.racing.posterior import Group
 from xortune.racing.statement import Statement, Winner, statement_of, winner_of
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
+from xortune.runs.columns import Column, Form, columns_of, config_table
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.journal import read, torn
 from xortune.runs.lock import holder
@@ -45,13 +46,11 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.results import (
-    FAILURES,
-    FRONT,
     ConfigResult,
     ConfigResults,
     Score,
-    config_table,
     front_of,
+    number_names,
     score_of,
     seed_tables,
 )
@@ -161,8 +160,21 @@ class Run:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each configuration, best first; see `runs.results.config_table`."""
-        return config_table(self.results, self.parameters, self.front, self.objectives)
+        """One row for each configuration, best first; see `runs.columns`."""
+        return config_table(self.results, self.columns)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of `table`, of notebooks and of tables of text; see `runs.columns`."""
+        outcomes = [one.outcome for one in self.results] if self.results.detailed else []
+        return columns_of(
+            self.parameters,
+            self.objectives,
+            number_names(outcomes),
+            score=self.score,
+            front=self.front,
+            ruled=has_rule(self.manifest.get("success")),
+        )
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -337,19 +349,13 @@ class Run:
         return score_of(self.objectives, outcomes, self.rule)
 
     def _short_table(self) -> pd.DataFrame:
-        """The table without empty columns, and with only one of a trainer's numbers."""
-        names = [str(name) for name in self.table]
-        known = names[: names.index(FAILURES[-1].label) + 1]
-        numbers = names[len(known) :]
-        columns = self.score.columns if self.score else ()
-        shown = {FRONT, "objective", *columns, *(f"value_{name}" for name in columns)}
-        empty = {"epochs_to_solve", *(status.label for status in FAILURES)} - set(self.parameters)
-        table = self.table[
-            [
-                *(name for name in known if name not in empty or self.table[name].any()),
-                *(name for name in numbers if name in shown),
-            ]
+        """The table without columns that say nothing, and with only one of a trainer's numbers."""
+        shown = [
+            one.name
+            for one in self.columns
+            if Form.NOTEBOOK in one.where and one.needed(self.table[one.name])
         ]
+        table = self.table[shown]
         return table if self.is_network else table.rename(columns={"wrong_pattern": "no success"})
 
     def noted(self, **entries: Any) -> Run:

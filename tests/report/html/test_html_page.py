@@ -35,7 +35,8 @@ def parsed(document):
 
 def test_ids_are_unique_and_links_lead_somewhere(parsed):
     assert len(parsed.ids) == len(set(parsed.ids))
-    held = {row[0] for data in parsed.data for row in data.get("rows", ())}
+    columns = [column for data in parsed.data for column in data.get("columns", ())]
+    held = {cell[0] for column in columns if column["name"] == "key" for cell in column["cells"]}
     inner = [a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")]
     assert set(inner) <= set(parsed.ids) | held
     assert {"main", "the-answer", "the-configurations-best-first", "do-it-again"} < set(inner)
@@ -81,11 +82,11 @@ def test_a_large_page_has_what_there_is_room_for_and_says_so(tmp_path, monkeypat
     few, text = (page(run_document(many(tmp_path / str(n), n))) for n in (1_000, 2_000))
     assert len(text.encode()) - len(few.encode()) < 270_000, "ten thousand take less than 3 MB"
     assert "This page holds the first" not in Parsed(text).text
-    monkeypatch.setattr("xortune.reports.run.config_table.__defaults__", (40,))
+    monkeypatch.setattr("xortune.reports.run.config_table.__defaults__", (40, ()))
     document = run_document(many(tmp_path / "some", 60))
     found = Parsed(page(document))
     keys = [name for name in found.ids if re.fullmatch("[0-9a-f]{16}", name)]
-    assert keys == [row.key for row in document.configs.rows[:PAGE]]
+    assert keys == [row["key"] for row in document.configs.rows[:PAGE]]
     assert "The first 10 of 60 configurations" in found.text
     assert "This page holds the first 40 of 60 configurations, in their order." in found.text
 

@@ -4,7 +4,6 @@ And the page that follows a run, which changes while the run grows.
 """
 
 import threading
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -14,12 +13,13 @@ from pages import many
 from playwright.sync_api import expect
 
 import xortune as xt
+from xortune.core.formats import value
 from xortune.core.point import Point
-from xortune.reports.document import MISSING
 from xortune.reports.live import LiveServer
 from xortune.reports.page import page
 from xortune.reports.run import run_document
 from xortune.reports.scripts import evaluate_command
+from xortune.runs.columns import MISSING
 from xortune.runs.lock import held
 
 
@@ -58,8 +58,7 @@ def bare(of_sixty):
 
 def values_of(document, name):
     """Of each row the value of a parameter, in the order of the rows."""
-    at = document.configs.parameters.index(name)
-    return [row.values[at] for row in document.configs.rows]
+    return [row[name] for row in document.configs.rows]
 
 
 def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
@@ -71,14 +70,18 @@ def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
     assert shown.get_by_role("button").count() == 0
 
 
-def test_without_a_rule_for_success_the_table_says_who_finished_and_no_rate(show, bare):
-    shown = show(replace(bare, configs=replace(bare.configs, ruled=False)))
+def test_without_a_rule_for_success_the_table_says_who_finished_and_no_rate(
+    show, of_sixty, monkeypatch
+):
+    monkeypatch.setattr("xortune.reports.run.has_rule", lambda _: False)
+    unruled = without_figures(of_sixty)
+    shown = show(unruled)
     heads = [text.strip() for text in shown.locator(".configs thead th").all_inner_texts()]
     assert heads[:4] == ["#", "key", "epochs to solve", "finished"]
     assert "rate" not in heads
     shown.get_by_role("button", name="finished").click()  # each head sorts its own column
-    most = max(bare.configs.rows, key=lambda row: row.k)
-    assert column(shown, 3)[0].split("/")[0] == str(most.k)
+    most = max(row["k"] for row in unruled.configs.rows)
+    assert column(shown, 3)[0].split("/")[0] == str(most)
 
 
 def test_a_report_is_so_short_that_people_finish_it(show, sixty):
@@ -144,12 +147,11 @@ def test_a_page_is_used(show, sixty):
     names = [head.strip() for head in shown.locator(".configs thead th").all_inner_texts()]
     head = shown.locator(".configs").get_by_role("columnheader", name="lr")
     assert head.get_attribute("aria-sort") == "none"
-    at = sixty.configs.parameters.index("lr")
     for order, turned in (("ascending", False), ("descending", True)):
         head.get_by_role("button").press("Enter")
         assert head.get_attribute("aria-sort") == order
-        wanted = sorted(sixty.configs.rows, key=lambda row: row.values[at], reverse=turned)
-        assert column(shown, names.index("lr")) == [row.texts[at] for row in wanted[:10]]
+        wanted = sorted(values_of(sixty, "lr"), reverse=turned)
+        assert column(shown, names.index("lr")) == [value(lr) for lr in wanted[:10]]
     # A third has a momentum: the others come last, in their order, from either end.
     shown.locator(".pages select").select_option("100")
     without = [str(i) for i, one in enumerate(values_of(sixty, "momentum"), 1) if one is MISSING]
@@ -162,13 +164,13 @@ def test_a_page_is_used(show, sixty):
 
 
 def test_a_link_leads_to_its_row_wherever_it_is(show, bare):
-    key = bare.configs.rows[41].key
+    key = bare.configs.rows[41]["key"]
     shown = show(bare, f"#{key}")
     assert shown.evaluate("document.activeElement.id") == key
     assert shown.locator(".recipes").count() == 1
     assert shown.locator(f"[id='{key}']").is_visible()
     shown.get_by_role("searchbox").fill("nothing like this")
-    other = bare.configs.rows[7].key
+    other = bare.configs.rows[7]["key"]
     shown.evaluate(f"location.hash = '{other}'")
     shown.locator(f"[id='{other}'].at").wait_for()
     assert shown.get_by_role("searchbox").input_value() == ""

@@ -4,39 +4,26 @@
   const holder = document.querySelector(".configs");
   const data = JSON.parse(holder.querySelector("script").textContent);
   const table = holder.querySelector("table"), body = table.tBodies[0], first = body.rows[0];
-  // Many rows have the same count, and all have the same form: what follows from either is there once.
-  const counts = data.counts.map(([k, n, rate, interval, bar, low]) => ({ k, n, rate, interval, bar, low }));
-  const start = 6, own = start + data.scores.length;
-  const rows = data.rows.map((row, place) => ({
-    place: place + 1, key: row[0], ...counts[row[1]], epochs: row[2], epochsText: row[3], trials: row[4], note: row[5], open: false,
-    scores: row.slice(start, own),
-    values: data.values.map((texts, i) => texts[row[own + i]] ?? null), // -1: none
-  }));
-
-  const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];
-  const scored = data.scores.map((name, i) => ({ name, text: (row) => row.scores[i][0], value: (row) => row.scores[i][1] }));
-  const repeated = data.repeated ? [{ name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true }] : [];
-  const counted = [
-    { name: "k", text: (row) => [row.k, row.n].map((n) => n.toLocaleString("en")).join("/"), value: (row) => row.k, down: true },
-    { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
-    { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
-  ];
-  // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
-  const columns = [
-    { name: "place", text: (row) => row.place, value: (row) => row.place },
-    { name: "key", text: (row) => row.key, value: (row) => row.key },
-    ...(data.ruled ? counted : []),
-    ...measured,
-    ...scored,
-    ...(data.ruled ? [] : counted.slice(0, 1)), // without a rule for success seeds only finish
-    ...data.parameters.map((name, i) => ({
-      name,
-      text: (row) => (row.values[i] ? row.values[i][0] : ""),
-      value: (row) => (row.values[i] ? JSON.parse(row.values[i][1]) : null),
-    })),
-    ...repeated,
-    ...(data.noted ? [{ name: "note", text: (row) => row.note, value: (row) => row.note || null }] : []),
-  ];
+  // A column: its name as in table.csv; its distinct cells, each a value that sorts it and a text
+  // if that is another one; the cell of each row. A parameter's value is JSON.
+  const columnOf = ({ name, cells, rows, falling, hidden, quoted, counted }) => {
+    // Without indices all rows have one cell, or each its own.
+    const cell = (row) => cells[rows ? rows[row.at] : Math.min(row.at, cells.length - 1)];
+    const text = (cell) => String(cell.at(-1) ?? "");
+    return {
+      name, falling, hidden, quoted, counted,
+      cells: cells.filter(([value]) => value !== null),
+      text: (row) => text(cell(row)),
+      value: (row) => (quoted ? JSON.parse(cell(row)[0]) : cell(row)[0]),
+      literal: (row) => cell(row)[0],
+      texts: () => new Set(cells.filter(([value]) => value !== null).map(text)),
+    };
+  };
+  const held = data.columns.map(columnOf), columns = held.filter((column) => !column.hidden);
+  const named = new Map(held.map((column) => [column.name.toLowerCase(), column]));
+  const parameters = columns.filter((column) => column.quoted);
+  const described = columns.slice(1).filter((column) => !column.counted);
+  const rows = named.get("key").cells.map(([key], at) => ({ at, key, open: false }));
   const sizes = holder.querySelector(".pages select");
   const state = { column: columns[0], down: false, page: 0, size: Number(sizes.value), shown: rows, at: null };
 
@@ -52,8 +39,8 @@
     const values = new Map(state.shown.map((row) => [row, column.value(row)]));
     state.shown.sort((one, other) => {
       const a = values.get(one), b = values.get(other);
-      if (a === null || b === null) return (a === null) - (b === null) || one.place - other.place;
-      return (down ? compare(b, a) : compare(a, b)) || one.place - other.place;
+      if (a === null || b === null) return (a === null) - (b === null) || one.at - other.at;
+      return (down ? compare(b, a) : compare(a, b)) || one.at - other.at;
     });
     for (const [i, head] of [...table.tHead.rows[0].cells].entries()) {
       const order = down ? "descending" : "ascending";
@@ -63,22 +50,19 @@
 
   // Filtering: each word must be there; NAME<0.1 and its like compare.
   const search = holder.querySelector("input"), chosen = new Map();
-  const named = new Map([...counted, ...columns].map((column) => [column.name.toLowerCase(), column]));
-  const described = columns.slice(2).filter((column) => !counted.includes(column));
-  named.set("n", { value: (row) => row.n });
   const wanted = (word) => {
     const [, name, sign, rest] = /^(.+?)(<=|>=|<|>|=)(.+)$/.exec(word) || [];
     const column = named.get(name);
     if (!column) {
       return (row) => {
-        row.words ??= [row.key, ...described.map((one) => one.text(row))].join("\n").toLowerCase();
+        row.words ??= described.map((one) => one.text(row)).join("\n").toLowerCase();
         return row.words.includes(word);
       };
     }
     const number = Number(rest);
     return (row) => {
       const value = column.value(row);
-      if (sign === "=") return value === number || String(value ?? "").toLowerCase() === rest || (column.text && String(column.text(row)).toLowerCase() === rest);
+      if (sign === "=") return value === number || String(value ?? "").toLowerCase() === rest || column.text(row).toLowerCase() === rest;
       if (typeof value !== "number") return false;
       return sign === "<" ? value < number : sign === ">" ? value > number : sign === "<=" ? value <= number : value >= number;
     };
@@ -99,15 +83,16 @@
       const cell = line.cells[i];
       (cell.querySelector("[data-text]") || cell).textContent = column.text(row);
     });
-    const [start, length, rate] = row.bar, bar = line.querySelector(".bar");
-    bar?.querySelector(".range").setAttribute("x", start);
-    bar?.querySelector(".range").setAttribute("width", length);
-    bar?.querySelector(".rate").setAttribute("d", `M${rate} 0V10`);
+    const [low, high, rate] = ["low", "high", "rate"].map((name) => 100 * named.get(name).value(row));
+    const bar = line.querySelector(".bar");
+    bar?.querySelector(".range").setAttribute("x", low.toFixed(1));
+    bar?.querySelector(".range").setAttribute("width", (high - low).toFixed(1));
+    bar?.querySelector(".rate").setAttribute("d", `M${rate.toFixed(1)} 0V10`);
     line.querySelector(".key").href = `#${row.key}`;
     line.classList.toggle("at", row === state.at);
     line.tabIndex = -1;
     const button = line.querySelector(".open");
-    button.setAttribute("aria-label", `How to run configuration ${row.place}`);
+    button.setAttribute("aria-label", `How to run configuration ${row.at + 1}`);
     button.setAttribute("aria-expanded", row.open);
     button.addEventListener("click", () => {
       row.open = !row.open;
@@ -119,9 +104,9 @@
   const recipes = (row) => {
     const line = holder.querySelector("[data-recipes]").content.querySelector("tr").cloneNode(true);
     line.cells[0].colSpan = columns.length;
-    const given = row.values.map((value) => value && value[1]);
+    const given = parameters.map((column) => [column.quoted, column.literal(row)]);
     for (const [kind, text] of page.recipes(data, given)) {
-      line.querySelector("div").append(page.code(`${kind} of configuration ${row.place}`, text));
+      line.querySelector("div").append(page.code(`${kind} of configuration ${row.at + 1}`, text));
     }
     return line;
   };
@@ -142,24 +127,23 @@
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   sizes.addEventListener("change", () => { state.size = Number(sizes.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  const ahead = (data.ruled ? 5 : 3) + measured.length + scored.length;
-  columns.slice(ahead, ahead + data.parameters.length).forEach((column, i) => {
-    const texts = data.values[i].map(([text]) => text);
-    if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(JSON.parse(text)))) return;
+  for (const column of parameters) {
+    const texts = [...column.texts()];
+    if (texts.length < 2 || texts.length > 12 || column.cells.every(([value]) => Number.isFinite(JSON.parse(value)))) continue;
     const label = document.createElement("label"), select = document.createElement("select");
-    select.append(new Option("any", ""), ...[...new Set(texts)].sort(words.compare).map((text) => new Option(text)));
+    select.append(new Option("any", ""), ...texts.sort(words.compare).map((text) => new Option(text)));
     label.append(column.name, " ", select);
     holder.querySelector(".filters").append(label);
     chosen.set(column, select);
     select.addEventListener("change", filter);
-  });
+  }
   [...table.tHead.rows[0].cells].forEach((head, i) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      state.down = state.column === columns[i] ? !state.down : Boolean(columns[i].down);
+      state.down = state.column === columns[i] ? !state.down : Boolean(columns[i].falling);
       state.column = columns[i];
       state.page = 0;
       sort();

@@ -1,14 +1,14 @@
 // A config written down: its Python, its YAML and, for the built-in network, its command.
 "use strict";
 /**
- * @param data what the page holds of the table: names and fixed values as JSON, `order` and
- *   `seeds` for the built-in network.
- * @param given the value of each parameter as JSON; null where the config does not have it.
+ * @param data what the page holds of the table: `fixed` parameters, `order` and `seeds` for the
+ *   built-in network.
+ * @param given pairs of a parameter's name and its value as JSON; null where the config lacks it.
  * @returns pairs of what it is and its text.
  */
 page.recipes = (data, given) => {
   const network = Boolean(data.order);
-  const settings = [...data.fixed, ...data.names.map((name, i) => [name, given[i]])]
+  const settings = [...data.fixed, ...given]
     .filter(([, text]) => text !== null)
     .map(([name, text]) => ({ name: JSON.parse(name), quoted: name, text }));
   if (network) settings.sort((a, b) => data.order.indexOf(a.name) - data.order.indexOf(b.name));
