@@ -25,7 +25,7 @@ from xortune.reports.document import markdown_text
 from xortune.reports.figures import figures_of
 from xortune.reports.files import csv_text, write_report
 from xortune.reports.page import page
-from xortune.runs.columns import Row
+from xortune.runs.columns import ConfigRow
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_fifty_thousand_configs_take_seconds_and_little_room(tmp_path):
 
 
 def test_a_table_for_a_paper_makes_only_the_rows_that_it_shows(tmp_path, monkeypatch):
-    made = Mock(side_effect=Row)
-    monkeypatch.setattr(report, "Row", made)
+    made = Mock(side_effect=ConfigRow)
+    monkeypatch.setattr(report, "ConfigRow", made)
     write_report(many(tmp_path, 2_000), formats=["tex"])
     assert made.call_count == 10
 

@@ -627,7 +627,7 @@ class Verdict(Answered, SeedCount):
         seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
         sure = f"confidence {self.confidence:g}"
         crashed = crash_text((self.counts or {}).get(Status.CRASHED, 0), self.first_crash)
-        solved = f"{self.answer}: {self.k:,}/{self.n:,} seeds solved{crashed}"
+        solved = f"{self.answer}: {self.text} seeds solved{crashed}"
         if self.most is None:
             relation = "at least" if self.passed else "below"
             return (

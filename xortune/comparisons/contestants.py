@@ -88,7 +88,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     """
     assert run.best is not None  # refuses a run in which nothing has finished
     result = run.results[0 if key is None else place_of(run, key, at=str(run.path))]
-    facts = {**_facts(run), SEARCHED: f"{result.outcome.successes}/{result.outcome.n}"}
+    facts = {**_facts(run), SEARCHED: result.outcome.count.text}
     fingerprint = run.manifest.get("task_fingerprint")
     task = None if fingerprint is None else (str(run.manifest.get("task", "")), str(fingerprint))
     candidate = Candidate(label, result.point, task, facts=facts, run=run)

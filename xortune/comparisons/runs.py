@@ -386,9 +386,7 @@ class RunComparison:
         return pair.p_margin is not None and pair.p_margin < self.alpha
 
     def __repr__(self) -> str:
-        shown = [
-            f"{one.label} {one.outcome.successes:,}/{one.outcome.n:,}" for one in self.contestants
-        ]
+        shown = [f"{one.label} {one.outcome.count.text}" for one in self.contestants]
         if len(shown) > MOST_SHOWN:
             shown = [*shown[:MOST_SHOWN], f"{len(shown) - MOST_SHOWN:,} more"]
         differ = f"{sum(pair.differs for pair in self.pairs):,} of {len(self.pairs):,} pairs differ"

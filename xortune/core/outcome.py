@@ -218,7 +218,7 @@ class Status(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeedCount:
-    """K of n seeds. What says more about them is a subclass.
+    """K of n seeds, counted. What says more about them is a subclass.
 
     Attributes:
         k: seeds solved.
@@ -237,6 +237,11 @@ class SeedCount:
         """Wilson's (low, high) for the success probability; see `wilson`."""
         low, high = wilson(self.k, self.n, confidence=confidence)
         return float(low), float(high)
+
+    @property
+    def text(self) -> str:
+        """`1,023/1,024`."""
+        return f"{self.k:,}/{self.n:,}"
 
     @property
     def rate_text(self) -> str:

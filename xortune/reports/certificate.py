@@ -49,8 +49,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     rows = [
         (
             config_text(one.point, differ) or "the only setting",
-            f"{one.search.k:,}/{one.search.n:,} {one.search.rate_text}",
-            f"{one.k:,}/{one.n:,} {one.rate_text}",
+            f"{one.search.text} {one.search.rate_text}",
+            f"{one.text} {one.rate_text}",
             _gap(one),
             lower_percent(one.lower_bound),
             *([str(one.attempt)] if several else []),

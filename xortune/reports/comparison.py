@@ -139,9 +139,8 @@ def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Tab
         if score:
             scores = [*map(number_or_dash, score.of(one.outcome))]
             cells = [cells[1], "{} ({})".format(*scores)] if narrow else [*cells, *scores]
-        counted = f"{one.outcome.successes:,}/{one.outcome.n:,}"
         search = [one.facts.get(SEARCHED, "")] * searched
-        rows.append((one.label, counted, *cells, *search, ORIGINS[one.origin]))
+        rows.append((one.label, one.outcome.count.text, *cells, *search, ORIGINS[one.origin]))
     columns = numbers("solved", *heads, *["search"] * searched)
     headings = [*texts("contestant"), *columns, *texts("fresh seeds")]
     return table_of(headings, rows, "Success rates on fresh seeds")

@@ -27,7 +27,7 @@ from xortune.core.formats import (
     upper_percent,
 )
 from xortune.reports.drawing.model import Plot
-from xortune.runs.columns import NUMERIC, ORDER, Column, Form, Part, Row
+from xortune.runs.columns import NUMERIC, ORDER, Column, ConfigRow, Form, Part
 from xortune.runs.run import Run
 
 # -------------------------------------------------------------------------------------------------
@@ -92,13 +92,13 @@ class ConfigTable:
     """
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ConfigRow, ...]
     total: int
     fixed: tuple[tuple[str, Any], ...] = ()
     task: str | None = None
     seeds: int = 0
 
-    def shown(self, form: Form, rows: Sequence[Row]) -> list[Column]:
+    def shown(self, form: Form, rows: Sequence[ConfigRow]) -> list[Column]:
         """The columns of a table with these rows, in its order, without those that say nothing."""
         here = [column for column in self.columns if form in column.where]
         return [
@@ -119,7 +119,7 @@ class ConfigTable:
 PRINTED_CONFIGS = 10  # configs in a table that cannot be sorted
 
 
-def heading_of(column: Column, form: Form, rows: Sequence[Row]) -> Heading:
+def heading_of(column: Column, form: Form, rows: Sequence[ConfigRow]) -> Heading:
     """A heading, numeric if all values in these rows are numbers."""
     return Heading(column.head(form), all(type(row[column.name]) in NUMERIC for row in rows))
 
@@ -141,7 +141,7 @@ def percent_above(table: Table) -> Table:
     return table_of(headings, rows, table.caption)
 
 
-def cell_of(column: Column, row: Row) -> str:
+def cell_of(column: Column, row: ConfigRow) -> str:
     """The text of a row; keys are set as code."""
     return Mono(column.cell(row)) if column.part is Part.KEY else column.cell(row)
 

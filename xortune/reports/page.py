@@ -48,7 +48,7 @@ from xortune.reports.drawing.model import (
 )
 from xortune.reports.drawing.plotly import plotly_json
 from xortune.reports.scripts import FRESH_SEED
-from xortune.runs.columns import MISSING, Column, Form, Part, Row
+from xortune.runs.columns import MISSING, Column, ConfigRow, Form, Part
 
 # -------------------------------------------------------------------------------------------------
 # The page: the Markdown of a report as HTML, with the figures and the table of configs in place.
@@ -300,13 +300,13 @@ def configs_html(table: ConfigTable, label: str) -> Markup:
     return html
 
 
-def _bar(row: Row) -> list[float]:
+def _bar(row: ConfigRow) -> list[float]:
     """The start and the length of the interval, and the rate, in percent."""
     shares = row["low"], row["high"] - row["low"], row["rate"]
     return [round(100 * share, 1) for share in shares]
 
 
-def _head(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
+def _head(column: Column, rows: Sequence[ConfigRow]) -> dict[str, Any]:
     """What the template needs of a column; its kind is the class of the cells."""
     heading, of_parameter = heading_of(column, Form.PAGE, rows), column.part is Part.PARAMETERS
     kind = "number" if heading.numeric else "" if of_parameter else "word"
@@ -328,7 +328,7 @@ def embedded(table: ConfigTable, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _embedded(column: Column, rows: Sequence[Row], *, shown: bool) -> dict[str, Any]:
+def _embedded(column: Column, rows: Sequence[ConfigRow], *, shown: bool) -> dict[str, Any]:
     """A column: its distinct cells, and the index of each row's cell.
 
     A cell is the value by which rows are sorted, for parameters as JSON, and its text if that is
@@ -337,7 +337,7 @@ def _embedded(column: Column, rows: Sequence[Row], *, shown: bool) -> dict[str, 
     of_parameter = column.part is Part.PARAMETERS
     as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed, because True == 1
 
-    def cell(row: Row) -> tuple[Any, ...]:
+    def cell(row: ConfigRow) -> tuple[Any, ...]:
         given = row[column.name]
         if of_parameter:
             given = None if given is MISSING else as_literal(given)

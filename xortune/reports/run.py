@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,9 @@ from xortune.runs.columns import (
     NOTE,
     READERS,
     Column,
+    ConfigRow,
     Form,
     Part,
-    Row,
     Rows,
     columns_of,
     worth,
@@ -253,7 +254,7 @@ def config_table(run: Run, most: int = MOST_ROWS, more: Sequence[Column] = ()) -
     return ConfigTable(
         columns=columns,
         rows=tuple(
-            Row(dict(zip(values, row, strict=True)), results, place)
+            ConfigRow(dict(zip(values, row, strict=True)), results, place)
             for place, row in enumerate(zip(*values.values(), strict=True))
         ),
         total=len(run.results),
@@ -393,7 +394,7 @@ def neighbour_table(run: Run) -> Table | None:
         (
             named(one.point, names),
             Mono(one.key),
-            f"{one.outcome.successes}/{one.outcome.n}",
+            one.outcome.count.text,
             percent(rate),
             config_text(Point({name: point[name]}), [name]),
         )
@@ -453,7 +454,7 @@ def front_table(run: Run) -> FrontTable | None:
 def _cells(objective: Objective, result: ConfigResult, amount: float) -> tuple[str, ...]:
     outcome = result.outcome
     if objective.name == SUCCESS_RATE:
-        return f"{outcome.successes}/{outcome.n}", interval(*outcome.interval())
+        return outcome.count.text, interval(*outcome.interval())
     if objective.name == EPOCHS_TO_SOLVE:
         # Not rounded: half an epoch may decide who is on the front.
         return (number(amount) if np.isfinite(amount) else "–",)
@@ -533,23 +534,20 @@ def _of_finalists(fresh: Mapping[str, CertifiedResult]) -> tuple[Column, Column]
     def found(rows: Rows) -> list[CertifiedResult | None]:
         return [fresh.get(key) for key in rows.configs.keys]
 
-    def seeds(row: Row) -> str:
+    def seeds(row: ConfigRow) -> str:
         one = fresh.get(row["key"])
-        return "" if one is None else f"{one.k:,}/{one.n:,}"
+        return "" if one is None else one.text
 
-    def bound(row: Row) -> str:
+    def bound(row: ConfigRow) -> str:
         return "" if row[AT_LEAST] is None else lower_percent(row[AT_LEAST])
 
-    here = {"where": frozenset({Form.LATEX}), "part": Part.REMARKS}
+    column = partial(Column, where=frozenset({Form.LATEX}), part=Part.REMARKS)
     return (
-        Column(
-            FRESH, "fresh seeds", lambda rows: [one and one.k for one in found(rows)], seeds, **here
-        ),
-        Column(
+        column(FRESH, "fresh seeds", lambda rows: [one and one.k for one in found(rows)], seeds),
+        column(
             AT_LEAST,
             "at least",
             lambda rows: [one and one.lower_bound for one in found(rows)],
             bound,
-            **here,
         ),
     )

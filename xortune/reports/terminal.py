@@ -277,7 +277,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     blocks = console.encoding.startswith("utf")
     styles = [NOTED.get(row[NOTE], "") for row in table.rows]
     digits = _key_digits(run.results.keys)
-    front: list[_Shown] = []
+    counts: list[_Shown] = []
     bar: _Shown | None = None
     for column, shown in zip(columns, _columns(table.table(Form.TERMINAL)), strict=True):
         if column.part in (Part.KEY, Part.PARAMETERS):
@@ -286,10 +286,10 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         if column.has_bar:
             bars = [interval_bar(row["low"], row["high"], blocks=blocks) for row in table.rows]
             bar = _Shown(Heading(""), bars, styles)
-        front.append(replace(shown, heading=head, style=styles if column.name == "k" else ""))
+        counts.append(replace(shown, heading=head, style=styles if column.name == "k" else ""))
     has_bars = _print_rows(
         console,
-        front,
+        counts,
         _parameters(points, varied),
         _keys([row["key"] for row in table.rows], digits),
         bar=bar,
@@ -347,38 +347,37 @@ def render_certificate(run: Run, console: Console) -> None:
 # -------------------------------------------------------------------------------------------------
 # A comparison, and its values for `--json`.
 
-PAIR_COLUMNS = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
-"""The columns of the table of pairs in a terminal that is too narrow for all."""
+LEFT_OUT = {"A solved", "B solved", "only A", "only B", "p", "more seeds"}
+"""The columns of a table of pairs that a terminal lacks if it is too narrow for all."""
 
 
 def render_comparison(comparison: AnyComparison, files: Sequence[Path], console: Console) -> None:
     """Print what was compared with what, the answer, and where the files are."""
-    if isinstance(comparison, RunComparison):
-        first, *others = runs_answer(comparison)
-        _print(console, first)
-        console.print(rich_table_of(contestants_table(comparison, narrow=True)))
-        if len(others) > MOST_SENTENCES:
-            pairs = _columns(pairs_table(comparison))
-            if sum(one.width for one in pairs) > console.width + 2:
-                pairs = [one for one in pairs if one.heading.text in PAIR_COLUMNS]
-            console.print(_rich(pairs))
-            others = []
-        lines = [*others, *notes(comparison)]
-    elif isinstance(comparison, NumberComparison):
-        first, *others = comparison.lines
-        _print(console, first)
-        console.print(rich_table_of(number_contestants_table(comparison)))
-        if len(others) > MOST_SENTENCES:
-            console.print(rich_table_of(number_pairs_table(comparison)))
-            others = []
-        lines = [*others, *notes(comparison)]
-    else:
+    if isinstance(comparison, SequentialComparison):
         basis = (
             f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
             f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
             f"{comparison.alpha:g} at most."
         )
         lines = [*comparison.lines, basis, *(f"{note}." for note in comparison.notes)]
+    else:
+        if isinstance(comparison, RunComparison):
+            first, *others = runs_answer(comparison)
+            contestants = contestants_table(comparison, narrow=True)
+            pairs = pairs_table(comparison)
+        else:
+            first, *others = comparison.lines
+            contestants = number_contestants_table(comparison)
+            pairs = number_pairs_table(comparison)
+        _print(console, first)
+        console.print(rich_table_of(contestants))
+        if len(others) > MOST_SENTENCES:
+            shown = _columns(pairs)
+            if sum(one.width for one in shown) > console.width + 2:
+                shown = [one for one in shown if one.heading.text not in LEFT_OUT]
+            console.print(_rich(shown))
+            others = []
+        lines = [*others, *notes(comparison)]
     _print(console, *lines)
     _print(console, *map(str, files), whole=True)
 

@@ -97,7 +97,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Row:
+class ConfigRow:
     """One configuration in a table of text.
 
     Attributes:
@@ -218,7 +218,7 @@ class Column:
     name: str
     heading: str
     value: Callable[[Rows], Values]
-    text: Callable[[Row], str] | None = None
+    text: Callable[[ConfigRow], str] | None = None
     falling: bool = False
     where: frozenset[Form] = EVERYWHERE
     part: Part = Part.NUMBERS
@@ -232,7 +232,7 @@ class Column:
         found: list[Any] = values.tolist() if isinstance(values, np.ndarray) else [*values]
         return found
 
-    def cell(self, row: Row) -> str:
+    def cell(self, row: ConfigRow) -> str:
         """The text of a row."""
         return _text(row[self.name]) if self.text is None else self.text(row)
 
@@ -408,7 +408,7 @@ def _without_rule(column: Column) -> Column:
 
 
 def _parameter(name: str, column: str) -> Column:
-    def text(row: Row) -> str:
+    def text(row: ConfigRow) -> str:
         return "" if row[column] is MISSING else value(row[column])
 
     return Column(
@@ -441,7 +441,7 @@ def _statistics(name: str, taken: Collection[str], score: Score | None) -> list[
         return [*found.values()]
     shown = [found[ending] for ending in ("median", score.worst)]
 
-    def text(row: Row) -> str:
+    def text(row: ConfigRow) -> str:
         return "{} ({})".format(*(one.cell(row) for one in shown))
 
     for ending, part in (("median", Part.MEDIAN), (score.worst, Part.NUMBERS)):
@@ -484,7 +484,7 @@ def _objective(objectives: Sequence[Objective], taken: Collection[str]) -> list[
 
         return computed
 
-    def text(row: Row) -> str:
+    def text(row: ConfigRow) -> str:
         if row.place < SHOWN_INTERVALS:
             return worth(summed, row.outcome)
         return _number_or_failed(row[base])

@@ -318,10 +318,9 @@ class Run:
             best = self._first
         except InputError:  # nothing has finished, or the run is damaged
             return ""
-        k, n = best.outcome.successes, best.outcome.n
         config = config_text(best.point, best.point) or "{}"
         shown = config if len(config) <= MAX_CONFIG else f"{config[: MAX_CONFIG - 3]}..."
-        return f", best {k:,}/{n:,} ({interval(*best.outcome.interval())}): {shown}"
+        return f", best {best.outcome.count.text} ({interval(*best.outcome.interval())}): {shown}"
 
     def _repr_html_(self) -> str:
         """For notebooks: counts, and the first rows of the table without its empty columns."""

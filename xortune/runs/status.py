@@ -357,7 +357,7 @@ class Leader(SeedCount):
     @property
     def text(self) -> str:
         """`12/16`, or without a rule first the numbers: `return_mean 198, 16/16 finished`."""
-        counts = f"{self.k:,}/{self.n:,}"
+        counts = super().text
         if self.ruled:
             return counts
         known = [f"{name} {number(one)}" for name, one in self.scores.items() if math.isfinite(one)]

@@ -268,7 +268,7 @@ def strips(run: Run) -> Plot | None:
         rows.append((r.key[:KEY], low, middle, high))
     rule = rule_of(run, score)
     limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
-    solved = [f"{r.outcome.successes:,}/{r.outcome.n:,}" for r, _ in known]
+    solved = [r.outcome.count.text for r, _ in known]
     return plot_of(
         "strips",
         Panel(

@@ -226,7 +226,7 @@ def slices(run: Run) -> Plot | None:
         marks: dict[bool, list[Mark]] = {False: [], True: []}
         for at in dots[np.isfinite(places[dots])]:
             result = run.results[at]
-            text = f"{result.outcome.successes}/{result.outcome.n}"
+            text = result.outcome.count.text
             mark = Mark(float(places[at]), float(rates[at]), text=text, key=result.key)
             marks[bool(many[at])].append(mark)
         few = Series(

@@ -91,9 +91,7 @@ def ranking(run: Run, top: int = 12) -> Plot:
             Axis(
                 "configuration",
                 "category",
-                categories=listed(
-                    run, shown, [f"{r.outcome.successes}/{r.outcome.n}" for r in shown]
-                ),
+                categories=listed(run, shown, [r.outcome.count.text for r in shown]),
             ),
             tuple(layers),
         ),
