@@ -137,7 +137,14 @@ __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # strings they are:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'xortune' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"xortune.{_HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"xortune.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from xortune.core.errors import require
+
+        if (package := (error.name or "").partition(".")[0]) in ("torch", "numba", "ray"):
+            require(f"xt.{name}", package)
+        raise
 
 
 def __dir__() -> list[str]:

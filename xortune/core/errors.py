@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 import re
 import resource
@@ -416,3 +417,22 @@ def broken_setup(reasons: Collection[str]) -> Literal["input", "outcome"] | None
     if exception in NO_PROGRAM or _NOT_STARTED.match(reason) or reason.startswith("returned "):
         return "input"
     return "outcome" if exception in NOT_BEGUN or reason.startswith(_NO_NUMBER) else None
+
+
+def require(what: str, *packages: str) -> None:
+    """Return if the packages that `xortune-core` leaves out are installed.
+
+    Args:
+        what: what needs them, as the message begins.
+        packages: of torch, numba and ray.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    for package in packages:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:  # a folder of this name, without a package
+            raise InputError(
+                f"{what} needs {package}, which xortune-core leaves out",
+                fix="pip uninstall xortune-core, then pip install xortune",
+            )

@@ -8,15 +8,17 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.errors import InputError
 from xortune.core.files import text_of, writing
+from xortune.core.version import VERSION
 from xortune.runs.manifest import (
     PACKAGES,
     SPACE,
@@ -451,7 +453,7 @@ def checked_versions(
 INEXACT = ("gp", "nsgaii", "cmaes")
 """Samplers whose proposals after an interruption may differ from those without one."""
 
-NOTED_PACKAGES = ("xortune", "torch", "ray", "optuna", "numpy")
+NOTED_PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 MORE_PACKAGES = ("numba", "scipy", "pandas", "pyarrow")
 
@@ -478,7 +480,7 @@ def first_manifest(
         "first_seed": 0,
         "space_file": file,
         **entry,
-        "versions": {name: entry["versions"][name] for name in ("python", *NOTED_PACKAGES)},
+        "versions": {k: v for k, v in entry["versions"].items() if k not in MORE_PACKAGES},
         "made": {fingerprint: identity},
         "sessions": [{"number": 1, **entry, "made": fingerprint, "space": SPACE, "changes": []}],
     }
@@ -486,10 +488,13 @@ def first_manifest(
 
 def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
     """The manifest's entry for a session that begins now, here."""
-    packages = {name: version(name) for name in (*NOTED_PACKAGES, *MORE_PACKAGES)}
+    versions = {"python": platform.python_version(), "xortune": VERSION}
+    for name in (*NOTED_PACKAGES, *MORE_PACKAGES):
+        with suppress(PackageNotFoundError):  # xortune-core does without some
+            versions[name] = version(name)
     return {
         "command": list(command) if command is not None else None,
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": versions,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "git_commit": _git_commit(),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xortune.core.band import Band, stopped
 from xortune.core.config import Config
-from xortune.core.errors import InputError, TrainingError, check_type
+from xortune.core.errors import InputError, TrainingError, check_type, require
 from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
@@ -67,6 +67,7 @@ class NetworkTrainer:
     on: str | None = None
 
     def __post_init__(self) -> None:
+        require("the built-in network", "torch", "numba")
         if self.engine != "auto" or not self.gpus:
             return
         import torch  # takes a second
@@ -268,7 +269,12 @@ def engine_described(described: Mapping[str, str]) -> str:
 
 
 def is_compiled() -> bool:
-    """Whether this machine has the fused engine compiled."""
+    """Whether this machine has the fused engine compiled.
+
+    Raises:
+        InputError: its packages are not installed.
+    """
+    require("the built-in network", "torch", "numba")
     from xortune.trainers.kernels.cache import is_kept
 
     return is_kept()
@@ -335,6 +341,7 @@ def evaluate_config(
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
             engine, too little memory.
     """
+    require("the built-in network", "torch", "numba")
     check_type("checkpoints", checkpoints, Iterable, "a list of epochs")
     for epoch in checkpoints:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:

@@ -23,6 +23,7 @@ from xortune.core.errors import (
     check_number,
     check_type,
     refuse_given,
+    require,
 )
 from xortune.core.files import is_full
 from xortune.core.private import (
@@ -395,6 +396,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
         InputError: no cluster answers at the address, Ray does not start here, or this process is a
             fork of one that had used Ray.
     """
+    require("training on Ray", "ray")
     refuse_fork()
     note_ray()
     with ray_settings():
