@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from xortune.core.outcome import Status as Status
     from xortune.core.point import Point as Point
     from xortune.core.task import Task as Task
-    from xortune.deciding.shared_study import Study as Study
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
@@ -104,7 +103,6 @@ _NAMES = {
     "driver.gate": "gate",
     "driver.exchange": "from_optuna import_results to_optuna",
     "driver.search": "DryRun search",
-    "deciding.shared_study": "Study",
     "driver.voice": "Message",
     "integrations.export": "export",
     "integrations.following": "log",

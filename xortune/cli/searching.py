@@ -53,8 +53,6 @@ def search(
     gpus_per_trial: float = 0.0,
     trial_timeout: str | None = None,
     workers: int | None = None,
-    study_storage: str | None = None,
-    study_name: str | None = None,
     tensorboard: str | None = None,
     mlflow: str | None = None,
     wandb: str | None = None,
@@ -91,8 +89,7 @@ def search(
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
     """
     given, silent = dict(locals()), quiet or as_json
-    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, "study_storage", "study_name"]
-    options += OF_SEARCH
+    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, *OF_SEARCH]
     with cli.exit_on_error(_interrupted, options):
         if no_check and check_seeds:
             raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
@@ -135,7 +132,6 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         **{name: given[name] for name in OF_SEARCH},
         "trackers": cli.trackers_of(given),
         "tags": given["tag"],
-        "study": cli.study_of(given["study_storage"], given["study_name"]),
         "check": "seeds" if given["check_seeds"] else not given["no_check"],
     }
 

@@ -49,7 +49,6 @@ from xortune.driver.voice import Message, show_failure
 from xortune.training.process import ending, is_interrupted, settle
 
 if TYPE_CHECKING:
-    from xortune.deciding.shared_study import Study
     from xortune.driver.voice import Event
     from xortune.integrations.trackers import Tracker
 
@@ -89,9 +88,6 @@ cpus_per_trial: CPUs for each trial.
 gpus_per_trial: GPUs for each trial, by Ray; with 0.25 four trials share one.
 trial_timeout: Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training
     that takes longer alone counts as crashed.
-study_storage: Share an Optuna study with other searches of the space: journal://PATH,
-    sqlite:///PATH or postgresql://...
-study_name: Name of that study; derived from the space if not given.
 workers: How many processes train at once on this machine. If not given, as many as its CPUs allow.
     0: this process.
 trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
@@ -147,11 +143,8 @@ RENAMED = {
     "cpus": "cpus_per_trial",
     "gpus": "gpus_per_trial",
     "timeout": "trial_timeout",
-    "storage": "study_storage",
-    "study": "study_storage",
-    "name": "study_name",
 }
-"""Options, by the fields of `xt.Ray`, `xt.Workers` and `xt.Study` that they set."""
+"""Options, by the fields of `xt.Ray` and `xt.Workers` that they set."""
 
 RESOURCES = ("address", "ray", "cpus_per_trial", "gpus_per_trial", "trial_timeout", "workers")
 
@@ -208,19 +201,6 @@ def waits_of(text: str | None) -> float | list[float] | None:
         problem = f"{text!r} is no number of seconds"
         raise InputError(problem, field="retry_wait", allowed="5, or several: 1,10,60") from None
     return waits if "," in text else waits[0]
-
-
-def study_of(storage: str | None, name: str | None) -> Study | None:
-    """The study that the options name.
-
-    Raises:
-        InputError: a name without a storage.
-    """
-    if storage is None and name is not None:
-        raise InputError(
-            f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
-        )
-    return None if storage is None else xt.Study(storage, name)
 
 
 def listener(

@@ -274,8 +274,6 @@ _RENAMED = {
     "no-check": "check=False",
     "cpus-per-trial": "cpus of xt.Ray or xt.Workers",
     "gpus-per-trial": "gpus of xt.Ray",
-    "study-storage": "study",
-    "study-name": "name of xt.Study",
     "tensorboard": "xt.TensorBoard()",
     "mlflow": "xt.MLflow(URI)",
     "wandb": "xt.WandB()",
