@@ -28,7 +28,7 @@ from xortune.driver import session as session_module
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster, Resources
 
 TINY = parse_space(TINY_SPACE)
 
@@ -155,7 +155,9 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     run = xt.search(space_file, **how, ray=xt.Ray(cpus=0.5, gpus=0.25, timeout="1m"), **more)
     (call,) = sessions.calls
     assert vars(call["space"].search).items() >= (how | {"time_budget": 120}).items()
-    assert call["cluster"] == Cluster("auto", 0.5, 0.25, 60.0, ray=True)
+    assert call["cluster"] == Cluster(
+        "auto", ray=True, each=Resources(cpus=0.5, gpus=0.25, timeout="1m")
+    )
     assert call["voice"].listener is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"

@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
-    from xortune.training.cluster import Ray as Ray
-    from xortune.training.cluster import Workers as Workers
+    from xortune.training.resources import Ray as Ray
+    from xortune.training.resources import Workers as Workers
 
 _NAMES = {
     "certificates.gate": "Verdict",
@@ -97,7 +97,7 @@ _NAMES = {
     "core.point": "Point",
     "core.task": "Task",
     "driver.certify": "certify",
-    "training.cluster": "Ray Workers",
+    "training.resources": "Ray Workers",
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",

@@ -66,14 +66,6 @@ from xortune.spaces.space import check_space, load_space, with_function, with_se
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
-from xortune.training.cluster import (
-    THIS_MACHINE,
-    Cluster,
-    Ray,
-    Workers,
-    awaiting,
-    slots_to_come,
-)
 from xortune.training.process import ending, exclusive, process_restored
 from xortune.training.processes import (
     ending_processes,
@@ -81,7 +73,9 @@ from xortune.training.processes import (
     processes_for,
     refuse_unsendable,
 )
+from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers, awaiting
 from xortune.training.retries import retrying
+from xortune.training.slots import slots_to_come
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
@@ -396,9 +390,9 @@ def _who_trains(asked: _Asked) -> _WhoTrains:
     # The manifest of a run in a store is read later; other numbers of threads are refused then.
     if asked.how.allowed and not isinstance(directory, StoredPath):
         threads = threads_of(manifest_of(directory))
-    threads, here = threads or threads_for(cluster.cpus_per_trial), cluster.workers == 0
+    threads, here = threads or threads_for(cluster.each.cpus), cluster.workers == 0
     trainer = trainer_for(
-        asked.space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
+        asked.space, asked.train, asked.engine, cluster.each.gpus, threads, here=here
     )
     trainer = retrying(trainer, asked.outages.retry)
     if has(trainer, "awaits") and not cluster.is_ray:
@@ -441,7 +435,7 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
     found = check_by_training(
         *(space, trainer, points),
         counts=bool(points),
-        most=cluster.trial_timeout,
+        most=cluster.each.limit,
         processes=processes,
         longest=math.inf if asked.check == "seeds" else twice_up_to,
         later=is_new,

@@ -60,11 +60,12 @@ from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.training.executors import executor_for
 from xortune.training.loop import Executor, Record, run
 from xortune.training.process import is_interrupted
 from xortune.training.processes import let_processes_go
+from xortune.training.resources import THIS_MACHINE, Cluster
+from xortune.training.slots import slots_to_come
 from xortune.training.timing import MeasuredSeconds
 
 
@@ -409,7 +410,7 @@ class _Work:
             record,
             slots=slots,
             max_in_flight=session.max_in_flight,
-            limit=session.cluster.trial_timeout,
+            limit=session.cluster.each.limit,
             budget=session.budget,
             ahead=self.ahead,
             expected=MeasuredSeconds(
@@ -530,7 +531,7 @@ class _Work:
             session.trainer,
             self._record,
             slots=self.slots,
-            limit=session.cluster.trial_timeout,
+            limit=session.cluster.each.limit,
             expected=expected,
             outages=self._outages,
             audit=self._batches.recorded,
