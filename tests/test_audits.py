@@ -28,9 +28,9 @@ from xortune.reports.terminal import render_outcome
 from xortune.runs.evaluation import Evaluation, SeedsToTrain, decode, encode
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import load_space
-from xortune.training.cluster import Cluster
 from xortune.training.executors import LocalExecutor, executor_for
 from xortune.training.processes import ending_processes
+from xortune.training.resources import Cluster
 
 
 def drawn(*what):

@@ -25,7 +25,7 @@ from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.training import ray_executor as ray_tune
 from xortune.training.batches import Batches
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster, Resources
 
 SPACE = """
 name: tiny
@@ -201,7 +201,10 @@ def test_a_block_that_kills_its_worker_or_raises_costs_no_other_block(
     monkeypatch.setattr(logging.getLogger("ray"), "handlers", [caplog.handler])
     trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
-    given = {"voice": Voice(0, heard(progress.append)), "cluster": Cluster(None, 1, 0.5)}
+    given = {
+        "voice": Voice(0, heard(progress.append)),
+        "cluster": Cluster(ray=True, each=Resources(gpus=0.5)),
+    }
     assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", **given)
     logged = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: trains on GPU 0", message) for message in logged)
