@@ -544,8 +544,8 @@ with one decision after the other: an idle worker costs less than what it would 
 
 
 def _learns(space: SearchSpace) -> bool:
-    """Whether what is proposed, or when a seed is hopeless, follows from results."""
-    return space.search.sampler in LEARNING or space.seeds.stop_hopeless is not None
+    """Whether what is proposed follows from results."""
+    return space.search.sampler in LEARNING
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
@@ -231,7 +231,6 @@ def differences(
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.price", old.seeds.price, new.seeds.price, counted),
-        ("seeds.stop_hopeless", _hopeless(old), _hopeless(new), counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("bounds", old.bounds, new.bounds, counted),
@@ -253,11 +252,6 @@ def differences(
 
 def _race(space: SearchSpace) -> RaceSettings:
     return space.seeds.race or RaceSettings()
-
-
-def _hopeless(space: SearchSpace) -> dict[str, object] | None:
-    settings = space.seeds.stop_hopeless
-    return None if settings is None else asdict(settings)
 
 
 def _shown(value: object) -> str:
