@@ -46,7 +46,7 @@ from scipy.special import btdtria
 
 from xortune.core.band import LOOKS, Band, reports_of, upward
 from xortune.core.outcome import Details, Status, has_number
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.spaces.model import StopHopeless
 from xortune.stats.proportions import clopper_pearson_upper, most_of_rest
 
@@ -299,7 +299,7 @@ class HopelessSeeds:
         draw: the search's seed.
     """
 
-    def __init__(self, settings: StopHopeless, rule: Success | None, draw: int) -> None:
+    def __init__(self, settings: StopHopeless, rule: Rule | None, draw: int) -> None:
         self._share = settings.false_stops
         higher = larger_is_better(settings.on, [rule])
         self._none = Band(settings.on, higher, settings.audit, draw)
