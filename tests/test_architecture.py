@@ -276,8 +276,16 @@ def test_what_contributing_places_in_a_file_is_there():
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")), (name, file)
 
 
-def test_one_method_of_a_rule_says_which_numbers_are_better():
-    """`Success.larger_is_better`: nobody else reads how a rule compares."""
+def test_what_a_rule_asks_is_known_to_its_own_file_alone():
+    """All others ask the methods of `Rule`, not how it compares or of which kind it is."""
+    kinds = {"Success", "Conjunction"}
+    asking = {
+        name
+        for name in MODULES
+        for node in ast.walk(_tree(name))
+        if isinstance(node, ast.Name) and node.id in kinds and name != "core.success"
+    }
+    assert asking == set()
     reading = {
         name
         for name in MODULES

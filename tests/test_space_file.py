@@ -520,7 +520,31 @@ def test_what_is_written_is_read(name, sign, number, before, after):
 def test_a_rule_compares_as_python_does(sign, limit, numbers):
     rule, numbers = Success("value", sign, limit), [*numbers, limit]
     wanted = [SIGNS[sign](number, limit) for number in numbers]
-    assert list(map(rule.holds, numbers)) == rule.hold(np.array(numbers)).tolist() == wanted
+    assert [rule.judge({"value": number}) for number in numbers] == wanted
+    assert rule.judge({"value": np.array(numbers)}).tolist() == wanted
+
+
+RULES = st.builds(Success, RULE_NAMES, st.sampled_from(sorted(SIGNS)), NUMBERS)
+
+
+@given(st.lists(RULES, min_size=2, max_size=4), st.lists(NUMBERS, min_size=3, max_size=3))
+def test_all_comparisons_of_a_conjunction_have_to_hold(parts, numbers):
+    rule = parse_success(" and ".join(map(str, parts)))
+    assert parse_success(str(rule)) == rule
+    seeds = {name: np.array(numbers) * place for place, name in enumerate(rule.names)}
+    held = rule.judge(seeds)
+    assert held.tolist() == np.all([part.judge(seeds) for part in parts], axis=0).tolist()
+    for seed, wanted in enumerate(held.tolist()):
+        one = {name: float(values[seed]) for name, values in seeds.items()}
+        assert rule.judge(one) is wanted
+        away = [rule.distance(name, number) for name, number in one.items()]
+        assert not (wanted and any(away))
+    assert set(rule.names) == {part.name for part in parts}
+    for name, values in seeds.items():
+        alone = [part for part in parts if part.name == name]
+        assert rule.limits(name) == tuple(limit for part in alone for limit in part.limits(name))
+        said = {part.ordering(name, values) for part in alone}
+        assert rule.ordering(name, values) is (said.pop() if len(said) == 1 else None)
 
 
 @given(st.text(max_size=30))
@@ -531,14 +555,15 @@ def test_any_text_is_a_rule_or_refused_with_a_fix(text):
     except InputError as error:
         told = str(error)
     fixed = re.search(r'"[^"]+ (>= 0\.9|<= 0\.1)"', told)
-    assert fixed or (rule.sign in SIGNS and np.isfinite(rule.limit))
+    assert fixed or parse_success(str(rule)) == rule
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("", "accuracy", "accuracy = 0.9", "accuracy >= high", "0.9 <= accuracy"),
-        *("accuracy >= 0.9 and loss < 1", "__import__('os').system('true') >= 0"),
+        *("accuracy >= 0.9 and", "and loss < 1", "a > 1 and", "a > 1 or b > 1"),
+        *("a > 1 and b", "a > 1, b > 1", "a > 1 AND b > 1", "__import__('os').system('true') >= 0"),
         *("accuracy >= nan", "accuracy >= inf", "accuracy >= 1e999", "accuracy >= 0x10"),
         *("accuracy >= 1_000", "accuracy >= 0.9\n; true", "accuracy => 0.9"),
     ],

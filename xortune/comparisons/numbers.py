@@ -45,7 +45,7 @@ from xortune.core.numbers import (
     quantile_share,
 )
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.runs.results import number_names, reported
 from xortune.stats.betting import (
     UNIT,
@@ -139,7 +139,7 @@ def parse_measure(by: str, *, sequential: bool) -> tuple[str, str]:
 def measure_of(
     by: str,
     outcomes: Sequence[Outcome],
-    rules: Sequence[Success | None],
+    rules: Sequence[Rule | None],
     limits: tuple[float, float] | None,
     *,
     sequential: bool = False,

@@ -28,7 +28,7 @@ from xortune.core.formats import (
 from xortune.core.numbers import finite, interval_of_all, of_all
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule
 from xortune.runs.results import free_name, measured_names
 from xortune.stats.numbers import probability_of_larger
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
@@ -78,7 +78,7 @@ class Contestant:
     origin: Origin
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    rule: Success | None = None
+    rule: Rule | None = None
     twice: str = ""
 
 
@@ -232,13 +232,13 @@ class ComparedNumbers:
     wins: tuple[Improvement | None, ...]
 
 
-def _better(name: str, rules: Sequence[Success | None], numbers: Sequence[Floats]) -> Better:
-    """What rules say of a number, if each orders the numbers of all contestants in one way."""
-    judging, every = [rule for rule in rules if rule], np.concatenate(numbers)
-    same = len({rule.larger_is_better(every) for rule in judging}) == 1
-    if not same or not all(rule.orders(every) for rule in judging):
-        return ""
-    return "larger" if larger_is_better(name, judging, every) else "smaller"
+def _better(name: str, rules: Sequence[Rule | None], numbers: Sequence[Floats]) -> Better:
+    """What rules say of a number, if all that judge it order the numbers of all contestants."""
+    every = np.concatenate(numbers)
+    said = {rule.ordering(name, every) for rule in rules if rule and name in rule.names}
+    if said == {True}:
+        return "larger"
+    return "smaller" if said == {False} else ""
 
 
 def epochs_needed(outcome: Outcome) -> Floats:
@@ -312,7 +312,7 @@ class RunComparison:
 
         Others are left out if they are the same for all seeds, or count the progress of a seed.
         """
-        judged = [one.rule.name for one in self.contestants if one.rule is not None]
+        judged = [name for one in self.contestants if one.rule for name in one.rule.names]
         outcomes = [one.outcome for one in self.contestants]
         others = [
             name
@@ -326,12 +326,12 @@ class RunComparison:
         """Each of `number_names` that two contestants or more have."""
         compared = []
         for name in self.number_names:
-            rules = [o.rule if o.rule and o.rule.name == name else None for o in self.contestants]
+            rules = [one.rule for one in self.contestants]
             reported = [_reported(one.outcome, name) for one in self.contestants]
             known = [bool(np.isfinite(values).any()) for values in reported]
             # A contestant that is judged by the number counts even if all of its seeds failed.
             counted = [
-                values if rule or has else None
+                values if has or (rule and name in rule.names) else None
                 for values, rule, has in zip(reported, rules, known, strict=True)
             ]
             if sum(values is not None for values in counted) > 1 and any(known):

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
-from xortune.core.success import Finite
 from xortune.deciding.configs import ConfigState
 from xortune.racing.objectives import (
     Numbers,
@@ -46,7 +45,8 @@ class Tally:
     def __init__(self, space: SearchSpace) -> None:
         self.total, self.best, self._order = budget(space), NO_SEEDS, _Order(space)
         # Without a rule the first is shown by its number, the second of its criteria.
-        self._number = only_statistic(space.objectives) if isinstance(space.rule, Finite) else None
+        asks = space.rule is None or space.rule.asks
+        self._number = None if asks else only_statistic(space.objectives)
         self.done = self.fresh = self.seeds = self.dropped = 0
         self.failed = set[int]()
         self._results: Counter[tuple[float, ...]] = Counter()

@@ -117,10 +117,9 @@ def single_config(
     except InputError as error:
         place = (error.place or "").removeprefix("<space>").removeprefix(": ")
         raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
-    if finite and isinstance(trainer, CustomTrainer):
+    if finite and (metric is not None or "command" not in train):
+        assert isinstance(trainer, CustomTrainer | CommandTrainer)
         trainer = replace(trainer, success=Finite())
-    elif finite and metric is not None and isinstance(trainer, CommandTrainer):
-        trainer = replace(trainer, finite=Finite())
     return point, trainer
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.success import Finite, parse_success
+from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has, is_void
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
@@ -128,8 +128,7 @@ def _without_import(
             trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
-        finite = space.rule if isinstance(space.rule, Finite) else None
-        return replace(trainer, threads=threads, finite=finite)
+        return replace(trainer, threads=threads, success=space.rule)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
@@ -425,7 +424,7 @@ def check_by_training(
 
 def counting(space: SearchSpace) -> set[str]:
     """The names of the numbers that a space's rule judges or an objective summarises."""
-    ruled = {space.success.name} if space.success is not None else set()
+    ruled = () if space.success is None else space.success.names
     return {name for name in (*ruled, *(one.number for one in space.objectives)) if name}
 
 
@@ -632,7 +631,7 @@ def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | No
     Raises:
         InputError: a result differs.
     """
-    names = set() if rule is None else {parse_success(rule).name}
+    names = set() if rule is None else set(parse_success(rule).names)
     fix = "train one seed in a call, f(config, seed)"
     check_independence(trainer, together, point, names, otherwise=fix)
 

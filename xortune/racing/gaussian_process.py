@@ -276,7 +276,8 @@ def learned_number(space: SearchSpace) -> LearnedNumber | None:
     if number is space.objectives[0]:
         return LearnedNumber(index, number.maximize, objective=number)
     assert space.success is not None  # a rule judges it
-    return LearnedNumber(index, number.maximize, space.success.limit)
+    [limit] = space.success.limits(number.number)
+    return LearnedNumber(index, number.maximize, limit.at)
 
 
 def distances(numbers: NumberSums, limit: float | None) -> tuple[Floats, Floats]:

@@ -25,7 +25,7 @@ from xortune.core.formats import (
 from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
-from xortune.core.success import Success, has_rule
+from xortune.core.success import Rule, has_rule
 from xortune.racing.gaussian_process import (
     KNOWN_CONFIGS,
     NumberSums,
@@ -67,7 +67,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, figures_of
-from xortune.reports.figures.distributions import rule_of
+from xortune.reports.figures.distributions import limits_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
@@ -159,20 +159,20 @@ class Nearest:
     statistic: str
     amount: float
     result: ConfigResult
-    rule: Success
+    rule: Rule
 
 
 def _nearest(run: Run) -> Nearest | None:
     """None where a seed is solved, or no rule judges a number of the seeds."""
     report, score = report_of(run), report_of(run).score
-    rule = None if score is None or report.totals.solved else rule_of(run, score)
-    if score is None or rule is None:
+    rule = run.rule
+    if score is None or rule is None or report.totals.solved or not limits_of(run, score):
         return None
     medians = [(score.of(result.outcome)[0], result) for result in run.results[:MOST_ROWS]]
     known = [(median, result) for median, result in medians if np.isfinite(median)]
     if not known:
         return None
-    amount, result = min(known, key=lambda pair: rule.distance(pair[0]))
+    amount, result = min(known, key=lambda pair: rule.distance(score.name, pair[0]))
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 

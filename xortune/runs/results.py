@@ -16,7 +16,7 @@ from xortune.core.errors import InputError
 from xortune.core.numbers import STATISTICS, finite, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.racing.feasible import PROVEN, rate_bounds, rate_state, seeds_to_tell
 from xortune.racing.objectives import (
     constrained,
@@ -821,7 +821,7 @@ class Score:
 
 
 def score_of(
-    objectives: Sequence[Objective], outcomes: Sequence[Outcome], rule: Success | None = None
+    objectives: Sequence[Objective], outcomes: Sequence[Outcome], rule: Rule | None = None
 ) -> Score | None:
     """The number that a rule judges or an objective summarizes; otherwise the first of outcomes."""
     for objective in (ties_of(objectives), *objectives):
@@ -830,7 +830,7 @@ def score_of(
     names = measured_names(outcomes)
     if not names:
         return None
-    name = rule.name if rule is not None and rule.name in names else names[0]
+    name = next((one for one in (rule.names if rule else ()) if one in names), names[0])
     return Score(name, larger_is_better(name, [rule], reported(outcomes, name)))
 
 

@@ -21,7 +21,7 @@ from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
 from xortune.core.point import Point, Value
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Rule, rule_in
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import only_rate
 from xortune.racing.posterior import Group
@@ -319,13 +319,10 @@ class Run:
             return as_html(f"Run {self.path}: {error}")
 
     @property
-    def rule(self) -> Success | None:
-        """The rule that judges a number of each seed; None if there is none."""
+    def rule(self) -> Rule | None:
+        """The rule that judges numbers of each seed; None if there is none."""
         origin = imported_from(self.manifest)
-        try:
-            return parse_success(str(self.manifest.get("success") or (origin and origin.success)))
-        except InputError:
-            return None
+        return rule_in(self.manifest.get("success") or (origin and origin.success))
 
     @cached_property
     def score(self) -> Score | None:

@@ -36,7 +36,7 @@ from pydantic_core import ErrorDetails
 from xortune.core.errors import InputError, closest, nearest, of_percent
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
-from xortune.core.success import VALUE, Finite, Rule, Success, parse_success, rule_for
+from xortune.core.success import VALUE, Finite, Rule, parse_success, rule_for
 from xortune.core.task import Task
 from xortune.spaces.command import (
     EXIT_CODE,
@@ -431,7 +431,7 @@ class CommandSettings:
     ] = None
     template: Template = field(init=False)
     by_exit: bool = field(init=False)  # whether its exit code decides about success
-    rule: Success | None = field(init=False)  # for its numbers
+    rule: Rule | None = field(init=False)  # for its numbers
 
     def __post_init__(self) -> None:
         """Parse the command and the rule, and say where its numbers are, if it has any.
@@ -453,15 +453,14 @@ class CommandSettings:
         for name, value in derived.items():
             object.__setattr__(self, name, value)
 
-    def _checked_metric(self, rule: Success | None) -> str | RegexMetric | None:
+    def _checked_metric(self, rule: Rule | None) -> str | RegexMetric | None:
         """Where the numbers are in its output, one of `METRICS` or a regex; None without any."""
         if self.metric is None:
             return None if rule is None else JSON
         if isinstance(found := self.metric, RegexMetric):
-            if rule and rule.name != found.name:
+            for name in set(rule.names if rule else ()) - {found.name}:
                 raise self._unfitting(
-                    f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds "
-                    f"{found.name!r}"
+                    f"the rule {str(rule)!r} judges {name!r}, and the regex finds {found.name!r}"
                 )
             return found
         metric = _plain(found)
@@ -469,9 +468,9 @@ class CommandSettings:
             allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS, listed=True)
             problem = f"{quoted(found)} is not a metric"
             raise InputError(problem, field="metric", allowed=allowed, fix=fix)
-        if metric == NUMBER and rule and rule.name != VALUE:
+        for name in set(rule.names if rule and metric == NUMBER else ()) - {VALUE}:
             raise self._unfitting(
-                f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
+                f"a number without a name, and the rule {str(rule)!r} judges {name!r}"
             )
         return metric
 
@@ -589,14 +588,17 @@ def number_to_learn(space: SearchSpace) -> Objective | None:
     """The number that sampler auto learns: the objective, or what the rule judges. None: it is TPE.
 
     It is TPE with several objectives, with a required rate, with conditional parameters, and where
-    seeds are only solved or not.
+    seeds are only solved or not, or several numbers decide about it.
     """
     if len(space.objectives) > 1 or any(parameter.when for parameter in space.parameters):
         return None
     [objective] = space.objectives
     if objective.required is not None:
         return None
-    return objective.ties if objective.number is None else objective
+    if objective.number is not None:
+        return objective
+    several = space.success is not None and len(space.success.names) > 1
+    return None if several else objective.ties
 
 
 @dataclass(frozen=True)
@@ -799,7 +801,7 @@ class SearchSpace:
     stop: StopSettings = StopSettings()
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
     trainer: str | None = None
-    success: Success | None = None
+    success: Rule | None = None
     command: CommandSettings | None = None
     timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)

@@ -578,10 +578,10 @@ def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
             f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
     if names == [SUCCESS_RATE] and space.success is not None:
-        number = space.success.name
-        if (more := _rule_wants_more(number, space)) is not None:
-            ties = Objective(f"{number}_median", more, number, "median")
-            return (replace(objectives[0], ties=ties),)
+        for number in space.success.names:  # the first one with a direction decides
+            if (more := space.success.ordering(number)) is not None:
+                ties = Objective(f"{number}_median", more, number, "median")
+                return (replace(objectives[0], ties=ties),)
     return tuple(objectives)
 
 
@@ -622,7 +622,9 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
         )
     if statistic is None and name not in measured:
         _check_parameter(name, parameter, place, space)
-    natural = measured.get(name) if statistic is None else _rule_wants_more(statistic[0], space)
+    natural = measured.get(name)
+    if statistic is not None and space.success is not None:
+        natural = space.success.ordering(statistic[0])
     maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
         why = "" if statistic is None else f", and a success is {space.success}"
@@ -673,14 +675,6 @@ def _not_free(parameter: Parameter) -> str | None:
         text = next(value for value in values if not is_number(value))
         return f"may be {quoted(text)}, which is not a number"
     return None
-
-
-def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
-    """Whether the rule for success wants a larger number; None if it does not say."""
-    rule = space.success
-    if rule is None or rule.name != number or not rule.orders():
-        return None
-    return rule.larger_is_better()
 
 
 def check_objectives(space: SearchSpace, point: Point) -> None:

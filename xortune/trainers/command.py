@@ -20,7 +20,7 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
-from xortune.core.success import VALUE, Finite, Rule
+from xortune.core.success import VALUE, Rule
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
@@ -316,10 +316,8 @@ _WORDS = re.compile(
 )
 
 
-def verdict_of(
-    result: CommandResult, command: CommandSettings, finite: Finite | None = None
-) -> SeedVerdict:
-    """Judge how a command ended; `finite` is as of `CommandTrainer`.
+def verdict_of(result: CommandResult, command: CommandSettings, rule: Rule | None) -> SeedVerdict:
+    """Judge how a command ended; the rule is for its numbers.
 
     An exit code other than 0 is a crash: a program that says no cannot be told from one that broke.
     A program says no by a number, or by true or false, and exits with 0.
@@ -338,7 +336,7 @@ def verdict_of(
             if isinstance(metric, RegexMetric)
             else _parsed_line(result, metric)
         )
-        return judged(_with_exit_code(value) if command.by_exit else value, command.rule or finite)
+        return judged(_with_exit_code(value) if command.by_exit else value, rule)
     except InputError as error:
         return crashed(one_line(str(error)))
 
@@ -447,30 +445,23 @@ class CommandTrainer(UsersTraining):
     code than 0, or prints no number where the metric needs one. Then the end of its output is kept.
 
     Attributes:
-        finite: what must be finite, where only numbers are sought and no rule asks more.
+        success: the rule for its numbers; None if its exit code says what is a success.
     """
 
     command: CommandSettings
     kept: SentFiles
     threads: int = 1
-    finite: Finite | None = None
+    success: Rule | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.1
-
-    @property
-    def success(self) -> Rule | None:
-        """The rule for its number; None if its exit code says what is a success."""
-        return self.command.rule or self.finite
 
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all else that decides the result of a seed."""
         command = self.command
         described = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
-        if command.by_exit or command.rule is not None:
-            described["success"] = EXIT_CODE if command.by_exit else str(command.rule)
-        elif self.finite is not None:
-            described["success"] = str(self.finite)
+        if command.by_exit or self.success is not None:
+            described["success"] = EXIT_CODE if command.by_exit else str(self.success)
         if command.metric is not None:
             described["metric"] = str(command.metric)
         if command.timeout is not None:
@@ -496,7 +487,8 @@ def command_trainer(command: CommandSettings, folder: Path) -> CommandTrainer:
     Raises:
         InputError: a file cannot be read, or all are too large.
     """
-    return CommandTrainer(command, read_files(folder, command.template, command.files))
+    files = read_files(folder, command.template, command.files)
+    return CommandTrainer(command, files, success=command.rule)
 
 
 def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
@@ -518,7 +510,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
                 f"exit code {result.code}: {last}" if last else f"exit code {result.code}"
             )
             return Void(why, results.outcome() if results.n else None)
-        verdict = verdict_of(result, command, trainer.finite)
+        verdict = verdict_of(result, command, trainer.success)
         shown = None
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")

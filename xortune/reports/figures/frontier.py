@@ -12,7 +12,7 @@ from xortune.core.formats import duration, number, plain, rounded_down, rounded_
 from xortune.racing.feasible import OPEN, PROVEN, REFUTED
 from xortune.racing.objectives import constrained
 from xortune.reports.document import cached_per_run, lines_of
-from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.drawing.model import Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
 from xortune.reports.figures.common import (
     LOG_FROM_RATIO,
     counted,
@@ -178,7 +178,7 @@ def frontier(run: Run) -> Plot | None:
     drawn = finite[sampled(finite.size)]
     amounts, states = required.amounts, required.states
     layers: list[Layer] = [
-        Rule("y", required.requirement.rate, f"required: {required.requirement.rate:g}")
+        Guide("y", required.requirement.rate, f"required: {required.requirement.rate:g}")
     ]
     for state, (label, role) in KINDS.items():
         marks = tuple(

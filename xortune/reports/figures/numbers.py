@@ -20,15 +20,15 @@ from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
 from xortune.core.numbers import TITLES, Estimate, summed
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
+    Guide,
     Mark,
     Panel,
     Plot,
-    Rule,
     Series,
     shortened,
 )
@@ -120,7 +120,7 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
         InputError: it is nothing of that kind, or has no such number.
     """
     comparison = None
-    rules: list[Success | None] = []
+    rules: list[Rule | None] = []
     if isinstance(what, NumberComparison | RunComparison):
         by_label = {one.label: one.outcome for one in what.contestants}
         rules = [one.rule for one in what.contestants]
@@ -262,7 +262,7 @@ def improvement(what: Numbered, number: str | None = None) -> Plot:
         Panel(
             Axis(f"probability of a better {samples.name}", "rate", RATES),
             Axis("pair", "category", categories=tuple(names)),
-            (Rule("x", 0.5, "neither"), Series("", tuple(marks))),
+            (Guide("x", 0.5, "neither"), Series("", tuple(marks))),
         ),
         samples=samples,
         chances=chances[: len(CHOSEN)],

@@ -8,7 +8,7 @@ from itertools import combinations, groupby, pairwise
 
 from xortune.core.formats import lower_percent, measured, number, plain
 from xortune.reports.analysis import FrontRow, compared_for_front, report_of
-from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
+from xortune.reports.drawing.model import Axis, Guide, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import (
     counted,
     described,
@@ -48,7 +48,7 @@ def ranking(run: Run, top: int = 12) -> Plot:
         rows = [row for row, _ in group]
         if is_member and len(tied.members) > 1:
             label = "indistinguishable from the best"
-            layers.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
+            layers.append(Guide("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     # What must be seen: all rates, and the intervals of those with many seeds.
     ends = [r.outcome.rate for r in shown]
     ends += [r.outcome.interval()[0] for r in shown if r.outcome.n >= enough]
