@@ -60,7 +60,7 @@ def test_each_resource_is_an_argument_of_ray_and_of_workers_unless_only_ray_has_
             assert getattr(kind(**{name: 3}), name) == 3
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan"), [], True, object()], ids=str)
+@pytest.mark.parametrize("wrong", [-1, float("nan"), [], True, object], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_each_resource_is_checked(name, wrong):
     for kind in (xt.Ray,) if name in OF_RAY else (xt.Ray, xt.Workers):

@@ -350,7 +350,7 @@ def exit_on_error(
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
             if isinstance(error, InputError):
                 for name in (error.place, RENAMED.get(error.place or "")):
-                    if name in options:
+                    if name is not None and name in options:
                         error = error.at(_flag(name))
                         break
             fail(*_message(error, interrupted))
