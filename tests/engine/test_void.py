@@ -21,7 +21,9 @@ from xortune.certificates.gate import SeedLine
 from xortune.core import seeds as core_seeds
 from xortune.core import trainer as core_trainer
 from xortune.core.trainer import Stacking
+from xortune.runs.certificate import risk_of
 from xortune.stats.betting import mean_evidence_above
+from xortune.stats.sequential import boundary
 
 
 class RateLimitError(Exception):
@@ -465,7 +467,7 @@ SOLVING = {
 }
 
 
-@pytest.mark.parametrize("asked", [{"seeds": 60}, {"seeds": 400, "min_rate": 0.9, "top": 2}])
+@pytest.mark.parametrize("asked", [{"seeds": 60}, {"seeds": 64, "min_rate": 0.95}])
 def test_a_certificate_with_void_seeds_ends_says_so_and_goes_on_with_the_same_call(tmp_path, asked):
     down = [True]
 
@@ -749,3 +751,33 @@ def test_places_in_a_line_are_given_before_results_are_known(data, workers):
     assert order == [(seed, f"result {seed}") for seed in places[: len(order)]]
     left = set(places[len(order) :])
     assert not left or places[len(order)] in running
+
+
+def every_25th_void(config, seed):
+    """4 % of the fresh seeds; attempts of 10 ms."""
+    time.sleep(0.01)
+    if seed > 2**30 and seed % 25 == 7:
+        raise xt.Unavailable("429")
+    return solves(config, seed)
+
+
+@pytest.mark.usefixtures("_waits")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_void_seeds_hold_up_no_certificate_of_a_rate_that_does_not_need_them(tmp_path, workers):
+    space = {**SOLVING, "parameters": {"rate": 1.0}}
+    asked, said = {"seeds": 500, "min_rate": 0.95, "verbose": 0}, []
+    own = {"train": every_25th_void, "workers": workers}
+    xt.search(space, output=tmp_path / "run", verbose=0, **own)
+    began = time.monotonic()
+    found = xt.certify(tmp_path / "run", listener=said.append, **asked, **own)
+    assert time.monotonic() - began < 45  # it had no answer: the attempt was never complete
+    assert [attempt.complete for attempt in found.attempts] == [True]
+    best = found.best
+    needed = boundary(0.95, 500, risk_of(1, 0.95, 1)).first(0)  # as without void seeds
+    assert (best.k, best.n, best.lower_bound) == (needed, needed, 0.95)
+    void = [line.block.first for line in xt.load_run(tmp_path / "run").checks.void]
+    last = best.first + best.n + len(void)
+    assert sorted(void) == [seed for seed in range(best.first, last) if seed % 25 == 7]
+    told = f"{len(void)} seeds could not be tried: Unavailable: 429; the answer does not need them"
+    assert any(told in str(one) for one in said)
+    assert xt.load_run(tmp_path / "run").certificate == found

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
-from xortune.core.trainer import Block, Reported, is_void
+from xortune.core.trainer import VOID, Block, Reported, is_void
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.training.jobs import Job
 
@@ -23,7 +23,8 @@ class FreshSeeds:
 
     Args:
         tasks: the seeds of each config.
-        further: called with all lines so far; returns further tasks, or none once all is decided.
+        further: called with all lines so far; returns further tasks, none once all is decided, and
+            tasks without seeds where it is not and no others are left.
 
     Attributes:
         configs: number of configs with seeds to train.
@@ -51,6 +52,18 @@ class FreshSeeds:
     def blocks(self) -> list[Block]:
         """The seeds that nobody has begun to train."""
         return [job.block for job in self._waiting]
+
+    @property
+    def void(self) -> dict[tuple[str, int], str]:
+        """By config key and seed, why those that have no result could not be tried."""
+        found: dict[tuple[str, int], str] = {}
+        for line in self.lines:
+            seeds = [(line.block.point.key, seed) for seed in line.block.seeds]
+            if is_void(line.error):
+                found |= dict.fromkeys(seeds, str(line.error).removeprefix(VOID))
+            elif line.final:
+                found = {seed: why for seed, why in found.items() if seed not in seeds}
+        return found
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
         """Begin no further seed; those in flight may finish."""
@@ -102,13 +115,13 @@ class FreshSeeds:
     def _ask_further(self) -> None:
         if self._further is None:
             return
-        more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
-        self._decided = not more
+        tasks = self._further(self.lines)
+        more, self._decided = _jobs_of(tasks), not tasks
         if self._done + self._passed_over == self._total:
             self._waiting.extend(more)
             self._total += _seeds_of(more)
             self._end = max((job.block.seeds.stop for job in more), default=self._end)
-        elif not more:  # the seeds so far have decided
+        elif self._decided:
             self._total -= _seeds_of(self._waiting)
             self._waiting.clear()
 

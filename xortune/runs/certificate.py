@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, starmap
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from xortune.core.files import writing
 from xortune.core.formats import as_html, config_text, lower_percent
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point, Value
+from xortune.core.trainer import is_void
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import as_json, provenance
 from xortune.runs.store import replace_file
@@ -347,13 +348,17 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
             no outcome count as not solved.
     """
     attempts: dict[int, list[Evaluation]] = {}
+    void: list[Evaluation] = []
     for line in checks:
         if line.final:
             attempts.setdefault(purpose_of(line).attempt, []).append(line)
+        elif is_void(line.error):
+            void.append(line)
     if not attempts:
         return None
     confidence = min(purpose_of(line).confidence for lines in attempts.values() for line in lines)
-    return Certificate(confidence, tuple(starmap(_attempt, sorted(attempts.items()))))
+    made = [_attempt(number, lines, void) for number, lines in sorted(attempts.items())]
+    return Certificate(confidence, tuple(made))
 
 
 @dataclass(frozen=True)
@@ -362,7 +367,7 @@ class SequenceStep(SeedCount):
 
     Attributes:
         proven: None before the decision; False if even solving all other seeds would not prove it.
-        needed: least number of seeds, in all, that can prove it; n after the decision.
+        needed: how many seeds from the first one on can prove it, at least; n after the decision.
         bound: lower bound of the rate; None before the decision.
     """
 
@@ -372,29 +377,48 @@ class SequenceStep(SeedCount):
 
 
 def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
-    """The state of a sequence at a finalist, from its lines in any order."""
+    """The state of a sequence at a finalist, from its lines in any order.
+
+    The seeds count in their order, those that could not be tried behind all others: whatever a seed
+    gives once it is tried again, its place was known before. There one without a result is taken to
+    fail where a proof is asked for, and to succeed where the sequence is given up.
+    """
     assert purpose.min_rate is not None
     assert purpose.first is not None
     rule = boundary(purpose.min_rate, purpose.seeds, risk_of(purpose.number, purpose.confidence, 1))
     most = int(rule.allowed[-1])
-    failures = n = 0
-    final = (line for line in lines if line.final)
-    for line in sorted(final, key=lambda line: line.block.first):
-        if line.block.first != purpose.first + n:  # a block before it is still in training
+    first, failed, void = purpose.first, dict[int, bool](), set[int]()
+    for line in lines:
+        if line.final:
+            ends = [True] * line.block.count
+            if line.outcome is not None:
+                ends = (line.outcome.status != Status.SOLVED).tolist()
+            failed |= zip(line.block.seeds, ends, strict=True)
+        elif is_void(line.error):
+            void.update(line.block.seeds)
+    span = range(first, first + purpose.seeds)
+    order = [*(seed for seed in span if seed not in void), *sorted(void)]
+    failures = unknown = n = 0
+    lost = None  # the seeds after which it is given up if all without a result fail
+    for seed in order:
+        if seed not in failed and seed not in void:  # still in training
             break
-        failed = [True] * line.block.count
-        if line.outcome is not None:
-            failed = (line.outcome.status != Status.SOLVED).tolist()
-        for has_failed in failed:
-            n, failures = n + 1, failures + has_failed
-            if failures <= rule.allowed[n]:
-                return SequenceStep(n - failures, n, True, n, purpose.min_rate)
-            if failures > most:
-                return SequenceStep(n - failures, n, False, n, rule.bound_given_up(n))
-    return SequenceStep(n - failures, n, None, rule.first(failures) or purpose.seeds, None)
+        n, unknown = n + 1, unknown + (seed not in failed)
+        failures += failed.get(seed, False)
+        tried = n - unknown
+        if failures + unknown <= rule.allowed[n]:
+            return SequenceStep(tried - failures, tried, True, tried, purpose.min_rate)
+        if lost is None and failures + unknown > most:
+            lost = n
+        if lost is not None and failures > most:
+            return SequenceStep(tried - failures, tried, False, tried, rule.bound_given_up(lost))
+    tried = n - unknown
+    least = rule.first(failures + unknown) or purpose.seeds
+    needed = max(order[:least]) + 1 - first
+    return SequenceStep(tried - failures, tried, None, needed, None)
 
 
-def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
+def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation]) -> Attempt:
     last = purpose_of(lines[-1])
     seeds = max(purpose_of(line).seeds for line in lines)
     own: dict[str, list[Evaluation]] = {}
@@ -420,7 +444,14 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         complete = complete and (measured or last.by == "own")
     else:
         bound, alpha = "sequence", risk_of(last.number, last.confidence, 1)
-        steps = [sequence_step(found, purpose_of(found[0])) for found in own.values()]
+        untried: dict[str, list[Evaluation]] = {}
+        for line in void:
+            if purpose_of(line).attempt == number:
+                untried.setdefault(purpose_of(line).finalist, []).append(line)
+        steps = [
+            sequence_step([*found, *untried.get(key, ())], purpose_of(found[0]))
+            for key, found in own.items()
+        ]
         results = [
             _certified(found, seeds, alpha, bound, step=step)
             for found, step in zip(own.values(), steps, strict=True)
