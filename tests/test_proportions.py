@@ -171,7 +171,7 @@ def test_pairs_as_published(table, expected, digits):
 
 @given(st.lists(st.integers(0, 40), min_size=3, max_size=3).filter(any), st.booleans())
 def test_a_pair_read_backwards_changes_its_sign(cells, own_seeds):
-    wins, losses, same = cells
+    wins, losses, _ = cells
     n, alpha = sum(cells), 0.05
     if own_seeds:
         low, high = unpaired_difference(wins, n, losses, n, alpha=alpha)

@@ -781,3 +781,56 @@ def test_void_seeds_hold_up_no_certificate_of_a_rate_that_does_not_need_them(tmp
     told = f"{len(void)} seeds could not be tried: Unavailable: 429; the answer does not need them"
     assert any(told in str(one) for one in said)
     assert xt.load_run(tmp_path / "run").certificate == found
+
+
+@pytest.mark.usefixtures("_waits")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_void_seeds_hold_up_no_sequential_comparison_that_does_not_need_them(tmp_path, workers):
+    def compared(train, path, **more):
+        both = [{"rate": 0.95}, {"rate": 0.6}]
+        options = {"sequential": True, "max_seeds": 400, "verbose": 0, **more}
+        return xt.compare(both, labels=["good", "bad"], train=train, output=path, **options)
+
+    plain = compared(solves, tmp_path / "plain", workers=0)
+    began = time.monotonic()
+    found = compared(every_25th_void, tmp_path / "seeds", workers=workers)
+    assert time.monotonic() - began < 45  # it was a minute for each void seed
+    assert found.best == plain.best == 0
+    first = found.first_seed
+    kept = [seed for seed in range(first, first + 400) if seed % 25 != 7][: found.n]
+    assert found.k == tuple(
+        sum(solves({"rate": rate}, seed) for seed in kept) for rate in (0.95, 0.6)
+    )
+    assert abs(found.n - plain.n) <= 2
+    void = [seed for seed in range(first, kept[-1] + 8) if seed % 25 == 7]
+    assert void
+    assert "good: " in str(found)
+    assert "could not be tried: Unavailable: 429; left out for all" in str(found)
+    again = compared(every_25th_void, tmp_path / "again", workers=0)
+    assert again.pairs == found.pairs
+
+
+@pytest.mark.usefixtures("_waits")
+def test_a_seed_that_comes_back_counts_behind_all_others_of_a_sequential_comparison(tmp_path):
+    first = xt.compare.__globals__["COMPARE"].start
+    tries = Counter()
+
+    def training(config, seed):
+        tries[config["rate"], seed] += 1
+        if seed == first + 2 and config["rate"] == 0.5 and tries[0.5, seed] == 1:
+            raise xt.Unavailable("429", retry_after=1.1)
+        if seed == first + 20:
+            return config["rate"] == 0.5
+        return seed != first + 2
+
+    found = xt.compare(
+        [{"rate": 0.5}, {"rate": 0.9}],
+        train=training,
+        output=tmp_path / "seeds",
+        sequential=True,
+        max_seeds=30,
+        workers=0,
+        verbose=0,
+    )
+    assert tries[0.5, first + 2] == 2
+    assert (found.n, found.best, found.k) == (30, None, (29, 28))

@@ -155,8 +155,10 @@ def certify(
         workers: as in `search`; 0 trains in this process.
         ray: as in `search`.
         address: as in `search`.
-        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt with void
-            seeds is not complete: the same call tries them again.
+        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt that lacks
+            void seeds is not complete: the same call tries them again. With `min_rate` seeds that
+            wait for their next try for more than a second in all, and void ones, count behind all
+            others, and the attempt lacks them only if the others decide nothing.
         retry_wait: as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.

@@ -25,6 +25,7 @@ class FreshSeeds:
         tasks: the seeds of each config.
         further: called with all lines so far; returns further tasks, none once all is decided, and
             tasks without seeds where it is not and no others are left.
+        passed_over: other seeds that wait for their next try.
 
     Attributes:
         configs: number of configs with seeds to train.
@@ -37,13 +38,14 @@ class FreshSeeds:
         tasks: Sequence[SeedsToTrain],
         *,
         further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
+        passed_over: int = 0,
     ) -> None:
         self._further = further
         self._waiting = deque(_jobs_of(tasks))
         self._begun = set[str]()  # keys of configs
-        self._passed_over, self._decided = 0, False
+        self._passed_over, self._decided = passed_over, False
         self.configs = len({job.block.point.key for job in self._waiting})
-        self._total, self._done = _seeds_of(self._waiting), 0
+        self._total, self._done = _seeds_of(self._waiting) + passed_over, 0
         self._end = max((job.block.seeds.stop for job in self._waiting), default=0)
         self.news: deque[object] = deque([(0, self._total)])
         self.lines: list[Evaluation] = []
@@ -93,6 +95,10 @@ class FreshSeeds:
         """Whether a block's result is wanted: always, but no seed is tried again for an answer."""
         return not (self._decided and job.tries)
 
+    def rests(self) -> bool:
+        """Whether all that is left are seeds that were passed over."""
+        return self._done + self._passed_over == self._total
+
     def pass_over(self) -> None:
         """Ask for another seed in the place of one that waits for its next try."""
         self._passed_over += 1
@@ -117,7 +123,7 @@ class FreshSeeds:
             return
         tasks = self._further(self.lines)
         more, self._decided = _jobs_of(tasks), not tasks
-        if self._done + self._passed_over == self._total:
+        if self.rests():
             self._waiting.extend(more)
             self._total += _seeds_of(more)
             self._end = max((job.block.seeds.stop for job in more), default=self._end)

@@ -255,8 +255,8 @@ def paired_difference(
     Source:
         Tango (1998), Statistics in Medicine 17, 891-908: the differences that his score test does
         not refute. Fagerland, Lydersen and Laake (2014), Statistics in Medicine 33, 2850-2875,
-        recommend it. `_not_refuted` says what an exact test changes. Tests compare it with published
-        examples, and its coverage with an enumeration.
+        recommend it. `_not_refuted` says what an exact test changes. Tests compare it with
+        published examples, and its coverage with an enumeration.
     """
 
     def score(difference: float) -> float:
@@ -276,7 +276,8 @@ def unpaired_difference(
         n1: its seeds, at least 1.
         k2: seeds that B solves.
         n2: its seeds, at least 1.
-        alpha, apart: as of `paired_difference`.
+        alpha: as of `paired_difference`.
+        apart: as there.
 
     Returns:
         (low, high), each in [-1, 1].
@@ -302,11 +303,11 @@ def _not_refuted(
 ) -> tuple[float, float]:
     """The differences between whose scores and 0 there is less than the critical value.
 
-    The score test of "no difference" and an exact one disagree about some tables. There the critical
-    value is that of the exact test: half-way from the score of this table to that of the next one,
-    which is more extreme if the exact test does not tell the two apart, and less extreme if it
-    does. So 0 is in the interval if and only if it does not, and what decides about 0 decides about
-    every other difference.
+    The score test of "no difference" and an exact one disagree about some tables. There the
+    critical value is that of the exact test: half-way from the score of this table to that of the
+    next one, which is more extreme if the exact test does not tell the two apart, and less extreme
+    if it does. So 0 is in the interval if and only if it does not, and what decides about 0 decides
+    about every other difference.
 
     Args:
         score: of a difference; it falls as that grows.
