@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import itertools
+import json
 import math
 import random
 import sys
@@ -776,8 +777,11 @@ def test_void_seeds_hold_up_no_certificate_of_a_rate_that_does_not_need_them(tmp
     needed = boundary(0.95, 500, risk_of(1, 0.95, 1)).first(0)  # as without void seeds
     assert (best.k, best.n, best.lower_bound) == (needed, needed, 0.95)
     void = [line.block.first for line in xt.load_run(tmp_path / "run").checks.void]
-    last = best.first + best.n + len(void)
-    assert sorted(void) == [seed for seed in range(best.first, last) if seed % 25 == 7]
+    last = best.first + best.n + len(best.left_out)
+    assert set(best.left_out) <= set(void)
+    assert list(best.left_out) == [s for s in range(best.first, last) if s % 25 == 7]
+    text = (tmp_path / "run" / "certificate.json").read_text()
+    assert json.loads(text)["finalists"][0]["void"] == list(best.left_out)
     told = f"{len(void)} seeds could not be tried: Unavailable: 429; the answer does not need them"
     assert any(told in str(one) for one in said)
     assert xt.load_run(tmp_path / "run").certificate == found

@@ -702,7 +702,9 @@ def _sequential(  # noqa: PLR0915  # one loop
         if not is_last and any(late.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
             continue  # none counts yet
         outcomes = without_void(outcomes, late, left if is_last else ())
-        if before and seconds is None:  # the first round also starts processes, and compiles
+        if (
+            n > before > 0 and seconds is None
+        ):  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes, training)
         measure = None

@@ -103,6 +103,7 @@ class CertifiedResult(SeedCount):
             None without neighbours, or while seeds of one are missing.
         attempt: the number of the attempt that trained its own seeds.
         upper_bound: of the success rate; None where `lower_bound` is, and of a sequence.
+        left_out: of a sequence, void seeds between its first and its last one.
     """
 
     key: str
@@ -116,6 +117,7 @@ class CertifiedResult(SeedCount):
     neighbourhood_bound: float | None = None
     attempt: int = 1
     upper_bound: float | None = None
+    left_out: tuple[int, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -369,11 +371,13 @@ class SequenceStep(SeedCount):
         proven: None before the decision; False if even solving all other seeds would not prove it.
         needed: how many seeds from the first one on can prove it, at least; n after the decision.
         bound: lower bound of the rate; None before the decision.
+        left_out: void seeds between the first and the last one that count.
     """
 
     proven: bool | None
     needed: int
     bound: float | None
+    left_out: tuple[int, ...] = ()
 
 
 def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
@@ -400,22 +404,28 @@ def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep
     order = [*(seed for seed in span if seed not in void), *sorted(void)]
     failures = unknown = n = 0
     lost = None  # the seeds after which it is given up if all without a result fail
+    proven = bound = None
     for seed in order:
         if seed not in failed and seed not in void:  # still in training
             break
         n, unknown = n + 1, unknown + (seed not in failed)
         failures += failed.get(seed, False)
-        tried = n - unknown
         if failures + unknown <= rule.allowed[n]:
-            return SequenceStep(tried - failures, tried, True, tried, purpose.min_rate)
+            proven, bound = True, purpose.min_rate
+            break
         if lost is None and failures + unknown > most:
             lost = n
         if lost is not None and failures > most:
-            return SequenceStep(tried - failures, tried, False, tried, rule.bound_given_up(lost))
-    tried = n - unknown
-    least = rule.first(failures + unknown) or purpose.seeds
-    needed = max(order[:least]) + 1 - first
-    return SequenceStep(tried - failures, tried, None, needed, None)
+            proven, bound = False, rule.bound_given_up(lost)
+            break
+    counted = [seed for seed in order[:n] if seed in failed]
+    needed = len(counted)
+    if proven is None:
+        least = rule.first(failures + unknown) or purpose.seeds
+        needed = max(order[:least]) + 1 - first
+    between = range(min(counted, default=0), max(counted, default=0))
+    left_out = tuple(sorted(void.intersection(between).difference(counted)))
+    return SequenceStep(len(counted) - failures, len(counted), proven, needed, bound, left_out)
 
 
 def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation]) -> Attempt:
@@ -532,6 +542,7 @@ def _certified(
         confidence=1 - alpha,
         neighbours=around,
         neighbourhood_bound=least,
+        left_out=() if step is None else step.left_out,
     )
 
 
@@ -665,6 +676,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "config": found.point.as_dict(),
         "attempt": found.attempt,
         **_fresh(found),
+        **({"void": list(found.left_out)} if found.left_out else {}),
         "rate": found.rate,
         "lower_bound": found.lower_bound,
         "upper_bound": found.upper_bound,
