@@ -230,7 +230,7 @@ TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 PLACE_SECONDS = 1.0
 """A test that counts seeds in their order waits so long, in all, for a seed that is tried again.
-Then the others pass it over; see `SeedLine`."""
+Then the others pass it over; see `SeedLine`, and `Later` of `driver.shared_seeds`."""
 
 HELD_AFTER = 8
 """After so many seeds in a row that could not be tried no further one begins until one of them has

@@ -26,7 +26,7 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
+from xortune.core.trainer import PLACE_SECONDS, VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.audits import audit_stacks, stacked_lines
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
@@ -36,7 +36,7 @@ from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
-from xortune.runs.journal import held_journal
+from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
     fingerprint_of,
@@ -51,6 +51,7 @@ from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
 from xortune.training.executors import executor_for
+from xortune.training.jobs import Job
 from xortune.training.loop import Record
 from xortune.training.loop import run as run_loop
 from xortune.training.process import exclusive, process_restored
@@ -154,8 +155,10 @@ def certify(
         workers: as in `search`; 0 trains in this process.
         ray: as in `search`.
         address: as in `search`.
-        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt with void
-            seeds is not complete: the same call tries them again.
+        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt that lacks
+            void seeds is not complete: the same call tries them again. With `min_rate` seeds that
+            wait for their next try for more than a second in all, and void ones, count behind all
+            others, and the attempt lacks them only if the others decide nothing.
         retry_wait: as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.
@@ -283,6 +286,7 @@ def certify_run(
                 expected=expected,
                 outages=outages,
                 audit=run.evaluations.lines.audit(fingerprint),
+                **({} if call.min_rate is None else _passing(fresh, journal)),
             )
             try:
                 run_loop(batches, executor, record, voice.seeds)
@@ -298,10 +302,36 @@ def certify_run(
                 fresh, _ = _fresh_seeds(run, worker, call, accept=accept_versions)
     if record.ends is not None:
         raise TrainingError(record.ends.reason, outcome=certificate)
-    if void := count_of_void(record.void.values()):
-        voice.warn(f"{void}; the attempt is not complete, and the same call tries them again")
     assert certificate is not None
+    if void := count_of_void(fresh.void.values()):
+        again = "the attempt is not complete, and the same call tries them again"
+        is_complete = certificate.attempts[-1].complete
+        voice.warn(f"{void}; {'the answer does not need them' if is_complete else again}")
     return certificate
+
+
+def _passing(fresh: FreshSeeds, journal: Journal) -> dict[str, Any]:
+    """How a sequence goes on without seeds that wait for long to be tried again.
+
+    The journal has them as void from then on: so their places, which are behind all others, follow
+    from it.
+    """
+
+    def wait(job: Job, why: str) -> None:
+        if job.waited > PLACE_SECONDS:
+            key = job.block.point.key, job.block.first
+            if key not in fresh.void:
+                void = (job.proposal, job.block, None, f"{VOID}{why}", False, 0.0, "")
+                line = Evaluation(*void, purpose=job.purpose)
+                journal.append(line)
+                fresh.lines.append(line)
+            fresh.pass_over()
+
+    def again(job: Job) -> None:
+        if job.waited > PLACE_SECONDS:
+            fresh.take_up()
+
+    return {"on_wait": wait, "on_again": again}
 
 
 def _left(run: Run, path: Path) -> Run:

@@ -67,6 +67,7 @@ from xortune.driver.shared_seeds import (
     WantedSeeds,
     earlier_seeds,
     kept_for,
+    later_seeds,
     note,
     other_looks,
     outcomes_in,
@@ -245,7 +246,8 @@ def compare(
         alpha: the level of all tests together.
         workers: as in `search`; 0 trains in this process, for a debugger.
         retry: as of `evaluate`. A seed that is void for one is left out for all; a call with
-            `reuse` tries it again.
+            `reuse` tries it again. With `sequential` a seed that waits for its next try for more
+            than a second in all counts behind all others, if these decide nothing.
         retry_wait: as of `evaluate`.
         max_void: the share of all seeds of the comparison that may be void; 0.05 if not given.
         reuse: use the seeds that the last comparison of these in `output` has trained, and train
@@ -655,13 +657,13 @@ def _sequential(  # noqa: PLR0915  # one loop
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
     looked: dict[tuple[int, int], PairedAnswer] = {}
-    void = Void()
+    void, later = Void(), later_seeds(training.kept, wanted)
     dropped: frozenset[int] = frozenset()
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = slots_of(training.pool)
-    n, is_over, is_announced = 0, False, False
+    n, is_over, is_last, is_announced = 0, False, False, False
     faults: list[None] = []  # one for each time that recorded results are replaced
-    while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
+    while not (is_over or is_last):  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
@@ -669,6 +671,7 @@ def _sequential(  # noqa: PLR0915  # one loop
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         trained = sum(one.n for one in known.values())
+        is_last = n == most  # then those count that were put off
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
@@ -680,19 +683,28 @@ def _sequential(  # noqa: PLR0915  # one loop
             pool=training.pool,
             outages=training.outages,
             void=void,
+            later=later,
+            settles=is_last,
             on_message=voice.warn,
             on_fault=lambda: faults.append(None),
         )
         if faults:  # earlier looks used them
-            n, dropped = 0, frozenset()
-            for one in (faults, known, looked):
+            n, is_last, dropped = 0, False, frozenset()
+            for one in (faults, known, looked, later.waiting):
                 one.clear()
             continue
         known |= dict(zip(left, found, strict=True))
         if sum(one.n for one in known.values()) == trained:  # a service is down
             refuse_void(void, trained + sum(map(len, void.values())), training.outages.max_void)
-        outcomes = without_void([known[place] for place in range(len(wanted))])
-        if before and seconds is None:  # the first round also starts processes, and compiles
+        late = later.seeds | {seed for untried in void.values() for _, seed in untried}
+        is_last |= n == most and not late
+        outcomes = [known[place] for place in range(len(wanted))]
+        if not is_last and any(late.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
+            continue  # none counts yet
+        outcomes = without_void(outcomes, late, left if is_last else ())
+        if (
+            n > before > 0 and seconds is None
+        ):  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes, training)
         measure = None
@@ -707,6 +719,11 @@ def _sequential(  # noqa: PLR0915  # one loop
         voice.seeds((comparison.n, most))
     tried = sum(one.n for one in known.values()) + sum(map(len, void.values()))
     refuse_void(void, tried, training.outages.max_void)
+    for place, config in enumerate(wanted):
+        has_result = set(known[place].seeds.tolist())
+        for (key, seed), why in later.why.get(config.fingerprint, {}).items():
+            if key == config.point.key and seed not in has_result:
+                void.setdefault(config.fingerprint, {})[key, seed] = why
     looks = other_looks(training.kept, wanted, training.look)
     outcomes = training.checked(candidates, outcomes)
     told = zip(labels, training.notes(outcomes, void), strict=True)

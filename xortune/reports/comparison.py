@@ -170,7 +170,7 @@ def pairs_table(comparison: RunComparison) -> Table:
     """Every two contestants: difference, interval, test, and the seeds to distinguish them."""
     columns = [
         *texts("A", "B"),
-        *numbers("A solved", "B solved", "only A", "only B", "difference", "95 % interval"),
+        *numbers("A solved", "B solved", "only A", "only B", "difference", "interval"),
         *numbers("p", "p (Holm)"),
         *texts("ahead"),
         *numbers("more seeds"),

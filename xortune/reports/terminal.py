@@ -354,7 +354,7 @@ def render_certificate(run: Run, console: Console) -> None:
 # -------------------------------------------------------------------------------------------------
 # A comparison, and its values for `--json`.
 
-PAIR_COLUMNS = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
+PAIR_COLUMNS = {"A", "B", "difference", "interval", "p (Holm)", "ahead"}
 """The columns of the table of pairs in a terminal that is too narrow for all."""
 
 
@@ -461,6 +461,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
         values = {
             "answer": runs_answer(comparison),
             "alpha": comparison.alpha,
+            "confidence": comparison.confidence,
             "first_is_worse": comparison.first_is_worse,
             "contestants": [
                 {

@@ -1135,10 +1135,15 @@ class Evaluations(Sequence[Evaluation]):
         return self.where(np.isin(self.places, lines))
 
     @property
+    def untried(self) -> Evaluations:
+        """The lines of seeds that could not be tried, also of those that have a result since."""
+        lines = [line for line, why in self.lines.errors.items() if is_void(why)]
+        return self.where(np.isin(self.places, lines))
+
+    @property
     def void(self) -> Evaluations:
         """The seeds that could not be tried, each once; those that have a result since are none."""
-        lines = [line for line, why in self.lines.errors.items() if is_void(why)]
-        void = self.where(np.isin(self.places, lines))
+        void = self.untried
         configs = void.column("config")
         same = self.where(np.isin(self.column("config"), configs) & (self.column("outcome") > 0))
         columns = (same.column(name).tolist() for name in ("config", "first", "count"))

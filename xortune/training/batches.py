@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
@@ -239,6 +239,16 @@ class Untried:
         """Note that a seed could be tried."""
         self._in_a_row = 0
 
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that wait, in no order."""
+        return [job for _, _, job in self._waiting]
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Try only seeds of these configurations again."""
+        self._waiting = [one for one in self._waiting if one[2].block.point.key in keys]
+        heapify(self._waiting)
+
     def clear(self) -> None:
         """Try none of them again."""
         self._waiting.clear()
@@ -322,6 +332,8 @@ class Batches:
             config and the seed. Workers have not trained them.
         fills: whether near the end of the time budget only what is expected to end in it begins.
         outages: when a seed that could not be tried is tried again.
+        untried: seeds that wait for that, of earlier batches of this trainer.
+        rests: whether none of them is tried again for now: the loop ends, and they go on waiting.
         on_wait: called with such a seed, and why, when it begins to wait.
         on_again: called with it when it is tried again.
         audit: what is known of seeds that this trainer stacks, from the journal; with a fault no
@@ -354,6 +366,8 @@ class Batches:
         checked: Mapping[tuple[str, int], float] | None = None,
         fills: bool = False,
         outages: Outages | None = None,
+        untried: Untried | None = None,
+        rests: Callable[[], bool] = lambda: False,
         on_wait: Callable[[Job, str], None] = lambda _, __: None,
         on_again: Callable[[Job], None] = lambda _: None,
         audit: Audit | None = None,
@@ -366,7 +380,9 @@ class Batches:
         self._expected = MeasuredSeconds(trainer) if expected is None else expected
         self._budget, self._fills = TimeBudget(budget), fills
         self._queue = BatchQueue()
-        self._untried = Untried(Outages() if outages is None else outages)
+        if untried is None:
+            untried = Untried(Outages() if outages is None else outages)
+        self._untried, self._rests = untried, rests
         self._on_wait, self._on_again = on_wait, on_again
         self._retries = Retries(users_code=has(trainer, "users_code"), attempts=attempts)
         # Batches that an executor has: those with decided jobs, and all.
@@ -413,8 +429,8 @@ class Batches:
 
     @property
     def seconds_to_next_try(self) -> float | None:
-        """Seconds until a seed that could not be tried is tried again; None if none waits."""
-        return self._untried.seconds
+        """Seconds until a seed that could not be tried is tried again; None if none waits now."""
+        return None if self._rests() else self._untried.seconds
 
     @property
     def until(self) -> float | None:
@@ -470,7 +486,7 @@ class Batches:
 
     def _untried_batch(self) -> tuple[Job, ...]:
         """A seed that could not be tried and has waited; those of no interest are recorded."""
-        while (job := self._untried.pop(self._decider.wants)) is not None:
+        while not self._rests() and (job := self._untried.pop(self._decider.wants)) is not None:
             if self._decider.wants(job):
                 self._on_again(job)
                 return (job,)

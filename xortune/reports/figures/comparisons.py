@@ -70,6 +70,7 @@ def differences(comparison: RunComparison) -> Plot:
         ),
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
+        confidence=f"{100 * comparison.confidence:.4g}",
         first=sentence(comparison, comparison.pairs[0]),
         headline=headline(comparison),
     )
