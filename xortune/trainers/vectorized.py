@@ -26,10 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xortune.core.audit import Audit
+from xortune.core.audit import AT_FIRST, Audit
 from xortune.core.forks import ending_forks
 from xortune.trainers.audit import (
-    AT_FIRST,
     NUDGES,
     OF_NEW,
     Apart,
