@@ -39,6 +39,8 @@ class Block:
             is: a seed's training is the same.
         agreed: how many seeds of this training are known to give the same in a stack and alone;
             None: no seed is to be stacked. No part of what a block is, either.
+        idle: workers that have nothing to do: as many forks of the block's may train seeds alone
+            that train in a stack, too. No part of it, either.
     """
 
     point: Point
@@ -46,6 +48,7 @@ class Block:
     count: int
     band: Band | None = field(default=None, compare=False, repr=False)
     agreed: int | None = field(default=0, compare=False, repr=False)
+    idle: int = field(default=0, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -54,11 +57,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.band, self.agreed)
+        return Block, (self.point, self.first, self.count, self.band, self.agreed, self.idle)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.band, self.agreed)
+        return Block(self.point, first, count, self.band, self.agreed, self.idle)
 
 
 @dataclass(frozen=True)

@@ -278,13 +278,12 @@ def _tried(training: Any, seed: int) -> tuple[Made, float]:
     constants = constants_of(model)
     optimizer = optimizer_of(training, model)
     made = Made(model, optimizer, training.scheduler(optimizer), constants)
-    steps = (
-        step(training, model, optimizer, batch)
-        for _ in range(epochs_of(training))
-        for batch in batches_of(training)
-    )
+    epochs = (batches_of(training) for _ in range(epochs_of(training)))
     model.train()
-    times = [clock(), *(clock() for _ in itertools.islice(steps, 1 + TIMED_STEPS))]
+    times = [clock()]
+    for batch in itertools.islice(itertools.chain.from_iterable(epochs), 1 + TIMED_STEPS):
+        step(training, model, optimizer, batch)
+        times.append(clock())
     scored(training, model)
     return made, _fastest(times)
 
