@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
+from xortune.core.config import OPTIMIZERS
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
@@ -29,7 +30,6 @@ from xortune.trainers.reports import Pruned, cancelling_if, hearing_reports
 from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import Stack
-from xortune.trainers.stack_optimizers import ELEMENTWISE
 from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 7, 2**32 - 1]
@@ -373,7 +373,7 @@ def test_a_training_of_no_epochs_is_the_loop():
     _same(found, [kind({}).run(seed) for seed in SEEDS])
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_elementwise_optimizer_steps_a_stack_as_it_steps_one_model(name):
     _check((Small({"optimizer": name}), SEEDS), rtol=1e-3)
 

@@ -614,6 +614,36 @@ def test_workers_are_told_how_many_seeds_have_agreed():
     assert [job.block.agreed for job in batches.next()] == [None]
 
 
+def test_while_seeds_are_audited_for_the_first_time_idle_workers_help_with_that():
+    """Otherwise each of 16 workers would train 29 seeds alone, too."""
+    batches, _ = stacking(9, slots=16)
+    first = batches.next()
+    assert first[0].block.idle == 15
+    told = Stacking(frozenset(), 64, 20.0)
+    received(batches, first, **told_by(first, Audit(0, 10)), stacking=told)
+    two = [batches.next(), batches.next()]
+    assert [jobs[0].block.idle for jobs in two] == [15, 14]
+    assert batches.next() == (), "these two train ten seeds alone each"
+    received(batches, two[0], **told_by(two[0], Audit(1, 8)))
+    last = batches.next()  # 18 agree, and 10 are under way
+    assert last
+    assert batches.next() == ()
+    received(batches, two[1], **told_by(two[1], Audit(0, 10)))
+    assert batches.next() == ()
+    received(batches, last, **told_by(last, Audit(8, 2)))
+    assert len(list(iter(batches.next, ()))) == 5, "30 agree"
+
+
+def test_what_is_not_stacked_waits_for_no_audit():
+    batches, _ = stacking(9, slots=16)
+    assert len(list(iter(batches.next, ()))) == 9, "nobody has said that seeds are stacked"
+    batches, _ = stacking(9, slots=16)
+    first = batches.next()
+    told = Stacking(frozenset(), 1)
+    received(batches, first, **told_by(first, Audit()), stacking=told)
+    assert len(list(iter(batches.next, ()))) == 8
+
+
 def test_after_a_fault_what_is_in_flight_from_a_stack_trains_again_alone():
     batches, lines = stacking()
     one, two, three = batches.next(), batches.next(), batches.next()

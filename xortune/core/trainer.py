@@ -36,12 +36,15 @@ class Block:
         count: how many seeds, contiguous from `first`.
         agreed: how many seeds of this training are known to give the same in a stack and alone;
             None: no seed is to be stacked. No part of what a block is.
+        idle: workers that have nothing to do: as many forks of the block's may train seeds alone
+            that train in a stack, too. No part of it, either.
     """
 
     point: Point
     first: int
     count: int
     agreed: int | None = field(default=0, compare=False, repr=False)
+    idle: int = field(default=0, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -50,11 +53,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.agreed)
+        return Block, (self.point, self.first, self.count, self.agreed, self.idle)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.agreed)
+        return Block(self.point, first, count, self.agreed, self.idle)
 
 
 @dataclass(frozen=True)

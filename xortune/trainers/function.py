@@ -691,7 +691,9 @@ def _train_stacked(
             groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
             failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
+            idle = 0 if trainer.on_raise is not None else max(block.idle for block in blocks)
             options = {"failures": failures, "limit": limit, "agreed": agreed, "judge": judge}
+            options |= {"forks": idle}
             found = run_all(groups, report=report, **options)
             note = found.sentence
             for one, scores, audit in zip(going, found.scores, found.audits, strict=True):

@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from typing import Protocol
 
-from xortune.core.audit import Audit
+from xortune.core.audit import AT_FIRST, Audit
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
@@ -393,6 +393,9 @@ class Batches:
         self._stacks, self.recorded = has(trainer, "stacks_seeds"), audit or Audit()
         # As of `Block`: also of seeds that were trained ahead.
         self._agreed = None if alone or self.recorded.fault else self.recorded.audited
+        self._audited_under_way = 0  # seeds of batches that were sent before enough agreed
+        # Whether seeds train as one model, as the check or a worker has said last.
+        self._is_stacked = ahead is not None and ahead.stacks
         self.resize(slots)
 
     def resize(self, slots: int) -> None:
@@ -460,7 +463,7 @@ class Batches:
         """The next batch, by the rule of `BatchQueue`; empty if there is none now."""
         if self.begins_again or self.stop_if_over():
             return ()
-        if self._queue.is_reserved and self._all_under_way:
+        if self._all_under_way and (self._queue.is_reserved or self._waits_for_audits):
             return ()
         jobs = self._queue.pop_alone()
         if not jobs:
@@ -469,11 +472,26 @@ class Batches:
             self._budget.begin()
             self._all_under_way += 1
             self._decided_under_way += any(not job.ahead for job in jobs)
-        if self._stacks:
-            jobs = tuple(
-                replace(job, block=replace(job.block, agreed=self._agreed)) for job in jobs
-            )
-        return jobs
+        return self._stacked(jobs) if self._stacks else jobs
+
+    @property
+    def _waits_for_audits(self) -> bool:
+        """Whether a batch trains `AT_FIRST` seeds alone, too, and idle workers help with that.
+
+        Otherwise each worker would do so on its own, before its first results are used.
+        """
+        if not self._is_stacked or self._agreed is None or self._agreed >= AT_FIRST:
+            return False
+        return self._agreed + self._audited_under_way >= AT_FIRST
+
+    def _stacked(self, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+        """Jobs with what their worker is to know of stacks."""
+        if self._agreed is not None and self._agreed < AT_FIRST:
+            self._audited_under_way += sum(job.block.count for job in jobs)
+        idle = max(0, self._time.slots - self._all_under_way)
+        return tuple(
+            replace(job, block=replace(job.block, agreed=self._agreed, idle=idle)) for job in jobs
+        )
 
     def again_after(self, jobs: Iterable[Job]) -> tuple[Block, ...]:
         """What the worker of a batch trains after it, see `Again`."""
@@ -628,6 +646,10 @@ class Batches:
 
     def _audited(self, done: Done) -> Done:
         """Use what a batch says of its stacks; after a fault results of stacks train again."""
+        if done.stacking is not None:
+            self._is_stacked = done.stacking.width > 1
+        ended = sum(job.block.count for job in done.jobs)
+        self._audited_under_way = max(0, self._audited_under_way - ended)
         if isinstance(done.results, WorkerFailure):
             return done
         audits = [_audit_of(result) for result in done.results]
