@@ -349,7 +349,8 @@ def exit_on_error(
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
             if isinstance(error, InputError):
-                for name in (error.place, RENAMED.get(error.place or "")):
+                place = error.place or ""
+                for name in (place, RENAMED.get(place, "")):
                     if name in options:
                         error = error.at(_flag(name))
                         break
