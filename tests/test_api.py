@@ -369,6 +369,7 @@ def test_a_repr_is_a_line():
         ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
         ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
         ("give --accept-versions", "give accept_versions=True"),
+        ("name --address and --gpus-per-trial, or", "name address and gpus of xt.Ray, or"),
         ("start it with --no-check: it", "start it with check=False: it"),
         ("an unknown --flag", "an unknown --flag"),
     ],

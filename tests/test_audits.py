@@ -23,6 +23,7 @@ from xortune.core.trainer import AUDITED, Block, Stacking
 from xortune.driver.evaluate import train_seeds
 from xortune.driver.gate import gate_config
 from xortune.driver.search import search_with
+from xortune.driver.voice import Voice
 from xortune.reports.terminal import render_outcome
 from xortune.runs.evaluation import Evaluation, SeedsToTrain, decode, encode
 from xortune.runs.store import JOURNAL
@@ -372,19 +373,20 @@ POINT = Point({"x": 0.7})
 
 
 def evaluated(trainer, n):
-    outcomes, told = {}, []
+    outcomes, events = {}, []
     _, audit = train_seeds(
         lambda: [SeedsToTrain(POINT, (range(n),))],
         trainer,
         lambda outcome, first: outcomes.__setitem__(first, outcome),
         forget=outcomes.clear,
-        on_fault=told.append,
+        voice=Voice(0, events.append),
     )
     solved = {
         s: bool(k)
         for o in outcomes.values()
         for s, k in zip(o.seeds.tolist(), o.solved, strict=True)
     }
+    told = [event.text for event in events if event.level == "warning"]
     return [solved[seed] for seed in range(n)], audit, told
 
 

@@ -36,6 +36,7 @@ from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.driver import certify as module
+from xortune.driver import workplace
 from xortune.driver.voice import Voice
 from xortune.reports.certificate import certified_lines
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
@@ -675,13 +676,13 @@ def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
     ],
 )
 def test_who_trains_is_what_was_asked_for(run, cluster, place, monkeypatch):
-    seen, loop = [], module.run_loop
+    seen, loop = [], workplace.run
 
     def noted(batches, executor, *rest):
         seen.append(type(executor))
         loop(batches, executor, *rest)
 
-    monkeypatch.setattr(module, "run_loop", noted)
+    monkeypatch.setattr(workplace, "run", noted)
     found = certify(run, Counting(), cluster=cluster)
     assert seen == [place]
     assert [one.n for one in found.finalists] == [100] * 3

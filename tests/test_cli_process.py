@@ -63,7 +63,7 @@ def test_what_needs_nothing_heavy_loads_nothing_heavy(words, code, unloaded):
 def test_files_of_the_working_folder_are_no_modules_of_python(tmp_path, how):
     """Neither for the command line nor for a process of the pool; the xortune here is empty."""
     installed = tmp_path / "installed" / "xortune"
-    (installed / "driver").mkdir(parents=True)
+    (installed / "training").mkdir(parents=True)
     shutil.copy(Path(xt.__file__).with_name("__main__.py"), installed)
     begun = "import json, queue\nmain = serve = lambda *_: print('begun', json.loads)\n"
     for module in ("cli", "training/worker"):

@@ -2,7 +2,6 @@
 
 import inspect
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from commands import refused, xortune
@@ -69,11 +68,12 @@ def test_each_resource_is_checked(name, wrong):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_command_line_names_the_option(name, tmp_path):
+def test_the_command_line_names_the_option(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (space := tmp_path / "space.yaml").write_text(TINY_SPACE)
     flag = f"--{settings(Resources)[name].option.replace('_', '-')}"
     refused(xortune("search", space, "--quiet", flag, "-1"), f"{flag}: ")
-    assert not Path("runs").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,8 @@ import warnings
 import pytest
 
 import xortune as xt
-import xortune.driver
+import xortune.deciding
+import xortune.training
 from xortune.core.outcome import Failure, SeedCount
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Reported
@@ -117,7 +118,8 @@ def test_in_a_notebook_libraries_do_not_ask_for_widgets(monkeypatch):
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=1)
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setattr(logging.getLogger("ray.widgets.util"), "level", logging.INFO)
-    importlib.reload(xortune.driver)
+    importlib.reload(xortune.training)
+    importlib.reload(xortune.deciding)
     warnings.warn("IProgress not found. Please update jupyter and ipywidgets", stacklevel=1)
     assert not logging.getLogger("ray.widgets.util").isEnabledFor(logging.INFO)
 

@@ -349,8 +349,9 @@ def exit_on_error(
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
             if isinstance(error, InputError):
-                for name in (error.place, RENAMED.get(error.place or "")):
-                    if name is not None and name in options:
+                place = error.place or ""
+                for name in (place, RENAMED.get(place, "")):
+                    if name in options:
                         error = error.at(_flag(name))
                         break
             fail(*_message(error, interrupted))

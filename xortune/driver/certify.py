@@ -27,10 +27,10 @@ from xortune.core.errors import TrainingError, command_line, refuse_given, worde
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import PLACE_SECONDS, VOID, Exceptions, Outages, Trainer, Waits
-from xortune.driver.audits import audit_stacks, stacked_lines
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.trainer import trainer_of, worker_and_local_trainer
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.workplace import Workplace, who_trains
 from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
@@ -49,15 +49,11 @@ from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
-from xortune.training.batches import Batches
 from xortune.training.executors import executor_for
 from xortune.training.jobs import Job
-from xortune.training.loop import Record
-from xortune.training.loop import run as run_loop
 from xortune.training.process import exclusive, process_restored
-from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.processes import ending_processes
 from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
-from xortune.training.retries import retrying
 from xortune.training.timing import MeasuredSeconds
 
 SHORT, LONG = 5.0, 600.0
@@ -203,14 +199,12 @@ def certify(
             trainer = trainer_of(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
-        trainer = retrying(trainer, outages.retry)
-        if here:
-            trainer = in_this_process(trainer)
+        who = who_trains(trainer, cluster, outages)
         certificate = certify_run(
             driver_directory(loaded.path),
-            trainer,
+            who.trainer,
             call,
-            cluster=cluster,
+            cluster=who.cluster,
             voice=shown,
             accept_versions=accept_versions,
             outages=outages,
@@ -263,35 +257,19 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-
-        def stacked() -> list[Evaluation]:
-            journal.sync()
-            return stacked_lines(load_run(path).evaluations, fingerprint)
-
+        limit, file = cluster.each.limit, path / JOURNAL
+        place = Workplace(trains, executor, voice, outages, limit, journal, file)
         begins_again = True
         while begins_again:
-            record = Record(
-                journal,
-                on_fault=voice.warn,
-                max_void=outages.max_void,
+            record = place.record(
                 before=_done_of(run, attempt),
                 ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
             )
-            batches = Batches(
-                fresh,
-                trains,
-                record,
-                slots=executor.slots,
-                limit=cluster.each.limit,
-                expected=expected,
-                outages=outages,
-                audit=run.evaluations.lines.audit(fingerprint),
-                **({} if call.min_rate is None else _passing(fresh, journal)),
-            )
+            known_audit = run.evaluations.lines.audit(fingerprint)
+            passing = {} if call.min_rate is None else _passing(fresh, journal)
+            batches = place.batches(fresh, record, expected=expected, audit=known_audit, **passing)
             try:
-                run_loop(batches, executor, record, voice.seeds)
-                if record.ends is None:
-                    audit_stacks(batches, stacked, trains, executor, record, inform=voice.inform)
+                place.train(batches, record, voice.seeds)
             finally:
                 if not batches.begins_again:
                     certificate = save_certificate(

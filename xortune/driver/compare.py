@@ -87,6 +87,7 @@ from xortune.driver.trainer import (
     worker_and_local_trainer,
 )
 from xortune.driver.voice import Listen, Voice
+from xortune.driver.workplace import who_trains
 from xortune.reports.files import comparison_directory
 from xortune.runs.lock import held
 from xortune.runs.manifest import identity_of
@@ -96,7 +97,7 @@ from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 from xortune.trainers.verdicts import judged_names
-from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.processes import ending_processes
 from xortune.training.resources import Cluster, Workers
 
 if TYPE_CHECKING:
@@ -290,8 +291,12 @@ def compare(
             None
             if candidate.is_given
             else _seeds_of(
-                candidate, learned, own, engine, success=success, by=by, pool=pool
-            ).retried(outages.retry)
+                *(candidate, learned, own, engine),
+                success=success,
+                by=by,
+                pool=pool,
+                outages=outages,
+            )
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -490,9 +495,7 @@ def _trained(
         pool=training.pool,
         outages=training.outages,
         void=void,
-        on_message=voice.warn,
-        on_estimate=voice.inform,
-        on_seeds=voice.seeds,
+        voice=voice,
     )
     outcomes = training.checked(candidates, without_void(found))
     notes = training.notes(outcomes, void)
@@ -685,7 +688,8 @@ def _sequential(  # noqa: PLR0915  # one loop
             void=void,
             later=later,
             settles=is_last,
-            on_message=voice.warn,
+            voice=voice,
+            tells=False,
             on_fault=lambda: faults.append(None),
         )
         if faults:  # earlier looks used them
@@ -832,6 +836,7 @@ def _seeds_of(
     success: str | None,
     by: str | None,
     pool: Cluster,
+    outages: Outages,
 ) -> WantedSeeds:
     run, point, here = candidate.run, candidate.point, pool.workers == 0
     assert point is not None  # an outcome is not trained
@@ -853,8 +858,7 @@ def _seeds_of(
     else:
         numbers = by is not None
         used = single_config(point, trainer, success, pool.each.cpus, numbers=numbers)[1]
-    if here:
-        used = in_this_process(used)
+    used = who_trains(used, pool, outages).trainer
     used = worker_and_local_trainer(used)[1 if here else 0]
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, point.key)

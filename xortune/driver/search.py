@@ -30,7 +30,7 @@ from xortune.core.errors import (
     memory_fix,
 )
 from xortune.core.files import without_passwords
-from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
+from xortune.core.trainer import Exceptions, Outages, Trainer, Waits
 from xortune.deciding.knowledge import TakenOver, take_over
 from xortune.driver.trainer import (
     LONG_SEED,
@@ -43,6 +43,7 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.workplace import WhoTrains, who_trains
 from xortune.integrations.following import following
 from xortune.integrations.trackers import Tracker, checked_trackers
 from xortune.racing.grants import refuse_unprovable
@@ -69,12 +70,10 @@ from xortune.trainers.limits import threads_for
 from xortune.training.process import ending, exclusive, process_restored
 from xortune.training.processes import (
     ending_processes,
-    in_this_process,
     processes_for,
     refuse_unsendable,
 )
-from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers, awaiting
-from xortune.training.retries import retrying
+from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.training.slots import slots_to_come
 
 if TYPE_CHECKING:
@@ -150,21 +149,6 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class _WhoTrains:
-    """The trainer of a search, and where it trains.
-
-    Attributes:
-        here: whether this process trains, without workers.
-        raised: exceptions of the seeds that this process trains, for a debugger.
-    """
-
-    trainer: Trainer
-    cluster: Cluster = THIS_MACHINE
-    here: bool = False
-    raised: Sequence[BaseException] = ()
-
-
-@dataclass(frozen=True)
 class _Checked:
     """A search that may begin: nothing of it is refused any more, and nothing was written.
 
@@ -176,7 +160,7 @@ class _Checked:
     """
 
     asked: _Asked
-    who: _WhoTrains
+    who: WhoTrains
     goes_on: bool
     check: Check | None = None
     check_later: Callable[[], Check | None] | None = None
@@ -340,7 +324,7 @@ def search_with(
     asked = _Asked(with_function(space), output, Resume(resume, command=_shown(command)))
     check_space(asked.space, trainer)
     refuse_unprovable(asked.space)
-    checked = _Checked(asked, _WhoTrains(trainer), _goes_on(asked))
+    checked = _Checked(asked, WhoTrains(trainer, THIS_MACHINE), _goes_on(asked))
     if not checked.goes_on:
         refuse_unwritable(_planned_directory(asked))
         if check:
@@ -384,7 +368,7 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
     return _check_first(checked, voice)
 
 
-def _who_trains(asked: _Asked) -> _WhoTrains:
+def _who_trains(asked: _Asked) -> WhoTrains:
     """Make the trainer; a user's function is imported for it, in a worker unless it trains here."""
     cluster, directory, threads = asked.cluster, _requested_directory(asked), None
     # The manifest of a run in a store is read later; other numbers of threads are refused then.
@@ -394,13 +378,7 @@ def _who_trains(asked: _Asked) -> _WhoTrains:
     trainer = trainer_for(
         asked.space, asked.train, asked.engine, cluster.each.gpus, threads, here=here
     )
-    trainer = retrying(trainer, asked.outages.retry)
-    if has(trainer, "awaits") and not cluster.is_ray:
-        here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
-    raised = list[BaseException]()
-    if here:
-        trainer = in_this_process(trainer, raised.append)
-    return _WhoTrains(trainer, cluster, here, raised)
+    return who_trains(trainer, cluster, asked.outages)
 
 
 def _check_first(checked: _Checked, voice: Voice) -> _Checked:

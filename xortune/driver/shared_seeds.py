@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial, reduce
+from dataclasses import asdict, dataclass, field
+from functools import reduce
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -32,10 +32,12 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
+from xortune.driver.audits import lacks_audits
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.trainer import two_apart
+from xortune.driver.voice import SILENT, Voice
+from xortune.driver.workplace import Workplace
 from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
@@ -43,12 +45,12 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import judged_names
-from xortune.training.batches import Batches, Untried
+from xortune.training.batches import Untried
 from xortune.training.executors import pool_or_here
 from xortune.training.jobs import Job
-from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.loop import Record
 from xortune.training.resources import THIS_MACHINE, Cluster
-from xortune.training.retries import retrying, too_many_void
+from xortune.training.retries import too_many_void
 from xortune.training.slots import slots_here
 
 if TYPE_CHECKING:
@@ -209,10 +211,6 @@ class WantedSeeds:
     trainer: Trainer
     seconds: float | None = None
 
-    def retried(self, retry: tuple[type[BaseException], ...]) -> WantedSeeds:
-        """The same, with seeds tried again that raise these exceptions."""
-        return replace(self, trainer=retrying(self.trainer, retry))
-
     @property
     def fingerprint(self) -> str:
         """Of the trainer; see `runs.manifest.fingerprint_of`."""
@@ -285,18 +283,17 @@ def train_shared(
     void: Void | None = None,
     later: Later | None = None,
     settles: bool = False,
-    on_message: Callable[[str], None] | None = None,
-    on_estimate: Callable[[str], None] | None = None,
-    on_seeds: Callable[[tuple[int, int]], None] | None = None,
-    on_fault: Callable[[], None] | None = None,
+    voice: Voice = SILENT,
+    tells: bool = True,
+    on_fault: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
     Equal configs train once. `planned` are the seeds of which a share may be void: those of this
     call if not given. `void` has seeds that this call does not try again; those that turn out void
     are added. `later` has seeds that this call does not wait for, unless it `settles` them or a
-    config has no others; it adds more. `on_estimate` is called with an estimate of the time, if it
-    is long; `on_seeds` with the seeds done and all seeds, at first and after each block; `on_fault`
+    config has no others; it adds more. With `tells` the voice tells an estimate of the time, if it
+    is long, and the seeds done and all seeds, at first and after each block. `on_fault` is called
     if results of stacks were recorded, here or in an earlier call, and are replaced because they
     were shown wrong.
 
@@ -318,57 +315,50 @@ def train_shared(
     configs = {config.name: config for config in wanted}
     trainers = {config.fingerprint: config.trainer for config in wanted}
     total = len(configs) * n
-    with held(kept.directory, on_message=on_message):
+    with held(kept.directory, on_message=voice.warn):
         lacking = _lacking(configs, kept, seeds, void, waiting)
         if settles:
             lacking |= {name: [] for name in waiting if name in trainers and name not in lacking}
-        sentence = _time_of(configs, lacking, n, pool)
-        if sentence and on_estimate is not None:
-            on_estimate(sentence)
+        if tells and (sentence := _time_of(configs, lacking, n, pool)):
+            voice.inform(sentence)
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
         for fingerprint, tasks in lacking.items():
-            trainer, place = trainers[fingerprint], kept.journal(fingerprint)
+            trainer, path = trainers[fingerprint], kept.journal(fingerprint)
             executor = pool_or_here(trainer, pool)
             own = {name: config for name, config in configs.items() if name[0] == fingerprint}
             put_off = None if later is None else later.tried_again(fingerprint, own, outages)
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
-                if on_seeds is not None:
-                    on_seeds((before + news[0], total))
+                if tells:
+                    voice.seeds((before + news[0], total))
 
             untried = void.setdefault(fingerprint, {})
             known = set(untried)
-            with held_journal(place, fingerprint, on_message=on_message) as journal:
-                begin = partial(
-                    Record,
-                    journal,
-                    on_fault=on_message,
-                    max_void=outages.max_void,
-                    before=max(0, done - sum(map(len, void.values()))),
-                    planned=planned or total,
-                    void=untried,
-                )
-                train = partial(
-                    _train,
-                    trainer,
-                    executor,
-                    place,
-                    outages=outages,
-                    untried=put_off,
-                    why=None if later is None or settles else later.why.setdefault(fingerprint, {}),
-                    on_news=on_news,
-                )
-                record, is_right = train(tasks, begin())
-                if not is_right:
-                    left = _lacking(own, kept, seeds, void, waiting).get(fingerprint, [])
-                    record, _ = train(left, begin())
-                    if on_fault is not None:
+            why = None if later is None or settles else later.why.setdefault(fingerprint, {})
+            with held_journal(path, fingerprint, on_message=voice.warn) as journal:
+                limit = pool.each.limit
+                place = Workplace(trainer, executor, voice, outages, limit, journal, path)
+                left, begins_again = tasks, True
+                while begins_again:
+                    record = place.record(
+                        before=max(0, done - sum(map(len, void.values()))),
+                        planned=planned or total,
+                        void=untried,
+                    )
+                    is_stacked = has(trainer, "stacks_seeds")
+                    audit = read(path).lines.audit(fingerprint) if is_stacked else None
+                    fresh = FreshSeeds(left, passed_over=len(put_off.jobs) if put_off else 0)
+                    passing = {} if why is None else _passing(fresh, record, why)
+                    batches = place.batches(fresh, record, audit=audit, untried=put_off, **passing)
+                    place.train(batches, record, on_news)
+                    if begins_again := batches.begins_again:
+                        left = _lacking(own, kept, seeds, void, waiting).get(fingerprint, [])
                         on_fault()
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
             new = [why for seed, why in untried.items() if seed not in known]
-            if new and on_message is not None:
-                on_message(count_of_void(new))
+            if new:
+                voice.warn(count_of_void(new))
             done += sum(task.count for task in tasks)
         outcomes = outcomes_in(kept, wanted, n)
     refuse_void(void, planned or total, outages.max_void)
@@ -383,7 +373,8 @@ def train_shared(
             void=void,
             later=later,
             settles=True,
-            on_message=on_message,
+            voice=voice,
+            tells=tells,
             on_fault=on_fault,
         )
     return _tried(outcomes, wanted, void)
@@ -434,42 +425,8 @@ def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
     return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
 
 
-def _train(
-    trainer: Trainer,
-    executor: Executor,
-    place: Path,
-    tasks: Sequence[SeedsToTrain],
-    record: Record,
-    *,
-    outages: Outages,
-    untried: Untried | None,
-    why: dict[tuple[str, int], str] | None,
-    on_news: Callable[[Any], None],
-) -> tuple[Record, bool]:
-    """Train seeds of one trainer; False if recorded results of stacks were shown wrong.
-
-    With `why` seeds that wait for their next try for long are added to it and left `untried`.
-    """
-    fresh = FreshSeeds(tasks, passed_over=0 if untried is None else len(untried.jobs))
-    options: dict[str, Any] = {"slots": executor.slots, "outages": outages, "untried": untried}
-    if why is not None:
-        options |= {"rests": fresh.rests, **_passing(fresh, record, why)}
-    if not has(trainer, "stacks_seeds"):
-        batches = Batches(fresh, trainer, record, **options)
-        run(batches, executor, record, on_news)
-        return record, True
-    made = fingerprint_of(identity_of(trainer.describe()))
-    known = read(place).lines.audit(made)
-    batches = Batches(fresh, trainer, record, audit=known, **options)
-    run(batches, executor, record, on_news)
-    if record.ends is None:
-        lines = partial(_stacked_lines, place, made)
-        audit_stacks(batches, lines, trainer, executor, record)
-    return record, not batches.begins_again
-
-
 def _passing(fresh: FreshSeeds, record: Record, why: dict[tuple[str, int], str]) -> dict[str, Any]:
-    """How `Batches` says that a seed waits for long, and is tried again."""
+    """How `Batches` leaves seeds that wait for their next try for long; it adds them to `why`."""
 
     def wait(job: Job, reason: str) -> None:
         if job.waited > PLACE_SECONDS:
@@ -484,11 +441,7 @@ def _passing(fresh: FreshSeeds, record: Record, why: dict[tuple[str, int], str])
         if job.waited > PLACE_SECONDS:
             fresh.take_up()
 
-    return {"on_wait": wait, "on_again": again}
-
-
-def _stacked_lines(place: Path, made: str) -> list[Evaluation]:
-    return stacked_lines(read(place), made)
+    return {"rests": fresh.rests, "on_wait": wait, "on_again": again}
 
 
 def _lacking(
@@ -586,12 +539,11 @@ def refuse_changed(
     for config in {one.name: one for one in wanted if one.name in earlier}.values():
         before, trainer = earlier[config.name], config.trainer
         seed = int(before.first.seeds[0])
-        record, executor = (
-            Record(NoJournal(), max_void=1.0),
-            pool_or_here(trainer, pool, encodes=False),
-        )
+        executor = pool_or_here(trainer, pool, encodes=False)
+        place = Workplace(trainer, executor, outages=Outages(max_void=1.0))
         fresh = FreshSeeds([SeedsToTrain(config.point, (range(seed, seed + 1),))])
-        run(Batches(fresh, trainer, record, slots=executor.slots), executor, record)
+        record = place.record()
+        place.run(place.batches(fresh, record), record)
         line, label = fresh.lines[-1], labels[config.name]
         if is_void(line.error):
             why = str(line.error).removeprefix(VOID)

@@ -239,7 +239,8 @@ class Cluster:
             InputError: one is of another type, two contradict each other, or `workers` is given
                 although Ray is already running.
         """
-        check_type("ray", ray, bool | Ray, "True, False, or xt.Ray(address=, cpus=, gpus=)")
+        known = ", ".join(f"{name}=" for name in settings(Ray))
+        check_type("ray", ray, bool | Ray, f"True, False, or xt.Ray({known})")
         asked = ray if isinstance(ray, Ray) else Ray(address) if ray or address else None
         cluster = cls.pool(workers)
         if asked is not None:
@@ -249,7 +250,7 @@ class Cluster:
                     raise InputError(f"{address!r} and {asked}", field="address", fix=fix)
                 asked = replace(asked, address=address)
             if cluster.each != Resources():
-                fix = "give cpus and timeout to xt.Ray"
+                fix = f"give {' and '.join(settings(WorkerResources))} to xt.Ray"
                 raise InputError(
                     f"{workers} with Ray", field="workers", allowed="a number", fix=fix
                 )
