@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, overload
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,19 @@ if TYPE_CHECKING:
 # Only seeds of one version count together.
 #
 # A session may bring another engine, version or trainer (see `runs.manifest`), and seeds of two
-# versions are no sample of one rate. A configuration's result has the seeds of one version: that
-# with the most seeds; among equal ones that with the lowest seed. So the result does not depend on
-# the order of the lines.
+# versions are no sample of one rate. A configuration's result has the seeds of one version, whom
+# `counting_version` names; so it does not depend on the order of the lines.
+
+Version = TypeVar("Version")
+
+
+def counting_version(parts: Iterable[tuple[Version, int, int]]) -> Version:
+    """Whose seeds count: the version with the most; among equal ones that with the lowest seed.
+
+    Args:
+        parts: versions of one configuration, at least one, each with its seeds and the lowest seed.
+    """
+    return min(parts, key=lambda part: (-part[1], part[2]))[0]
 
 
 def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
@@ -58,14 +69,14 @@ def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
     config, fingerprint = final.column("config"), final.column("fingerprint")
     if np.unique(fingerprint).size < 2:
         return final, final[:0]
-    parts, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
+    made, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
     which = which.ravel()  # numpy 2.0.0 gives it the shape (1, N)
-    n = np.bincount(which, final.column("count"))
+    n = np.bincount(which, final.column("count")).astype(np.int64)
     lowest = np.full(n.shape, np.iinfo(np.int64).max)
     np.minimum.at(lowest, which, final.column("first"))
-    order = np.lexsort((lowest, -n, parts[0]))
-    counted = order[_begins(parts[0][order])]
-    chosen = np.isin(which, counted)
+    parts = zip(range(n.size), n.tolist(), lowest.tolist(), strict=True)
+    of_configs = groupby(parts, key=lambda part: int(made[0, part[0]]))
+    chosen = np.isin(which, [counting_version(versions) for _, versions in of_configs])
     return final.where(chosen), final.where(~chosen)
 
 
