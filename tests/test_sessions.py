@@ -478,6 +478,9 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
     assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"
 
 
+VERSIONS = st.sampled_from([A, B, "c" * 8])
+
+
 @given(
     st.lists(
         st.tuples(
