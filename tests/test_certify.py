@@ -44,8 +44,8 @@ from xortune.runs.store import JOURNAL
 from xortune.stats.proportions import clopper_pearson_lower
 from xortune.stats.sequential import boundary
 from xortune.training import batches
-from xortune.training.cluster import Cluster
 from xortune.training.executors import LocalExecutor, Pool
+from xortune.training.resources import Cluster, Resources
 
 __all__ = ["run"]  # the fixture
 
@@ -671,7 +671,7 @@ def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
     [
         (Cluster(workers=0), LocalExecutor),
         (Cluster(workers=2), Pool),
-        (Cluster(trial_timeout=9.0), Pool),
+        (Cluster(each=Resources(timeout=9.0)), Pool),
     ],
 )
 def test_who_trains_is_what_was_asked_for(run, cluster, place, monkeypatch):

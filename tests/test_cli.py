@@ -237,8 +237,6 @@ search space.yaml --output nowhere://run
 search space.yaml --trials BIG
 search space.yaml --seed BIG
 search space.yaml --trial-timeout 0s
-search space.yaml --study-storage nowhere
-search space.yaml --study-storage sqlite:////nowhere/study.db
 search space.yaml --address nowhere:0
 evaluate NETWORK --epochs 10 --seeds BIG
 evaluate NETWORK --epochs 10 --seeds 4 --first-seed 4294967295

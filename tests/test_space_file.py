@@ -101,11 +101,6 @@ def test_optunas_name_for_trials_is_understood():
         ("trials: 3", "", ["s.yaml:12: trials: unknown key", "fix: write `trials` below `search`"]),
         ("n_trials: 3", "", ["s.yaml:12: n_trials: unknown key", "below `search`"]),
         ("ladder: [3]", "", ["ladder: unknown key", "fix: write `ladder` below `seeds`"]),
-        (
-            'seeds: {stop_hopeless: {"true": a}}',
-            "seeds",
-            ["hopeless.true: unknown", '"on" in quotes'],
-        ),
         ("seeds: {objectives: [a]}", "seeds", ["unknown key", "`objectives` at the top of the"]),
         ("  lr: {choice: [[1]]}", "lr", ["s.yaml:7: parameters.lr", "[1] is a list", "a finite"]),
         ("  lr: {low: a, high: 1}", "lr", ["s.yaml:7: parameters.lr.low: 'a'", "a number"]),

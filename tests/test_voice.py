@@ -196,7 +196,6 @@ def test_a_line_says_what_a_training_reported_last(first, count, numbers, said):
         ({"seeds_done": 1600}, "1,600 seeds", "left"),
         ({"pace": Pace(1, 1, 100.0, 100.0)}, "36/h", "/s"),
         ({"failed": 3}, "3 without outcome", "crash"),
-        ({"stopped": 1200}, "1,200 stopped", "crash"),
         ({"best": SeedCount(0, 8)}, "best 0/8 (0–33 %)", "without"),
     ],
 )

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from xortune.core.outcome import Status as Status
     from xortune.core.point import Point as Point
     from xortune.core.task import Task as Task
-    from xortune.deciding.shared_study import Study as Study
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
@@ -84,8 +83,8 @@ if TYPE_CHECKING:
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
-    from xortune.training.cluster import Ray as Ray
-    from xortune.training.cluster import Workers as Workers
+    from xortune.training.resources import Ray as Ray
+    from xortune.training.resources import Workers as Workers
 
 _NAMES = {
     "certificates.gate": "Verdict",
@@ -98,13 +97,12 @@ _NAMES = {
     "core.point": "Point",
     "core.task": "Task",
     "driver.certify": "certify",
-    "training.cluster": "Ray Workers",
+    "training.resources": "Ray Workers",
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",
     "driver.exchange": "from_optuna import_results to_optuna",
     "driver.search": "DryRun search",
-    "deciding.shared_study": "Study",
     "driver.voice": "Message",
     "integrations.export": "export",
     "integrations.following": "log",
@@ -137,7 +135,14 @@ __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # strings they are:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'xortune' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"xortune.{_HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"xortune.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from xortune.core.errors import require
+
+        if (package := (error.name or "").partition(".")[0]) in ("torch", "numba", "ray"):
+            require(f"xt.{name}", package)
+        raise
 
 
 def __dir__() -> list[str]:

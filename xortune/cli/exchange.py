@@ -41,11 +41,10 @@ def export(
         seeds: Seeds that the program trains; 20 if not given.
     """
     with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
-        from xortune.integrations.export import exported
+        from xortune.integrations.export import exported, form_of
 
         loaded = xt.load_run(run)
-        ending = "" if output is None else output.suffix.lower()
-        by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
+        by_ending = None if output is None else form_of(output.suffix)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
             settle()

@@ -50,12 +50,12 @@ from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.training.executors import executor_for
 from xortune.training.loop import Record
 from xortune.training.loop import run as run_loop
 from xortune.training.process import exclusive, process_restored
 from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.training.retries import retrying
 from xortune.training.timing import MeasuredSeconds
 
@@ -196,7 +196,7 @@ def certify(
         here = cluster.workers == 0
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
-            gpus = 0.0 if cluster.address is None else cluster.gpus_per_trial
+            gpus = 0.0 if cluster.address is None else cluster.each.gpus
             trainer = trainer_of(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
@@ -235,7 +235,7 @@ def certify_run(
     this is not part of a search.
     """
     outages = Outages() if outages is None else outages
-    worker, here = worker_and_local_trainer(trainer, gpus=cluster.gpus_per_trial)
+    worker, here = worker_and_local_trainer(trainer, gpus=cluster.each.gpus)
     trains = here if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
@@ -279,7 +279,7 @@ def certify_run(
                 trains,
                 record,
                 slots=executor.slots,
-                limit=cluster.trial_timeout,
+                limit=cluster.each.limit,
                 expected=expected,
                 outages=outages,
                 audit=run.evaluations.lines.audit(fingerprint),

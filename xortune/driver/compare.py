@@ -95,8 +95,8 @@ from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 from xortune.trainers.verdicts import judged_names
-from xortune.training.cluster import Cluster, Workers
 from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.resources import Cluster, Workers
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -835,7 +835,7 @@ def _seeds_of(
         )
     else:
         numbers = by is not None
-        used = single_config(point, trainer, success, pool.cpus_per_trial, numbers=numbers)[1]
+        used = single_config(point, trainer, success, pool.each.cpus, numbers=numbers)[1]
     if here:
         used = in_this_process(used)
     used = worker_and_local_trainer(used)[1 if here else 0]

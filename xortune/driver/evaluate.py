@@ -47,11 +47,11 @@ from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.training.executors import pool_or_here
 from xortune.training.jobs import Job
 from xortune.training.loop import Executor, NoJournal, Record, run
 from xortune.training.processes import ending_processes, in_this_process, refuse_unsendable
+from xortune.training.resources import THIS_MACHINE, Cluster, Workers
 from xortune.training.retries import retrying
 
 # -------------------------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ def evaluate(
     voice, pool = Voice(verbose, listener), Cluster.pool(workers)
     outages = Outages.of(retry, retry_wait, max_void)
     own = own_config(config, "config")
-    point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=True)
+    point, trainer = single_config(own, train, success, pool.each.cpus, numbers=True)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
     void: dict[int, str] = {}

@@ -47,7 +47,7 @@ from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
 from xortune.stats.betting import UNIT, checked_limits
 from xortune.trainers.network import NetworkTrainer, usable_cores
-from xortune.training.cluster import Cluster, Workers
+from xortune.training.resources import Cluster, Workers
 
 
 def gate(
@@ -167,7 +167,7 @@ def gate(
         refuse_built_in(task=task, engine=engine)
         own = own_config(given, "config_or_run")
         numbers = min_mean is not None
-        point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=numbers)
+        point, trainer = single_config(own, train, success, pool.each.cpus, numbers=numbers)
     else:
         refuse_given(
             "only with train=",

@@ -22,7 +22,6 @@ from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.knowledge import TakenOver
 from xortune.deciding.propose import LEARNING, proposer_for
-from xortune.deciding.shared_study import SharedStudy, join_study
 from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
 from xortune.driver.certify import (
     estimate,
@@ -61,11 +60,12 @@ from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.training.executors import executor_for
 from xortune.training.loop import Executor, Record, run
 from xortune.training.process import is_interrupted
 from xortune.training.processes import let_processes_go
+from xortune.training.resources import THIS_MACHINE, Cluster
+from xortune.training.slots import slots_to_come
 from xortune.training.timing import MeasuredSeconds
 
 
@@ -75,7 +75,6 @@ def search_session(
     directory: Path,
     *,
     cluster: Cluster = THIS_MACHINE,
-    shared: SharedStudy | None = None,
     resume: Resume = NEW_RUN,
     taken: TakenOver | None = None,
     voice: Voice = SILENT,
@@ -96,7 +95,6 @@ def search_session(
         trainer: what trains.
         directory: of the run, locked by the caller. A run in it is continued.
         cluster: where to train, and what each trial may use.
-        shared: a study that other searches use too; None for one of its own.
         resume: how a run in the directory is continued.
         taken: what a new run takes over from another one.
         voice: tells the user and the caller's listener.
@@ -118,8 +116,7 @@ def search_session(
             proposal that the trainer refuses, a run that may not be continued so.
     """
     began, outages = time.monotonic(), Outages() if outages is None else outages
-    shared = join_study(shared, space, directory, voice.warn)
-    session = _Session(space, trainer, directory, cluster, shared, resume, taken, voice, began)
+    session = _Session(space, trainer, directory, cluster, resume, taken, voice, began)
     known = session.earlier_lines()
     if known and check is not None:  # which was asked for
         update_manifest(directory, **noted_seeds(check.twice))
@@ -209,7 +206,6 @@ class _Session:
     trainer: Trainer
     directory: Path
     cluster: Cluster
-    shared: SharedStudy | None
     resume: Resume
     taken: TakenOver | None
     voice: Voice
@@ -298,8 +294,6 @@ class _Session:
         if (taken := self.taken) is not None:
             manifest["taken_over"] = taken.entry
             self.voice.warn(str(taken))
-        if self.shared is not None:
-            manifest["study"] = self.shared.entry
         create(self.directory, space_text=self.space.text, manifest=manifest)
 
     def set_limits(self, slots: int) -> None:
@@ -337,7 +331,7 @@ class _Session:
         return SearchDecisions(
             self.space,
             self.trainer,
-            proposer_for(self.space, self.spaces, self.trainer.check, self.shared, taken),
+            proposer_for(self.space, self.spaces, self.trainer.check, taken),
             max_in_flight=self.max_in_flight,
             min_in_flight=self.min_in_flight,
             known=known,
@@ -416,7 +410,7 @@ class _Work:
             record,
             slots=slots,
             max_in_flight=session.max_in_flight,
-            limit=session.cluster.trial_timeout,
+            limit=session.cluster.each.limit,
             budget=session.budget,
             ahead=self.ahead,
             expected=MeasuredSeconds(
@@ -537,7 +531,7 @@ class _Work:
             session.trainer,
             self._record,
             slots=self.slots,
-            limit=session.cluster.trial_timeout,
+            limit=session.cluster.each.limit,
             expected=expected,
             outages=self._outages,
             audit=self._batches.recorded,
@@ -550,8 +544,8 @@ with one decision after the other: an idle worker costs less than what it would 
 
 
 def _learns(space: SearchSpace) -> bool:
-    """Whether what is proposed, or when a seed is hopeless, follows from results."""
-    return space.search.sampler in LEARNING or space.seeds.stop_hopeless is not None
+    """Whether what is proposed follows from results."""
+    return space.search.sampler in LEARNING
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

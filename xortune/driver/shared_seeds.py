@@ -43,10 +43,11 @@ from xortune.runs.results import ConfigResults
 from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.training.executors import pool_or_here
 from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.retries import retrying, too_many_void
+from xortune.training.slots import slots_here
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer

@@ -23,10 +23,8 @@ from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import (
-    BUILT_IN_NUMBERS,
     check_built_in,
     check_numbers,
-    check_watched,
     with_function,
 )
 from xortune.trainers.command import CommandTrainer, command_trainer
@@ -99,23 +97,11 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        own = _with_form(space, _without_import(space, train, threads), train, here=here)
-        if not _is_watchable(own):
-            check_watched(space, None)
-        return own
+        return _with_form(space, _without_import(space, train, threads), train, here=here)
     assert space.task is not None
-    check_watched(space, BUILT_IN_NUMBERS)
-    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
-    trainer = NetworkTrainer(space.task, engine, gpus, on=on)
+    trainer = NetworkTrainer(space.task, engine, gpus)
     trainer.describe()  # refuses an engine that is not available
     return trainer
-
-
-def _is_watchable(trainer: CustomTrainer | CommandTrainer) -> bool:
-    """Whether its seeds report numbers on their way."""
-    if isinstance(trainer, CommandTrainer):
-        return trainer.command.metric is not None
-    return trainer.gives_reports
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -134,21 +120,20 @@ def _without_import(
     space: SearchSpace, train: Callable[..., Any] | None, threads: int
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can only be described."""
-    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.rule, threads=threads, on=on)
+        return CustomTrainer(given_source(train), success=space.rule, threads=threads)
     assert space.trainer is not None
     if space.command is not None:
         try:
             trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
-        return replace(trainer, threads=threads, success=space.rule, on=on)
+        return replace(trainer, threads=threads, success=space.rule)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads, on=on)
+    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads)
 
 
 def _with_form(
@@ -401,8 +386,6 @@ def check_by_training(
         if result.status[0] != Status.CRASHED:
             numbers = {name: float(array[0]) for name, array in result.details.values.items()}
             check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
-            if result.details.curves:
-                check_watched(space, result.details.curves[0].points().names)
             key = block.point.key, seed
             twice, known, took = None, {key: result}, {key: seconds}
             has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")

@@ -26,8 +26,6 @@ _FRONT_ROW = np.dtype(
     [
         ("k", "i8"),
         ("n", "i8"),
-        ("hoped", "i8"),
-        ("most", "i8"),
         ("low", "f8"),
         ("proven", "f8"),
         ("out", "?"),
@@ -59,8 +57,6 @@ class FrontGrants(ProvenRates):
         n: int,
         *,
         costs: tuple[float, ...],
-        stopped: int = 0,
-        missed: int = 0,
         **_: object,
     ) -> None:
         """As `grants.Grants.see`, with the cost in each other objective: less is better."""
@@ -74,9 +70,8 @@ class FrontGrants(ProvenRates):
         row = self._rows[number - 1]
         proven = best_lower(successes, n, number, float(row["proven"]), alpha=self._rule.alpha)
         self._costs[number - 1] = costs
-        hoped, most = successes + missed, successes + stopped
-        low = float(wilson(hoped, n)[0])
-        self._rows[number - 1] = successes, n, hoped, most, low, proven, row["out"]
+        low = float(wilson(successes, n)[0])
+        self._rows[number - 1] = successes, n, low, proven, row["out"]
 
     def next(
         self,
@@ -91,7 +86,7 @@ class FrontGrants(ProvenRates):
         higher costs, and that have fewer than `finalists` others ahead. Ahead are those of no
         higher costs whose lower end of Wilson's interval reaches its expected rate.
         """
-        k, n = self._rows["hoped"], self._rows["n"]
+        k, n = self._rows["k"], self._rows["n"]
         rates = np.where(n > 0, (k + 1) / (n + 2), 0.0)
         may = (k > 0) & (n < self._rule.rungs[-1]) & ~self._rows["out"]
         for row in np.argsort(-rates, kind="stable").tolist():
@@ -124,7 +119,7 @@ class FrontGrants(ProvenRates):
 
     def _is_worse(self, row: int, rivals: NDArray[np.bool_]) -> bool:
         best = float(self._rows["proven"][rivals].max(initial=0.0))
-        most, n = int(self._rows["most"][row]), int(self._rows["n"][row])
+        most, n = int(self._rows["k"][row]), int(self._rows["n"][row])
         worse = is_worse(most, n, row + 1, best, alpha=self._rule.alpha)
         self._rows["out"][row] |= worse
         return worse

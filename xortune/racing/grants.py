@@ -57,19 +57,10 @@ Alike = tuple[int, int, int]
 
 
 class _At(NamedTuple):
-    """Where a configuration is.
-
-    Attributes:
-        alike: with its seeds that were stopped and by the audit would have succeeded.
-        speed: see `Grants.see`.
-        successes: of all its seeds, if those that were stopped would have failed.
-        most: if these would have succeeded.
-    """
+    """Where a configuration is; for `speed` see `Grants.see`."""
 
     alike: Alike
     speed: float
-    successes: int
-    most: int
 
 
 Waiting = tuple[float, int]
@@ -101,7 +92,7 @@ class Grants(ProvenRates):
         number = self.enter(name)
         self._withdraw(number)
         self._at.pop(number, None)
-        others = ((self._race.name_of(i), a.successes, a.alike[1]) for i, a in self._at.items())
+        others = ((self._race.name_of(i), *a.alike[:2]) for i, a in self._at.items())
         self._race.forget(name, others)
 
     def see(
@@ -112,8 +103,6 @@ class Grants(ProvenRates):
         *,
         speed: float = 0.5,
         price: float | None = None,
-        stopped: int = 0,
-        missed: int = 0,
         **_: object,  # what other races use
     ) -> None:
         """Record the results of a configuration.
@@ -126,19 +115,15 @@ class Grants(ProvenRates):
                 `racing.objectives.tie_break`.
             price: of a seed, if seeds have one and it is known; prices within a factor of 2 are
                 alike.
-            stopped: hopeless seeds that ended early and count as failed.
-            missed: about how many of these would have succeeded: they count as successes, but in
-                no proof.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
         self._withdraw(number)
-        hoped = successes + missed
         price = self._mean_price() if price is None else price  # no seed of it says one
-        alike = hoped, n, round(math.log2(price))
-        self._at[number] = _At(alike, speed, successes, successes + stopped)
+        alike = successes, n, round(math.log2(price))
+        self._at[number] = _At(alike, speed)
         insort(self._all.setdefault(alike, []), (-speed, number))
-        if n < self._top and (hoped or self.weighs) and number not in self._stopped:
+        if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault(alike, []), (-speed, number))
 
     def _mean_price(self) -> float:
@@ -178,7 +163,7 @@ class Grants(ProvenRates):
         if number in self._stopped:
             return True
         at = self._at.get(number)
-        if at is None or not self._race.is_stopped(name, at.most, at.alike[1]):
+        if at is None or not self._race.is_stopped(name, *at.alike[:2]):
             return False
         self._stopped.add(number)
         _remove(self._open, at.alike, at.speed, number)
@@ -238,8 +223,6 @@ class BestGrants(Grants):
         """
         if last and left < math.inf and self._has_spent_all():
             return None
-        if left > 0 and (doubted := self._doubted(busy)) is not None:
-            return doubted
         while True:
             members = self._believed(busy)
             groups = tuple(
@@ -255,18 +238,6 @@ class BestGrants(Grants):
             name = self._race.name_of(number)
             if not self.is_stopped(name):
                 return name
-
-    def _doubted(self, busy: Mapping[Hashable, int]) -> Hashable:
-        """The one that would be first if some of its stopped seeds had succeeded; None if none.
-
-        The audit says that they would have. Its next seeds tell, since the band is wider by that.
-        """
-        if not self._all:
-            return None
-        first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), at))
-        missing = (i for _, i in self._open.get(first, ()) if self._at[i].successes < first[0])
-        names = map(self._race.name_of, missing)
-        return next((one for one in names if not (one in busy or self.is_stopped(one))), None)
 
     def _has_spent_all(self) -> bool:
         """Whether a race with prices has spent what `finalists` times all seeds of its first cost.

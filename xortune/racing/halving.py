@@ -122,19 +122,17 @@ class NumberGrants(ProvenRates):
         *,
         costs: tuple[float, ...],
         seed_costs: NDArray[np.float64] | None = None,
-        best_costs: NDArray[np.float64] | None = None,
         **_: object,
     ) -> None:
         """As `grants.Grants.see`, with the numbers of the seeds.
 
         `costs` has one item: the objective, with the sign by which less is better; inf where failed
         seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
-        `best_costs` are the same where hopeless seeds were stopped: as if they had been the best.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
         if seed_costs is not None and (self._share is not None or self._limits is not None):
-            self._bound(number, seed_costs, seed_costs if best_costs is None else best_costs)
+            self._bound(number, seed_costs)
         before = self._at.get(number, (0, 0))[1]
         self._at[number] = successes, n
         [cost] = costs
@@ -188,13 +186,9 @@ class NumberGrants(ProvenRates):
         # They are sorted, so only their end counts; the bounds of all looks are kept.
         return mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
 
-    def _bound(
-        self, number: int, seed_costs: NDArray[np.float64], best_costs: NDArray[np.float64]
-    ) -> None:
+    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
         # The bounds of all looks hold together, so the best ones count.
         low, high = self._interval(number, seed_costs)
-        if best_costs is not seed_costs:
-            low, _ = self._interval(number, best_costs)
         self._least[number] = max(low, self._least.get(number, -math.inf))
         cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
         others = (bar for bar in self._bars if bar[1] != number)

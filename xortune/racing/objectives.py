@@ -174,9 +174,6 @@ class SeedSummary(SeedCount):
         timed: epochs until each seed was solved for good, unsolved ones at the full budget, summed
             over seeds with an outcome.
         crashed: seeds without an outcome.
-        stopped: seeds that ended early because they were hopeless.
-        audited: hopeless seeds that were trained on.
-        audited_solved: those of them that succeeded.
         budget: epochs that a seed may take; 0 until there is an outcome.
         numbers: for each of `numbers_named` a number of each seed; NaN where the seed failed.
         timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
@@ -189,9 +186,6 @@ class SeedSummary(SeedCount):
     budget: int = 0
     numbers: tuple[Numbers, ...] = ()
     timed_blocks: tuple[TimedBlock, ...] = ()
-    stopped: int = 0
-    audited: int = 0
-    audited_solved: int = 0
 
     def __add__(self, more: SeedSummary) -> SeedSummary:
         """The results of both; `more` are those of other seeds."""
@@ -206,15 +200,7 @@ class SeedSummary(SeedCount):
             max(self.budget, more.budget),
             numbers,
             self.timed_blocks + more.timed_blocks,
-            self.stopped + more.stopped,
-            self.audited + more.audited,
-            self.audited_solved + more.audited_solved,
         )
-
-    @property
-    def missed(self) -> int:
-        """About how many of the stopped seeds would have succeeded, by the audited ones."""
-        return round(self.stopped * self.audited_solved / max(self.audited, 1))
 
     @property
     def spent(self) -> int:
@@ -366,22 +352,16 @@ class SeenFacts:
         speed: between 0 and 1, see `tie_break`.
         costs: one for each objective, less is better; none if the success rate is the only one.
         least: with a required rate the least that the cost may be; -inf if any is possible.
-        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a stopped one,
-            and for a failed one unless the objective says another number, shape (S,); else None.
-        best_costs: the same as if the stopped seeds had been the best; None if none was stopped.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
+            unless the objective says another number, shape (S,); else None.
         price: of a seed; None if seeds have none, or it is not known.
-        stopped: hopeless seeds that ended early: they count as failed, and may have succeeded.
-        missed: about how many of these would have, by the audited ones.
     """
 
     speed: float
     costs: tuple[float, ...]
     least: float
     seed_costs: NDArray[np.float64] | None
-    best_costs: NDArray[np.float64] | None
     price: float | None
-    stopped: int = 0
-    missed: int = 0
 
 
 def facts_for_race(
@@ -400,26 +380,18 @@ def facts_for_race(
         point: the configuration.
         seen: its results.
     """
-    per_seed, best, least = None, None, -math.inf
+    per_seed, least = None, -math.inf
     cost = () if only_rate(objectives) else costs(objectives, point, seen)
     if (wanted := constrained(objectives)) is not None:
         least = least_cost(wanted, seen, cost[0])
     if (sole := only_statistic(objectives)) is not None and sole.number is not None:
-        numbers = seen.numbers[names.index(sole.number)]
-        per_seed = seed_costs(sole, numbers)
-        if seen.stopped:
-            rest = np.sort(np.asarray(numbers, np.float64))[: len(numbers) - seen.stopped]
-            trained, worst = seed_costs(sole, rest), np.full(seen.stopped, math.inf)
-            per_seed, best = np.append(trained, worst), np.append(-worst, trained)
+        per_seed = seed_costs(sole, seen.numbers[names.index(sole.number)])
     return SeenFacts(
         speed=tie_break(objectives, seen),
         costs=cost,
         least=least,
         seed_costs=per_seed,
-        best_costs=best,
         price=None if price is None else price_of_seed(price, names, seen),
-        stopped=seen.stopped,
-        missed=seen.missed,
     )
 
 

@@ -31,10 +31,6 @@ ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for the 200
 on them could be compared. But the leader was chosen by looking at these seeds. So the test has to
 hold for all pairs, which costs ln(1/w) twice, and it uses no more seeds than the weaker one has,
 where the bounds use all seeds of the leader. benchmarks/README.md has figures.
-
-**Hopeless seeds that were stopped** (`racing.hopeless`) count as failures of the configuration that
-is ahead, and as successes of the one that is proven worse: so the promise holds whatever would have
-become of them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def _sections(run: Run) -> dict[str, str]:
         caption = f"Configurations so far, best first{more}; {racing:,} in the race"
         parts[_id(CONFIGS)] = _table(caption, first_rows(replace(table, rows=tuple(rows))))
     # A figure of a report has something to show in the same cases.
-    is_shown = dict(FIGURES) | {HISTORY: dict(FIGURES)[history.optimization_history]}
+    is_shown = {figure.make: figure.is_shown for figure in FIGURES}
+    is_shown[HISTORY] = is_shown[history.optimization_history]
     for heading, (nothing, figures) in SECTIONS.items():
         plots = [
             figure(run)

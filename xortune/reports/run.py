@@ -66,7 +66,7 @@ from xortune.reports.document import (
     texts,
 )
 from xortune.reports.drawing.model import Plot
-from xortune.reports.figures import figures_of
+from xortune.reports.figures import FIGURES, figures_of
 from xortune.reports.figures.distributions import limits_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
@@ -79,30 +79,6 @@ from xortune.runs.run import Run
 from xortune.spaces.model import Objective
 from xortune.spaces.neighbours import neighbours
 
-SECTION_OF = {
-    "ranking": "finalists",
-    "intervals": "finalists",
-    "frontier": "required",
-    "front": "front",
-    "importance": "parameters",
-    "slices": "parameters",
-    "number-slices": "parameters",
-    "contour": "folded",
-    "parallel-coordinate": "folded",
-    "success-by-epoch": "epochs",
-    "scores": "folded",
-    "strips": "numbers",
-    "learning-curves": "curves",
-    "failures": "failures",
-    "same-seeds": "failures",
-    "timeline": "seeds",
-    "decision-surface": "folded",
-    "seeds-spent": "seeds",
-    "history": "seeds",
-    "number-history": "seeds",
-}
-"""The section of run.md.jinja of each figure; the template places those that are `folded`."""
-
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
 MOST_ROWS = 10_000  # configs in a page; table.csv has all
@@ -111,9 +87,10 @@ MOST_ROWS = 10_000  # configs in a page; table.csv has all
 def run_document(run: Run) -> Document:
     """The report of a run, the same for the same run directory."""
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
+    section_of = {figure.name: figure.section for figure in FIGURES}
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
-        figures.setdefault(SECTION_OF[plot.name], []).append(plot)
+        figures.setdefault(section_of[plot.name], []).append(plot)
     best, objective = report.best, report.looked_for
     imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
     ruled = has_rule(run.manifest.get("success"))

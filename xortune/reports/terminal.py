@@ -53,7 +53,7 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
 from xortune.reports.figures.frontier import required_rate
-from xortune.reports.files import FIGURES, PICTURES
+from xortune.reports.files import FOLDER, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
@@ -258,7 +258,7 @@ def render_best(run: Run, console: Console, formats: Sequence[str] | None = None
         _print(console, f"  {command}", whole=True)
     files = [run.path / name for name, one in FILES.items() if formats is None or one in formats]
     if formats is not None and not set(PICTURES).isdisjoint(formats):
-        files.append(run.path / FIGURES)
+        files.append(run.path / FOLDER)
     _print(console, *(str(file) for file in files if file.exists()), whole=True)
 
 

@@ -20,7 +20,6 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
-from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.core.success import Rule, rule_in
 from xortune.racing.grants import aim_of
@@ -277,10 +276,8 @@ class Run:
     def _groups(self) -> list[Group]:
         """The configurations by their counts."""
         counts = self.results.counts
-        stopped = counts.status[:, Status.STOPPED]
-        columns = (counts.k.tolist(), counts.n.tolist(), stopped.tolist())
-        sizes = Counter(zip(*columns, strict=True))
-        return [Group(k, n, size, stopped=ended) for (k, n, ended), size in sizes.items()]
+        sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
+        return [Group(k, n, size) for (k, n), size in sizes.items()]
 
     @property
     def _first(self) -> ConfigResult:

@@ -528,19 +528,6 @@ class RaceSettings:
 
 
 @dataclass(frozen=True)
-class StopHopeless:
-    """Seeds that report less than those that succeed end early; see docs/hopeless.md."""
-
-    on: Annotated[Text, _about("The number that seeds report on their way, such as accuracy.")]
-    false_stops: Annotated[
-        InnerShare, _about("At most this share of the seeds that would succeed is stopped.")
-    ] = 0.02
-    audit: Annotated[
-        InnerShare, _about("This share of the hopeless seeds is trained on, to see what becomes.")
-    ] = 0.1
-
-
-@dataclass(frozen=True)
 class SeedSettings:
     """How many seeds a configuration is trained under."""
 
@@ -559,7 +546,6 @@ class SeedSettings:
         Text | None,
         _about("What a seed costs: seconds, or a number of your own trainer. All cost the same."),
     ] = None
-    stop_hopeless: Annotated[StopHopeless | None, _about("End hopeless seeds early.")] = None
 
     @property
     def alpha(self) -> float:
@@ -999,7 +985,6 @@ for _form in (
     SearchSettings,
     *(
         RaceSettings,
-        StopHopeless,
         SeedSettings,
         StopSettings,
         RequireSettings,

@@ -9,7 +9,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from xortune.core.numbers import (
     statistic_named,
 )
 from xortune.core.point import Point, Value
-from xortune.core.success import VALUE, is_cost, is_gain, parse_success
+from xortune.core.success import is_cost, is_gain, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
-from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, check_names, check_values
+from xortune.spaces.command import EXIT_CODE, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
@@ -146,7 +146,6 @@ def parse_space(
     if own:
         check_own(space, own)
     _check_price(space)
-    _check_metric_watched(space)
     if not trials_follow:
         check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
@@ -524,15 +523,6 @@ def _check_price(space: SearchSpace) -> None:
     )
 
 
-def _check_metric_watched(space: SearchSpace) -> None:
-    """Refuse to stop hopeless seeds by a number that a command's metric does not read."""
-    metric = None if space.command is None else space.command.metric
-    if isinstance(metric, RegexMetric):
-        check_watched(space, [metric.name])
-    elif metric == NUMBER:
-        check_watched(space, [VALUE])
-
-
 def check_built_in(space: SearchSpace) -> None:
     """Refuse keys that need a user's own trainer, with the built-in network."""
     if space.success is not None:
@@ -747,34 +737,6 @@ def check_numbers(space: SearchSpace, returned: Mapping[str, float], *, diverged
             )
 
 
-BUILT_IN_NUMBERS = ("accuracy", "loss")
-"""What seeds of the built-in network report on their way."""
-
-
-def check_watched(space: SearchSpace, reported: Iterable[str] | None) -> None:
-    """Refuse to stop hopeless seeds by a number that seeds do not report on their way.
-
-    Args:
-        space: with or without `stop_hopeless`.
-        reported: the names of these numbers; None if nothing is reported.
-    """
-    settings, names = space.seeds.stop_hopeless, list(reported or ())
-    if settings is None or settings.on in names:
-        return
-    location = ("seeds", "stop_hopeless", "on")
-    if reported is not None:
-        problem = f"seeds do not report {quoted(settings.on)} on their way"
-        fix = nearest(settings.on, names) or f"report it, or write one of {', '.join(names)}"
-        raise space.refusal(location, problem, ", ".join(names) or "a number that is reported", fix)
-    raise space.refusal(
-        location,
-        "seeds report nothing on their way, so that none can be stopped there",
-        "a function that yields or takes `report`, a TorchTraining with report_every, or a command "
-        "with a metric",
-        "report the number, or remove stop_hopeless",
-    )
-
-
 # -------------------------------------------------------------------------------------------------
 # A summary of a space and of what a search of it may cost.
 
@@ -825,7 +787,6 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
         "price": space.seeds.price,
-        "stop_hopeless": space.seeds.stop_hopeless and asdict(space.seeds.stop_hopeless),
         "required_rate": required and required.rate,
     }
 

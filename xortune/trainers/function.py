@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from xortune.core.audit import Audit
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
-from xortune.core.outcome import Left, Outcome
+from xortune.core.outcome import Outcome
 from xortune.core.success import Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void, retry_after
 from xortune.trainers.limits import (
@@ -40,7 +40,6 @@ from xortune.trainers.limits import (
 from xortune.trainers.reports import (
     BlockCancelled,
     Ended,
-    Hopeless,
     Reports,
     SeedTimeout,
     reported_arrays,
@@ -343,9 +342,7 @@ class Calls:
 
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
-        each = [int(seed) for seed in seeds] if self._form.many else [int(seeds)]
-        limit, on = self.trainer.limit, self.trainer.on
-        return Reports(limit, many=many, block=self.block, seeds=each, on=on)
+        return Reports(self.trainer.limit, many=many, block=self.block)
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -400,7 +397,6 @@ class CustomTrainer(UsersTraining):
             and this is called with whatever else a seed raises.
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
-        on: the reported number by which a search ends hopeless seeds; None: it ends none.
         users_code: a seed may hang, or kill its process; see `training.retries`.
     """
 
@@ -413,7 +409,6 @@ class CustomTrainer(UsersTraining):
     on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
-    on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
 
@@ -510,14 +505,14 @@ class CustomTrainer(UsersTraining):
                 for block in blocks:
                     with _called_in(self.folder):  # each time: the function may change the folder
                         train = _train_at_once if self.form.many else _train_singly
-                        results.append(train(Calls(self, block), SeedResults(block, self.on)))
+                        results.append(train(Calls(self, block), SeedResults(block)))
         finally:
             sys.setrecursionlimit(depth)
         return results
 
     async def attempt(self, block: Block) -> Outcome | TrainingError:
         """The outcome of a block of one seed, by an async function."""
-        call, results = Calls(self, block), SeedResults(block, self.on)
+        call, results = Calls(self, block), SeedResults(block)
         if (known := self.known.get((block.point.key, block.first))) is not None:
             results.add_known(known)
             return results.outcome()
@@ -627,10 +622,6 @@ def _add_seed(
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""
     shown = None
-    if isinstance(error, Hopeless):
-        results.add_reports(call.reports.curve)
-        results.add_stopped(*error.left)
-        return
     try:
         if error is not None:
             raise error
@@ -684,10 +675,10 @@ def _train_stacked(
     going = [one for one in stacked if one.ended is None]
 
     def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
-        hopeless = going[group].hear(of, result, number)
+        going[group].hear(of, result, number)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
-        return hopeless
+        return ()
 
     def judge(score: Any) -> Any:
         return judged(score, trainer.success).status
@@ -726,7 +717,6 @@ class _StackedBlock:
         self.audit = Audit()
         # Of each seed: the number of its training, and the reports of that.
         self._sampled: dict[int, tuple[int, SampledReports]] = {}
-        self._left: dict[int, Left] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
             self.training = self._calls.state()
@@ -734,33 +724,23 @@ class _StackedBlock:
             _pass_on(error, trainer.on_raise)
             self.ended = error
 
-    def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
-        """Note what these seeds of the block report; return those that are stopped as hopeless.
+    def hear(self, of: Sequence[int], result: Any, number: int) -> None:
+        """Note what these seeds of the block report.
 
         The number is another one where a seed trains again from the start.
         """
-        left = dict[int, Left]()
-        band, key = self.block.band, self.block.point.key
         for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            reports = self._reports_of(seed, number)
-            reports.add(partial(dict, numbers))
-            at = reports.count
-            if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
-                continue
-            if not band.is_audited(key, seed):
-                left[seed] = Left(at, at * self.training.report_every, band.own)
-        self._left |= left
+            self._reports_of(seed, number).add(partial(dict, numbers))
         if self.ended is None:
             try:
                 self._reports(result)
             except BlockCancelled as error:
                 self.ended = error
-        return set(left)
 
     def _reports_of(self, seed: int, number: int) -> SampledReports:
         before = self._sampled.get(seed)
         if before is None or before[0] != number:
-            before = self._sampled[seed] = number, SampledReports(self._trainer.on)
+            before = self._sampled[seed] = number, SampledReports()
         return before[1]
 
     def outcome(self, note: str) -> Outcome | TrainingError:
@@ -768,8 +748,8 @@ class _StackedBlock:
         block, trainer = self.block, self._trainer
         if isinstance(self.ended, BlockCancelled):
             return Unfinished()
-        results = SeedResults(block, trainer.on)
-        results.note, results.length = note, getattr(self.training, "epochs", 0)
+        results = SeedResults(block)
+        results.note = note
         results.audit = self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
             return _void(self.ended)
@@ -779,9 +759,7 @@ class _StackedBlock:
         for seed, score in zip(block.seeds, self.scores, strict=False):
             if seed in self._sampled:
                 results.add_reports(self._sampled[seed][1].points)
-            if isinstance(score, Hopeless):
-                results.add_stopped(self._left[seed])
-            elif isinstance(score, BaseException):
+            if isinstance(score, BaseException):
                 self._calls.forget()
                 if trainer.says_nothing(score):
                     return _void(score, results.so_far())
@@ -816,11 +794,6 @@ def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) ->
         if isinstance(last, Mapping) and isinstance(returned, Mapping):
             returned = {**last, **returned}
         verdict = judged(returned, trainer.success, n)
-    except Hopeless as hopeless:
-        results.add_reports(call.reports.curve, n)
-        for left in hopeless.left:
-            results.add_stopped(left)
-        return True
     except BaseException as error:
         if isinstance(error, BlockCancelled):
             raise

@@ -44,14 +44,14 @@ from xortune.trainers.epoch_batches import NotAtOnce
 from xortune.trainers.limits import keeping_freed_memory, restore_descriptors, time_is_over
 from xortune.trainers.methods import given_to
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
-from xortune.trainers.reports import Ended, Hopeless, SeedTimeout
+from xortune.trainers.reports import Ended, Pruned, SeedTimeout
 from xortune.trainers.stack import Group, Stack
 from xortune.trainers.verdicts import MethodError
 
 Report = Callable[[int, Sequence[int], Any, int], Collection[int]]
 """Called with the index of a group, some of its seeds, their intermediate scores, and a number that
 is another one where they train again from the start. It returns the seeds that leave, with
-`Hopeless` in place of a score."""
+`Pruned` in place of a score."""
 
 Row = tuple[int, int]
 """The index of a group, and one of its seeds."""
@@ -275,7 +275,7 @@ class _StackedGroups:
         every = self.groups[index][0].report_every or 1
 
         def apart_from(other: SeedResult) -> dict[str, Apart]:
-            if isinstance(alone.score, Hopeless):  # it has ended at a report
+            if isinstance(alone.score, Pruned):  # it has ended at a report
                 other = SeedResult(alone.score, other.reports[: len(alone.reports)])
                 return distances(alone, other, None, every)
             return distances(alone, other, self.judge, every)
@@ -342,14 +342,14 @@ class _StackedGroups:
             leaves = self.report(index, [seed], told, number) if instead is None else ()
             check_time()
             if leaves:
-                raise Hopeless
+                raise Pruned
 
         restore_descriptors()  # which the seed before may have closed
         try:
             with ending_forks():
                 score = (instead or self.groups[index][0]).run(seed, report)
             check_time()
-        except (Hopeless, SeedTimeout) as ended:
+        except (Pruned, SeedTimeout) as ended:
             score = ended
         except Ended:
             raise
@@ -392,7 +392,7 @@ class _StackedGroups:
                 return None
             leaving = self._reported(staying, scores, number, alone)
             for place in leaving:
-                stacked[staying[place]] = SeedResult(Hopeless(), reports[staying[place]])
+                stacked[staying[place]] = SeedResult(Pruned(), reports[staying[place]])
             staying = [row for place, row in enumerate(staying) if place not in leaving]
             if self._is_late(began, len(rows)):
                 steps.close()
@@ -418,8 +418,8 @@ class _StackedGroups:
             if of_group:
                 seeds = [rows[place][1] for place in of_group]
                 told = arrays_of([scores[place] for place in of_group])
-                hopeless = self.report(index, seeds, told, number)
-                leaving += [place for place in of_group if rows[place][1] in hopeless]
+                pruned = self.report(index, seeds, told, number)
+                leaving += [place for place in of_group if rows[place][1] in pruned]
         return leaving
 
 

@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.audit import Audit
-from xortune.core.band import is_look
 from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import (
     NO_DETAILS,
     NO_NUMBER,
     Curves,
     Details,
-    Left,
     Outcome,
     Status,
-    Watched,
     has_number,
 )
 from xortune.core.point import Point, as_float
@@ -41,7 +38,6 @@ TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX
 
 SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
-STOPPED = int(Status.STOPPED)
 
 MAX_TEXT = 20_000
 """Maximum length of a stored message or traceback, in characters."""
@@ -86,25 +82,19 @@ class SampledReports:
     """A sample of a seed's reports: every 2**j-th, so that all seeds keep the same, and the last.
 
     `add` takes a function, because most reports are never looked at.
-
-    Args:
-        on: a number that is also kept at each look of a band; see `core.band`.
     """
 
-    __slots__ = ("_every", "_kept", "_last", "_looks", "_on", "count")
+    __slots__ = ("_every", "_kept", "_last", "count")
 
-    def __init__(self, on: str | None = None) -> None:
-        self.count, self._every, self._on = 0, 1, on
+    def __init__(self) -> None:
+        self.count, self._every = 0, 1
         self._kept: Points = []
-        self._looks: Points = []
         self._last: Callable[[], Mapping[str, Any]] | None = None
 
     def add(self, numbers: Callable[[], Mapping[str, Any]]) -> None:
         """Add the next report."""
         self.count += 1
         self._last = numbers
-        if self._on is not None and is_look(self.count) and self._on in (seen := numbers()):
-            self._looks.append((self.count, {self._on: seen[self._on]}))
         if self.count % self._every == 0:
             self._kept.append((self.count, numbers()))
             if len(self._kept) == MOST_POINTS:
@@ -112,13 +102,10 @@ class SampledReports:
 
     @property
     def points(self) -> Points:
-        """The sample, with the last report and the looks, ascending."""
-        if self._last is None:
+        """The sample, with the last report."""
+        if self._last is None or self.count % self._every == 0:
             return self._kept
-        points = {**dict(self._looks), **dict(self._kept)}
-        if self.count not in dict(self._kept):
-            points[self.count] = self._last()
-        return sorted(points.items())
+        return [*self._kept, (self.count, self._last())]
 
 
 class UsersTraining:
@@ -158,20 +145,16 @@ class SeedResults:
 
     Args:
         block: the seeds.
-        on: the number by which seeds are hopeless, if a search watches for these.
 
     Attributes:
         n: how many seeds have been added.
         failed: why seeds failed, by seed.
         note: a sentence about the training of the block, for users.
-        length: epochs of a whole training; 0 where they are not known.
         audit: of seeds that trained as one model; None where seeds never do.
     """
 
-    def __init__(self, block: Block, on: str | None = None) -> None:
-        self._block, self.n, self._on = block, 0, on
-        self._left: dict[int, Left] = {}
-        self.length = 0
+    def __init__(self, block: Block) -> None:
+        self._block, self.n = block, 0
         self.audit: Audit | None = None
         self._status = np.full(block.count, CRASHED, np.uint8)
         self._numbers: dict[str, NDArray[np.float64]] = {}
@@ -187,7 +170,7 @@ class SeedResults:
             points: its reports.
             n: the reports are arrays for the next n seeds; None: numbers of one seed.
         """
-        if len(points) < 2 and self._on is None:  # one point is no curve
+        if len(points) < 2:  # one point is no curve
             return
         for index in range(1 if n is None else n):
             self._points += (
@@ -226,11 +209,6 @@ class SeedResults:
             self._first = first, shown
         self.n += n
 
-    def add_stopped(self, left: Left) -> None:
-        """Add the next seed, which was hopeless."""
-        self._left[self._block.first + self.n] = left
-        self.add(SeedVerdict(STOPPED))
-
     def add_known(self, outcome: Outcome) -> None:
         """Add the next seed from an outcome of this seed alone."""
         details = outcome.details
@@ -258,15 +236,13 @@ class SeedResults:
         """
         n, details = self.n, NO_DETAILS
         curves = self._curves()
-        watched = None if self._on is None else Watched(self._left, self.length)
-        if self._numbers or self.failed or self.note or curves or watched or self.audit:
+        if self._numbers or self.failed or self.note or curves or self.audit:
             seed, shown = self._first or (None, None)
             numbers = {name: values[:n] for name, values in self._numbers.items()}
             details = Details(
                 *(numbers, self.failed, shown, output or {}, seed, self.note),
                 curves=curves,
                 ruled=self._ruled,
-                watched=watched,
                 audit=self.audit,
             )
         arrays: dict[str, NDArray[Any]] = {
@@ -281,8 +257,7 @@ class SeedResults:
     def _curves(self) -> tuple[Curves, ...]:
         points = [point for point in self._points if point[0] < self.n]
         found = dict.fromkeys(name for *_, numbers in points for name in numbers)
-        first = [self._on] if self._on in found else []
-        names = tuple(dict.fromkeys([*first, *found]))[:MAX_CURVES]
+        names = tuple(found)[:MAX_CURVES]
         if not names:
             return ()
         indices, reports = np.array([point[:2] for point in points], np.int64).T

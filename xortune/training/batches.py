@@ -17,7 +17,6 @@ from itertools import count, islice
 from typing import Protocol
 
 from xortune.core.audit import Audit
-from xortune.core.band import judged_by, left_by
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import (
@@ -33,7 +32,7 @@ from xortune.core.trainer import (
     Void,
     has,
 )
-from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
+from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Pace
 from xortune.training.ahead import Ahead
 from xortune.training.jobs import Done, Job, WorkerFailure
@@ -707,8 +706,7 @@ class Batches:
             self._queue.put_last(retries)
         else:
             self._untried.note_result()
-            outcome = _judged(job.block, result)
-            self._tell(job, outcome, None, final=True, seconds=seconds, worker=worker)
+            self._tell(job, result, None, final=True, seconds=seconds, worker=worker)
 
     def _unfinished(self, job: Job, result: TrainingError, seconds: float, worker: str) -> Job:
         """Record those seeds of a job that have finished; return the job of the others."""
@@ -770,15 +768,3 @@ def _not_alone(job: Job) -> TrainingError:
     if job.block.agreed is None:
         return TrainingError("its trainer has stacked seeds that were to train alone")
     return Postponed()
-
-
-def _judged(block: Block, outcome: Outcome | EncodedOutcome) -> Outcome | EncodedOutcome:
-    """The outcome of a block, with its hopeless seeds as such; see `core.band`.
-
-    Those that were trained to the end are among them: they were trained ahead, or are audited.
-    """
-    if (band := block.band) is None or not (left := left_by(band, outcome.details)):
-        return outcome
-    if isinstance(outcome, Outcome):
-        return judged_by(band, block.point.key, outcome, left)
-    return encode_outcome(block, judged_by(band, block.point.key, outcome.decoded(block), left))

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import number, plain, rounded_down, rounded_up
-from xortune.core.outcome import Status
 from xortune.racing.feasible import OPEN, PROVEN, REFUTED
 from xortune.racing.objectives import constrained, timed_objective
 from xortune.reports.document import cached_per_run, lines_of
@@ -87,7 +86,6 @@ def required_rate(run: Run) -> RequiredRate | None:
         open=counts[OPEN],
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
-        stopped=int(run.results.counts.status[states == REFUTED, Status.STOPPED].sum()),
         best=written(float(amounts[0])) if np.isfinite(amounts[0]) else None,
         searched=[
             f"{named(at)} {proven if counts[PROVEN] else proven.replace('does not', fails)}"
