@@ -27,14 +27,13 @@ from xortune.racing.objectives import (
     SeedSummary,
     least_cost,
     required_value,
-    seconds_of_seed,
 )
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.ranking import ranking
 from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.runs.run import load_run
-from xortune.spaces.model import Objective, Requirement
+from xortune.spaces.model import Objective, Requirement, seconds_of_seed
 from xortune.spaces.space import describe, load_space
 
 RATE = Requirement(0.9, 0.05)

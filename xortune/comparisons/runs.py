@@ -25,7 +25,7 @@ from xortune.core.formats import (
     rounded_down,
     rounded_up,
 )
-from xortune.core.numbers import finite, interval_of_all, of_all
+from xortune.core.numbers import IQM, finite
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.success import Rule
@@ -257,10 +257,10 @@ def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
 def _summary(values: Floats, better: Better) -> NumberSummary:
     counting = _counting(values, better)
     known, n = int(np.isfinite(counting).sum()), counting.size
-    middle = of_all(counting, "iqm")
+    middle = IQM.estimate(counting)
     if not np.isfinite(middle):
         return NumberSummary(known, n, None, None, None)
-    ends = interval_of_all(counting, "iqm") or (-np.inf, np.inf)
+    ends = IQM.interval(counting) or (-np.inf, np.inf)
     low, high = (end if np.isfinite(end) else None for end in ends)
     return NumberSummary(known, n, middle, low, high)
 

@@ -37,10 +37,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -226,16 +226,50 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-class ProvenRates(ABC):
-    """Base class of a search's races: a `Race` says what is proven of success rates."""
+class Look(NamedTuple):
+    """What a race is shown of a configuration; see `racing.objectives.SeenFacts`.
+
+    Attributes:
+        k, n: successes, and seeds, at least 1.
+        speed: in [0, 1], more is better: decides between equal counts.
+        costs: of objectives, less is better; infinite where failed seeds decide it.
+        least: that the cost may be, where a rate is required.
+        seed_costs: the cost of each seed, ascending, shape (n,), inf for a failed one; None where
+            no number is the objective.
+        price: of a seed; None if seeds have none, or it is not known.
+    """
+
+    k: int
+    n: int
+    speed: float = 0.5
+    costs: tuple[float, ...] = ()
+    least: float = -math.inf
+    seed_costs: NDArray[np.float64] | None = None
+    price: float | None = None
+
+
+class SeedRace(ABC):
+    """A search's race: a table of what is known of configurations, and a rule that reads it.
+
+    The rows are kept here, with what a `Race` says is proven of success rates. A subclass is a
+    rule: it has columns of its own, and says who is promoted.
+
+    Args:
+        rule: of the race.
+        columns: the rule's own, beside `k` and `n`: NumPy's type by name.
+
+    Attributes:
+        rows: one for each number of a configuration, from 1; all 0 before the first look.
+    """
 
     weighs = False
     """Whether it weighs promotions against new configurations; else a fixed share decides."""
     needs_success = True
     """Whether a configuration without any success gets no more seeds."""
 
-    def __init__(self, rule: RaceRule) -> None:
-        self._race = Race(rule)
+    def __init__(self, rule: RaceRule, **columns: str) -> None:
+        self.rule, self._race = rule, Race(rule)
+        self.rows = np.zeros(0, [("k", "i8"), ("n", "i8"), *columns.items()])
 
     @property
     def proven(self) -> float:
@@ -251,6 +285,61 @@ class ProvenRates(ABC):
         """As `Race.enter`."""
         return self._race.enter(name)
 
+    def row(self, number: int) -> np.void | None:
+        """What is known of a number; None before the first look. Writing into it changes `rows`."""
+        known: np.void | None = self.rows[number - 1] if number <= len(self.rows) else None
+        return known if known is not None and known["n"] else None
+
+    def see(self, name: Hashable, successes: int, n: int, **facts: Any) -> None:
+        """Record the results of a configuration.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far.
+            facts: the others of a `Look`; a rule reads what it needs.
+        """
+        number, have = self.enter(name), len(self.rows)
+        if number > have:
+            more = max(number, 2 * have) - have
+            self.rows = np.append(self.rows, np.zeros(more, self.rows.dtype))
+        self._race.see(name, successes, n)
+        self._look(number, Look(successes, n, **facts))
+        row = self.rows[number - 1]
+        row["k"], row["n"] = successes, n
+
+    @abstractmethod
+    def _look(self, number: int, look: Look) -> None:
+        """Write the rule's own columns; the row still has the counts of the look before."""
+
+    def forget(self, name: Hashable) -> None:
+        """Forget the results of a configuration, which enters again.
+
+        Its new results get a new number and a new share of alpha. Configurations that its former
+        results stopped stay stopped.
+        """
+        number = self.enter(name)
+        self._withdraw(number)
+        if number <= len(self.rows):
+            self.rows[number - 1] = np.zeros((), self.rows.dtype)
+        known = enumerate(self.rows[["k", "n"]].tolist(), 1)
+        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n) in known if n))
+
+    def _withdraw(self, number: int) -> None:  # noqa: B027  # most rules keep nothing else
+        """Forget what the rule keeps of a number beside its row."""
+
+    @abstractmethod
+    def next(
+        self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
+    ) -> Hashable:
+        """The configuration to promote; None if there is none, or a new one is worth more.
+
+        Args:
+            busy: configurations in training, with how many seeds.
+            last: whether no new configurations are left.
+            left: how many seeds may still be granted; infinite: without any limit.
+        """
+
     @abstractmethod
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
@@ -259,7 +348,7 @@ class ProvenRates(ABC):
         """Whether a new configuration gets its next seeds at once, before it is compared."""
         if self.weighs or successes < n:
             return False
-        return any(n < rung <= FLAWLESS_SEEDS for rung in self._race.rule.rungs)
+        return any(n < rung <= FLAWLESS_SEEDS for rung in self.rule.rungs)
 
     def may_climb(self, name: Hashable, successes: int) -> bool:
         """Whether a configuration that is not in training may get more seeds, as far as is known.

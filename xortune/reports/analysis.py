@@ -25,7 +25,13 @@ from xortune.core.formats import (
 from xortune.core.outcome import Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.objectives import estimates, mean_price, only_statistic, summary_of
+from xortune.racing.objectives import (
+    SeedSummary,
+    estimates,
+    mean_price,
+    only_statistic,
+    summary_of,
+)
 from xortune.racing.statement import Statement
 from xortune.reports.document import (
     cached_per_run,
@@ -135,6 +141,7 @@ class FrontRow(NamedTuple):
     """A config, its estimate for each objective, and whether it is on the front."""
 
     result: ConfigResult
+    seen: SeedSummary
     estimate: dict[str, float]
     on_front: bool
 
@@ -152,9 +159,10 @@ def compared_for_front(run: Run) -> tuple[FrontRow, ...]:
     rows, objectives = [], run.objectives
     for place in np.flatnonzero(run.results.counts.n >= run.full_seeds).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
+        seen = summary_of(result.outcome, objectives)
+        amounts = estimates(objectives, result.point, seen)
         estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
-        rows.append(FrontRow(result, estimate, bool(run.front[place])))
+        rows.append(FrontRow(result, seen, estimate, bool(run.front[place])))
     return tuple(rows)
 
 

@@ -12,11 +12,11 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeGuard, Union
 
 import pydantic
 from pydantic import (
@@ -34,6 +34,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from xortune.core.errors import InputError, closest, nearest, of_percent
+from xortune.core.formats import duration, number, percent
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
 from xortune.core.success import VALUE, Finite, Rule, parse_success, rule_for
@@ -48,6 +49,7 @@ from xortune.spaces.command import (
     parse_template,
 )
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
+from xortune.stats.proportions import expected_rate
 
 FIRST_SEED_BEYOND = SEARCH.stop
 """The search draws its seeds below this."""
@@ -57,14 +59,6 @@ MAX_RUNG = 2**26
 
 MAX_PARAMETERS = 256  # more than any sampler can use
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
-
-SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
-
-MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
-"""Objectives that the search measures, and whether more is better."""
-
-SECONDS = "seconds"
-"""The objective that is the measured seconds of a seed; only where a rate is required."""
 
 FLAWLESS_SEEDS = 8
 """A race gives a new configuration up to this many seeds at once, while none of them fails."""
@@ -610,6 +604,145 @@ class StopSettings:
     ] = None
 
 
+# -------------------------------------------------------------------------------------------------
+# What xortune itself measures of seeds, and a search can optimize: each is one value.
+
+TimedBlock: TypeAlias = tuple[float, int]
+"""Seconds of each seed of a block, and its seeds."""
+
+
+class Seen(Protocol):
+    """Results of a configuration's seeds, of which objectives are made.
+
+    Attributes:
+        k, n: solved seeds, and all.
+        rate: k / n.
+        spent: epochs of all seeds.
+        timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
+    """
+
+    @property
+    def k(self) -> int: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+    @property
+    def spent(self) -> int: ...  # noqa: D102
+    @property
+    def timed_blocks(self) -> tuple[TimedBlock, ...]: ...  # noqa: D102
+    def interval(self) -> tuple[float, float]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class MeasuredObjective:
+    """An objective that xortune measures; spaces, tables, samplers and reports ask it.
+
+    To add one, write a value into `MEASURED`.
+
+    Attributes:
+        name: in a space file.
+        label: where people read.
+        heading: of its column in the table of a front.
+        maximize: whether more is better.
+        estimate: its value; infinite without one.
+        write: a finite value as text.
+        told: the value for a sampler, finite whatever the results are.
+        told_as: the name of that value.
+        interval: its 95 % interval, where it is a share of seeds; None for others.
+        needs_epochs: whether only the built-in network has it.
+        needs_rate: whether a rate has to be required beside it, since what never solves may be the
+            best of it.
+    """
+
+    name: str
+    label: str
+    heading: str
+    maximize: bool
+    estimate: Callable[[Seen], float]
+    write: Callable[[float], str]
+    told: Callable[[Seen], float]
+    told_as: str
+    interval: Callable[[Seen], tuple[float, float]] | None = None
+    needs_epochs: bool = False
+    needs_rate: bool = False
+
+
+def seconds_of_seed(blocks: Iterable[TimedBlock]) -> float:
+    """The median seconds of a seed; a block counts by its seeds. inf without any block.
+
+    The first block of a worker also took the time of imports and compilation, which would decide
+    about a mean.
+    """
+    ordered = sorted(blocks)
+    half, seen = sum(n for _, n in ordered) / 2, 0
+    for seconds, n in ordered:
+        if (seen := seen + n) >= half:
+            return seconds
+    return math.inf
+
+
+def log_epochs_to_solve(seen: Seen) -> float:
+    """The logarithm of the epochs to solve (ERT), with one more success than there was.
+
+    The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
+    (k + 1)). Without a success the value is finite, the cost of n + 1 seeds of full length, and
+    larger than with a success. An enormous value would hide all others from a sampler that looks at
+    volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
+    fewer epochs count the same everywhere.
+    """
+    spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
+    return math.log(spent / (seen.k + 1))
+
+
+RATE = MeasuredObjective(
+    name="success_rate",
+    label="success rate",
+    heading="solved",
+    maximize=True,
+    estimate=lambda seen: seen.rate,
+    write=percent,
+    told=lambda seen: expected_rate(seen.k, seen.n),
+    told_as="expected success rate",
+    interval=lambda seen: seen.interval(),
+)
+EPOCHS = MeasuredObjective(
+    name="epochs_to_solve",
+    label="epochs to solve",
+    heading="epochs to solve",
+    maximize=False,
+    estimate=lambda seen: seen.spent / seen.k if seen.k else math.inf,
+    write=number,  # not rounded: half an epoch may decide who is on the front
+    told=log_epochs_to_solve,
+    told_as="ln of epochs to solve",
+    needs_epochs=True,
+)
+TIME = MeasuredObjective(
+    name="seconds",
+    label="seed time",
+    heading="seconds",
+    maximize=False,
+    estimate=lambda seen: seconds_of_seed(seen.timed_blocks),
+    write=duration,
+    told=lambda seen: seconds_of_seed(seen.timed_blocks),
+    told_as="seconds",
+    needs_rate=True,
+)
+
+MEASURED = (RATE, EPOCHS, TIME)
+
+SUCCESS_RATE, EPOCHS_TO_SOLVE, SECONDS = (one.name for one in MEASURED)
+
+
+def measured_objective(name: str) -> MeasuredObjective | None:
+    """The measured objective of this name; None for a parameter or a statistic."""
+    return next((one for one in MEASURED if one.name == name), None)
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search optimizes.
+
+
 @dataclass(frozen=True)
 class RequireSettings:
     """What a configuration has to reach before its objective counts."""
@@ -671,7 +804,7 @@ class Objective:
 
     Attributes:
         name: success_rate, epochs_to_solve, a numeric parameter, or the name of a number that a
-            user's own trainer returns for each seed with one of `core.numbers.ENDINGS`.
+            user's own trainer returns for each seed with one of `core.numbers.endings`.
         maximize: whether more is better.
         number: the name of that number; None for the others.
         statistic: of that number: mean, iqm, median, q01 to q99; None for the others.
@@ -689,6 +822,16 @@ class Objective:
     failed: float | None = None
     ties: Objective | None = None
     required: Requirement | None = None
+
+    @property
+    def measured(self) -> MeasuredObjective | None:
+        """What xortune itself measures; None for a parameter, and for a trainer's number."""
+        return None if self.number is not None else measured_objective(self.name)
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it is the value of a parameter."""
+        return self.number is None and self.measured is None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -820,7 +963,7 @@ class SearchSpace:
         None if results are successes or not themselves.
         """
         names = [one.number for one in self.objectives if one.number is not None]
-        asks = any(one.name in MEASURED or one.required for one in self.objectives)
+        asks = any(one.measured or one.required for one in self.objectives)
         by_exit = self.command is not None and self.command.by_exit
         if self.success is not None or asks or by_exit or self.stop.proven_rate is not None:
             return self.success

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, closest, kind_of, nearest, refuse_unknown
-from xortune.core.numbers import ENDINGS, named_statistic, quantile_meant
+from xortune.core.numbers import (
+    endings,
+    named_statistic,
+    quantile_meant,
+    statistic_named,
+)
 from xortune.core.point import Point, Value
 from xortune.core.success import is_cost, is_gain, parse_success
 from xortune.core.task import Task
@@ -47,6 +52,7 @@ from xortune.spaces.model import (
     finite_values,
     is_active,
     is_number,
+    measured_objective,
     number_to_learn,
     race_rungs,
     read_file,
@@ -492,10 +498,10 @@ def check_own(space: SearchSpace, what: str) -> None:
             allowed = f"{name} only for the built-in network"
             raise space.refusal((name,), f"means nothing with {what}", allowed, fix)
     for index, objective in enumerate(space.objectives):
-        if objective.name == EPOCHS_TO_SOLVE:
+        if objective.measured and objective.measured.needs_epochs:
             raise space.refusal(
                 ("objectives", index),
-                f"{EPOCHS_TO_SOLVE} is not known with {what}",
+                f"{objective.name} is not known with {what}",
                 "success_rate, parameters with numbers, and the function's own numbers",
                 "remove it",
             )
@@ -563,14 +569,15 @@ def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
     names = [objective.name for objective in objectives]
     if file.require is not None:
         return (_required(objectives, file.require.rate, space),)
-    if SECONDS in names:
-        raise space.refusal(
-            ("objectives", names.index(SECONDS)),
-            f"{SECONDS}, and nothing says what a configuration has to reach",
-            f"{SECONDS} only with a required rate",
-            "add a line `require: {rate: 0.95}`, with your own rate",
-        )
-    if not any(o.name in MEASURED or o.number is not None for o in objectives):
+    for index, objective in enumerate(objectives):
+        if objective.measured and objective.measured.needs_rate:
+            raise space.refusal(
+                ("objectives", index),
+                f"{objective.name}, and nothing says what a configuration has to reach",
+                f"{objective.name} only with a required rate",
+                "add a line `require: {rate: 0.95}`, with your own rate",
+            )
+    if all(objective.is_parameter for objective in objectives):
         raise space.refusal(
             ("objectives",),
             f"{quoted(names)} without anything that is measured",
@@ -607,24 +614,26 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
         form = ObjectiveSettings(form)
     name = form.name or ""
     parameter = next((p for p in space.parameters if p.name == name), None)
-    if name == SECONDS and parameter is not None:
+    measured = measured_objective(name)
+    if measured and measured.needs_rate and parameter is not None:
         raise space.refusal(
             place, f"{name} is a parameter and what is measured", "one of them", "rename it"
         )
-    measured = {**MEASURED, SECONDS: False}
-    statistic = None if name in measured or parameter is not None else named_statistic(name)
+    statistic = None if measured or parameter is not None else named_statistic(name)
     if statistic is None and form.failed is not None:
         raise space.refusal(
             (*place, "failed"),
             f"{name} is not a number of each seed",
-            f"failed only of a number of your own trainer: its name with {ENDINGS}",
+            f"failed only of a number of your own trainer: its name with {endings()}",
             "leave it out",
         )
-    if statistic is None and name not in measured:
+    if statistic is None and measured is None:
         _check_parameter(name, parameter, place, space)
-    natural = measured.get(name)
-    if statistic is not None and space.success is not None:
-        natural = space.success.ordering(statistic[0])
+    natural = None if measured is None else measured.maximize
+    if statistic is not None:
+        natural = statistic_named(statistic[1]).maximize
+        if natural is None and space.success is not None:
+            natural = space.success.ordering(statistic[0])
     maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
         why = "" if statistic is None else f", and a success is {space.success}"
@@ -648,9 +657,13 @@ def _check_parameter(
     name: str, parameter: Parameter | None, place: tuple[str | int, ...], space: SearchSpace
 ) -> None:
     """Refuse an unknown name, and a parameter that cannot be an objective."""
-    measured = [SUCCESS_RATE] if space.trainer else [*MEASURED]
+    measured = [
+        one.name
+        for one in MEASURED
+        if not (one.needs_rate or (one.needs_epochs and space.trainer is not None))
+    ]
     free = [*measured, *(p.name for p in space.parameters if _not_free(p) is None)]
-    allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
+    allowed = ", ".join([*free, f"a number of your own trainer with {endings()}"])
     if parameter is None:
         unknown = f"unknown objective {quoted(name)}"
         meant = quantile_meant(name) or f"{name}_mean"
@@ -681,8 +694,7 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
     """Refuse objectives that are no numbers in a trainer's normal form of a point."""
     for index, objective in enumerate(space.objectives):
         name, value = objective.name, point.get(objective.name)
-        is_parameter = objective.number is None and name not in (*MEASURED, SECONDS)
-        if is_parameter and not is_number(value):
+        if objective.is_parameter and not is_number(value):
             raise space.refusal(
                 ("objectives", index),
                 f"{name} is not a number in the trained config: {quoted(value)}",
