@@ -382,7 +382,10 @@ def false_verdicts(
 
     def wrong(among: Sequence[int], *, shared: bool) -> float:
         pairs = ((first[row], second[row]) for row in among)
-        found = (difference(*pair, statistic, shared=shared, alpha=ALPHA).p for pair in pairs)
+        found = (
+            difference(*pair, statistic_named(statistic), shared=shared, alpha=ALPHA).p
+            for pair in pairs
+        )
         return sum(p < ALPHA for p in found) / repetitions
 
     return wrong(likely.tolist(), shared=False), wrong(range(repetitions), shared=True)

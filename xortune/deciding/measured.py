@@ -10,12 +10,12 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.racing.objectives import (
     SeedSummary,
-    SeenFacts,
     constrained,
     facts_for_race,
     numbers_named,
     only_statistic,
 )
+from xortune.racing.race import SeenFacts
 from xortune.runs.evaluation import Evaluation
 from xortune.spaces.model import SECONDS, Objective, SearchSpace
 

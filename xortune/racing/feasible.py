@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc
 
 from xortune.core.errors import InputError
+from xortune.core.outcome import SeedCount
 from xortune.racing.posterior import PRIOR_SHAPE
-from xortune.racing.race import Look, RaceRule, SeedRace, race_lower, race_share, race_upper
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_lower, race_share, race_upper
 from xortune.spaces.model import Requirement
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
 from xortune.stats.planning import fewest_seeds
@@ -153,13 +154,13 @@ class FeasibleGrants(SeedRace):
         super().__init__(rule, state="i8", chance="f8", cost="f8", least="f8")
         self._requirement = requirement
 
-    def _look(self, number: int, look: Look) -> None:
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         known, row = self.row(number), self.rows[number - 1]
         # The bounds of all looks hold together, so what was proven once stays proven.
         if known is None or known["state"] == OPEN:
-            row["state"] = int(rate_state(look.k, look.n, number, self._requirement))
-        row["chance"] = float(chance_to_reach(look.k, look.n, self._requirement.rate))
-        [row["cost"]], row["least"] = look.costs, look.least
+            row["state"] = int(rate_state(seen.k, seen.n, number, self._requirement))
+        row["chance"] = float(chance_to_reach(seen.k, seen.n, self._requirement.rate))
+        [row["cost"]], row["least"] = facts.costs, facts.least
 
     def next(
         self,

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.outcome import wilson
-from xortune.racing.race import Look, RaceRule, SeedRace, best_lower, is_worse
+from xortune.core.outcome import SeedCount, wilson
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, best_lower, is_worse
 
 
 def next_on_front(rows: NDArray[Any], costs: NDArray[np.float64], rule: RaceRule) -> Iterator[int]:
@@ -64,15 +64,15 @@ class FrontGrants(SeedRace):
         # One row for each of `rows`; NaN before the first look, which compares as false.
         self._costs = np.empty((0, 0))
 
-    def _look(self, number: int, look: Look) -> None:
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         if (more := len(self.rows) - (have := len(self._costs))) > 0:
-            empty = np.full((more, len(look.costs)), np.nan)
-            self._costs = np.vstack([self._costs.reshape(have, len(look.costs)), empty])
+            empty = np.full((more, len(facts.costs)), np.nan)
+            self._costs = np.vstack([self._costs.reshape(have, len(facts.costs)), empty])
         row = self.rows[number - 1]
         least = float(row["proven"])
-        row["proven"] = best_lower(look.k, look.n, number, least, alpha=self.rule.alpha)
-        row["low"] = float(wilson(look.k, look.n)[0])
-        self._costs[number - 1] = look.costs
+        row["proven"] = best_lower(seen.k, seen.n, number, least, alpha=self.rule.alpha)
+        row["low"] = float(wilson(seen.k, seen.n)[0])
+        self._costs[number - 1] = facts.costs
 
     def _withdraw(self, number: int) -> None:
         self._costs[number - 1 : number] = np.nan

@@ -17,7 +17,7 @@ from functools import cache
 from math import floor
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import wilson
+from xortune.core.outcome import SeedCount, wilson
 from xortune.racing.feasible import FeasibleGrants
 from xortune.racing.front import FrontGrants
 from xortune.racing.halving import NumberGrants
@@ -30,7 +30,7 @@ from xortune.racing.objectives import (
     worth,
 )
 from xortune.racing.posterior import Group
-from xortune.racing.race import Look, RaceRule, SeedRace, race_lower
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_lower
 from xortune.racing.statement import Aim
 from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid_size
@@ -74,14 +74,14 @@ class Grants(SeedRace):
         self._all: dict[Alike, list[Waiting]] = {}
         self._open: dict[Alike, list[Waiting]] = {}  # those that may be promoted
 
-    def _look(self, number: int, look: Look) -> None:
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         self._withdraw(number)
-        price = self._mean_price() if look.price is None else look.price  # no seed of it says one
-        alike = look.k, look.n, round(math.log2(price))
-        row, waiting = self.rows[number - 1], (-look.speed, number)
-        row["speed"], row["price"] = look.speed, alike[2]
+        price = self._mean_price() if facts.price is None else facts.price  # no seed of it says one
+        alike = seen.k, seen.n, round(math.log2(price))
+        row, waiting = self.rows[number - 1], (-facts.speed, number)
+        row["speed"], row["price"] = facts.speed, alike[2]
         insort(self._all.setdefault(alike, []), waiting)
-        if look.n < self._top and (look.k or self.weighs) and not row["out"]:
+        if seen.n < self._top and (seen.k or self.weighs) and not row["out"]:
             insort(self._open.setdefault(alike, []), waiting)
 
     def _at(self, number: int) -> tuple[Alike, float] | None:

@@ -27,7 +27,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.racing.race import Look, RaceRule, SeedRace, race_share
+from xortune.core.outcome import SeedCount
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_share
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.betting import mean_bounds
 from xortune.stats.proportions import clopper_pearson_lower
@@ -108,14 +109,14 @@ class NumberGrants(SeedRace):
             rest = np.flatnonzero(self.rows["bounded"]).tolist()
             self._bars = tuple(nsmallest(2, ((float(self.rows["most"][i]), i + 1) for i in rest)))
 
-    def _look(self, number: int, look: Look) -> None:
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         has_bounds = self._share is not None or self._limits is not None
-        if has_bounds and look.seed_costs is not None:
-            self._bound(number, look.seed_costs)
-        before, [cost] = self.rows["n"][number - 1], look.costs
-        member = (*self._ranked(cost, look.seed_costs), number)
+        if has_bounds and facts.seed_costs is not None:
+            self._bound(number, facts.seed_costs)
+        before, [cost] = self.rows["n"][number - 1], facts.costs
+        member = (*self._ranked(cost, facts.seed_costs), number)
         for place, rung in enumerate(self._rungs):
-            if not before < rung.seeds <= look.n:
+            if not before < rung.seeds <= seen.n:
                 continue
             insort(rung.came, member)
             insort(rung.waiting, member)

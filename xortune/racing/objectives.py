@@ -14,6 +14,7 @@ from xortune.core.numbers import Statistic, statistic_named
 from xortune.core.outcome import Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
 from xortune.racing.feasible import speaks_for
+from xortune.racing.race import SeenFacts
 from xortune.spaces.model import (
     FLAWLESS_SEEDS,
     RATE,
@@ -342,26 +343,6 @@ def tie_break(objectives: Sequence[Objective], seen: SeedSummary) -> float:
     better = median if ties.maximize else -median
     share = _in_unit(better) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share
-
-
-@dataclass(frozen=True)
-class SeenFacts:
-    """What a race is shown of a configuration's results beside its counts.
-
-    Attributes:
-        speed: between 0 and 1, see `tie_break`.
-        costs: one for each objective, less is better; none if the success rate is the only one.
-        least: with a required rate the least that the cost may be; -inf if any is possible.
-        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
-            unless the objective says another number, shape (S,); else None.
-        price: of a seed; None if seeds have none, or it is not known.
-    """
-
-    speed: float
-    costs: tuple[float, ...]
-    least: float
-    seed_costs: NDArray[np.float64] | None
-    price: float | None
 
 
 def facts_for_race(

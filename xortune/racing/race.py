@@ -46,6 +46,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.errors import check_share
+from xortune.core.outcome import SeedCount
 from xortune.spaces.model import FLAWLESS_SEEDS
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -226,21 +227,21 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-class Look(NamedTuple):
-    """What a race is shown of a configuration; see `racing.objectives.SeenFacts`.
+@dataclass(frozen=True)
+class SeenFacts:
+    """What a race is shown of a configuration's results beside its counts.
 
     Attributes:
-        k, n: successes, and seeds, at least 1.
-        speed: in [0, 1], more is better: decides between equal counts.
-        costs: of objectives, less is better; infinite where failed seeds decide it.
-        least: that the cost may be, where a rate is required.
-        seed_costs: the cost of each seed, ascending, shape (n,), inf for a failed one; None where
-            no number is the objective.
+        speed: in [0, 1], more is better: decides between equal counts; see `tie_break` of
+            `racing.objectives`.
+        costs: one for each objective, less is better, infinite where failed seeds decide it; none
+            if the success rate is the only one.
+        least: with a required rate the least that the cost may be; -inf if any is possible.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
+            unless the objective says another number, shape (S,); else None.
         price: of a seed; None if seeds have none, or it is not known.
     """
 
-    k: int
-    n: int
     speed: float = 0.5
     costs: tuple[float, ...] = ()
     least: float = -math.inf
@@ -297,19 +298,19 @@ class SeedRace(ABC):
             name: entered or not.
             successes: of all its seeds so far.
             n: its seeds so far.
-            facts: the others of a `Look`; a rule reads what it needs.
+            facts: those of `SeenFacts` that are known; a rule reads what it needs.
         """
         number, have = self.enter(name), len(self.rows)
         if number > have:
             more = max(number, 2 * have) - have
             self.rows = np.append(self.rows, np.zeros(more, self.rows.dtype))
         self._race.see(name, successes, n)
-        self._look(number, Look(successes, n, **facts))
+        self._look(number, SeedCount(successes, n), SeenFacts(**facts))
         row = self.rows[number - 1]
         row["k"], row["n"] = successes, n
 
     @abstractmethod
-    def _look(self, number: int, look: Look) -> None:
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         """Write the rule's own columns; the row still has the counts of the look before."""
 
     def forget(self, name: Hashable) -> None:
