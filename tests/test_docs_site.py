@@ -128,6 +128,7 @@ PAGE_OF = {
     "search": "quick-start", "space": "space-file", "report": "report", "status": "report",
     "certify": "certify", "gate": "ci-gate", "plan": "certify", "evaluate": "numbers",
     "compare": "compare", "export": "import-export", "import": "import-export", "log": "trackers",
+    "plugins": "space-file",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 EXPORTS = (
     *("audit", "band", "config", "errors", "files", "forks", "formats", "numbers", "outcome"),
-    *("point", "private", "seeds", "success", "system", "tables", "task", "trainer", "version"),
+    *("plugins", "point", "private", "seeds", "success", "system", "tables", "task", "trainer"),
+    "version",
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

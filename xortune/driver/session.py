@@ -21,7 +21,7 @@ from xortune.core.trainer import Block, Outages, Trainer, has
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.knowledge import TakenOver
-from xortune.deciding.propose import LEARNING, proposer_for
+from xortune.deciding.propose import proposer_for
 from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
 from xortune.driver.certify import (
     estimate,
@@ -58,6 +58,7 @@ from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
+from xortune.spaces.samplers import sampler_named
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
 from xortune.training.cluster import THIS_MACHINE, Cluster, slots_to_come
@@ -544,7 +545,8 @@ with one decision after the other: an idle worker costs less than what it would 
 
 def _learns(space: SearchSpace) -> bool:
     """Whether what is proposed, or when a seed is hopeless, follows from results."""
-    return space.search.sampler in LEARNING or space.seeds.stop_hopeless is not None
+    sampler = sampler_named(space.search.sampler)
+    return sampler.learns or space.seeds.stop_hopeless is not None
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:
