@@ -3,6 +3,7 @@
 import json
 import operator
 import re
+import sys
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +22,8 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.runs import evaluation
-from xortune.spaces.model import MAX_RUNG, CommandSettings, json_schema, parse_duration
-from xortune.spaces.space import check_space, load_space, parse_space, with_search
+from xortune.spaces.model import MAX_RUNG, CommandSettings, parse_duration
+from xortune.spaces.space import check_space, json_schema, load_space, parse_space, with_search
 from xortune.spaces.yaml_reader import read_yaml
 
 ROOT = Path(__file__).parent.parent
@@ -310,6 +311,13 @@ def test_a_sampler_of_one_objective_is_refused_several():
         assert found.objectives == space.objectives == parse_space(found.text).objectives
     one = text.replace("SAMPLER", "cmaes").replace(", a]", "]")
     assert len(parse_space(one).objectives) == 1
+
+
+def test_a_sampler_whose_package_is_not_installed_is_refused(monkeypatch):
+    text = FIXED.replace("A", "{low: 0, high: 9}").replace("trials", "sampler: gp, trials")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"s:3: search\.sampler: sampler gp needs .* torch, which"):
+        parse_space(text, "s")
 
 
 def test_an_objective_that_the_trainer_drops_is_refused():

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from xortune.runs.status import SeedsDone as SeedsDone
     from xortune.runs.status import status as status
     from xortune.spaces.model import SearchSpace as SearchSpace
+    from xortune.spaces.samplers import Sampler as Sampler
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
     from xortune.training.resources import Ray as Ray
@@ -124,6 +125,7 @@ _NAMES = {
     "runs.run": "load_run Run",
     "runs.status": "Progress RunStatus SeedsDone status",
     "spaces.model": "SearchSpace",
+    "spaces.samplers": "Sampler",
     "spaces.space": "load_space",
     "trainers.torch_training": "TorchTraining",
 }

@@ -30,9 +30,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import AUDITED, Block, Stacking
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
-from xortune.deciding.optuna_study import STARTUP
 from xortune.deciding.propose import (
-    LEARNING,
     RANDOM_EVERY,
     RANDOM_EVERY_OF_COUNTS,
     proposer_for,
@@ -41,6 +39,7 @@ from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
+from xortune.spaces.samplers import SAMPLERS, STARTUP, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 from xortune.training.ahead import Ahead
 from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
@@ -541,7 +540,7 @@ def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided():
     assert sum(line.final for line in gone) == tries.count(1) == tries.count(ATTEMPTS)
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid", "auto", "tpe", "nsgaii"])
+@pytest.mark.parametrize("sampler", [one.name for one in SAMPLERS if only_ranges not in one.needs])
 def test_what_is_foreseen_is_what_is_proposed(sampler):
     trials = "" if sampler == "grid" else ", trials: 14"
     parameters = "{a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}"
@@ -560,7 +559,8 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
     every = RANDOM_EVERY_OF_COUNTS if sampler == "auto" else RANDOM_EVERY
     drawn = {n for n in range(14) if n < STARTUP or n % every == 0}
     drawn = drawn if sampler in ("auto", "tpe") else set()
-    assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))
+    own = sampler_named(sampler)
+    assert set(foreseen) == (drawn if own.learns or own.make else set(range(14)))
 
 
 def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():

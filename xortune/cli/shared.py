@@ -48,6 +48,7 @@ from xortune.core.errors import (
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
 from xortune.driver.voice import Message, show_failure
+from xortune.spaces.samplers import SAMPLERS
 from xortune.training.process import ending, is_interrupted, settle
 from xortune.training.resources import settings
 
@@ -75,22 +76,22 @@ app = typer.Typer(
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
 
-OPTIONS = """
+OPTIONS = f"""
 quiet (-q): Print errors only.
 as_json (--json): Print the result as JSON.
 trials: Configurations to evaluate.
 note: A sentence about the run, for its manifest, status and report.
 tag: A tag of the run; give it as often as you like.
-sampler: auto, tpe, gp, nsgaii, random, grid or cmaes.
+sampler: {", ".join(one.name for one in SAMPLERS)}, or one that `xortune plugins` lists.
 seed: Seed of the sampler.
 time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
     most a tenth of this time.
 ray: Train by Ray Tune on this machine too, in place of a pool of processes.
 trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
-    command such as 'python train.py --lr={lr} --seed={seed}'.
+    command such as 'python train.py --lr={{lr}} --seed={{seed}}'.
 success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
 metric: With a command: where it prints its numbers: last line json, last line number, or
-    "{regex: 'accuracy: (.*)', name: accuracy}".
+    "{{regex: 'accuracy: (.*)', name: accuracy}}".
 timeout: With --trainer: time limit for one seed, such as 90s or 10m.
 resume: Continue the run.
 from_ (--from): Another run, or an imported table, whose best configurations are proposed first; its

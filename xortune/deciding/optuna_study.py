@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import optuna
@@ -21,7 +21,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -39,10 +38,7 @@ from xortune.spaces.model import (
     is_active,
     is_number,
 )
-
-STARTUP: Final = 10
-"""TPE draws from the whole space until this number of trials has ended: Optuna's default."""
-
+from xortune.spaces.samplers import sampler_named
 
 # -------------------------------------------------------------------------------------------------
 # A space's parameters and points in Optuna's terms, and random points.
@@ -169,19 +165,6 @@ class Draw:
 # Optuna's samplers.
 
 
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(
-        n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
-    ),
-    "gp": lambda seed: GPSampler(seed=seed),
-    "nsgaii": lambda seed: NSGAIISampler(seed=seed),
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
-}
-
-_KEEPS_STATE = ("nsgaii", "cmaes")
-"""Samplers that store their state in each trial, and continue from it."""
-
-
 def proposal_seed(space: SearchSpace, number: int) -> int:
     """The seed for a proposal."""
     return int(np.random.SeedSequence([space.search.seed, number]).generate_state(1)[0])
@@ -209,6 +192,7 @@ class OptunaStudy:
         ] = sampler_values,
     ) -> None:
         self._space, self._values_of = space, values_of
+        self._sampler = sampler_named(space.search.sampler)
         # TPE's own study has the place of a number in its list: close numbers are alike.
         self._orders: dict[str, tuple[Value, ...]] = {}
         if space.search.sampler == "tpe":
@@ -224,9 +208,10 @@ class OptunaStudy:
         """The sampler's proposal."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self._study.sampler = _SAMPLERS[self._space.search.sampler](
-                proposal_seed(self._space, number)
-            )
+            assert self._sampler.make is not None
+            seed = proposal_seed(self._space, number)
+            seed = self._space.search.seed if self._sampler.is_sequence else seed
+            self._study.sampler = self._sampler.make(seed)
             trial = self._study.ask()
             # Optuna computes it, and saves the sampler's state, when it is first read. A replay,
             # whose values are fixed, would never read it.
@@ -243,7 +228,7 @@ class OptunaStudy:
 
     def enter(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; samplers with state compute it again."""
-        if self._space.search.sampler in _KEEPS_STATE:
+        if self._sampler.keeps_state:
             self._study.enqueue_trial(params_of(self._space, point))
             self.ask(number)
             return

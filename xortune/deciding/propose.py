@@ -23,7 +23,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point, Value
 from xortune.deciding.knowledge import OldProposals, TakenOver
 from xortune.deciding.measured import Measured
-from xortune.deciding.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
+from xortune.deciding.optuna_study import Draw, OptunaStudy, point_of, proposal_seed
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
@@ -44,9 +44,7 @@ from xortune.racing.gaussian_process import (
 from xortune.racing.objectives import SeedSummary, only_rate, price_of_seed
 from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import Choice, Range, SearchSpace, finite_values
-
-LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
-"""Samplers whose proposals depend on earlier results."""
+from xortune.spaces.samplers import STARTUP, sampler_named
 
 RANDOM_EVERY = 4
 """In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
@@ -98,7 +96,7 @@ def proposer_for(
     elif sampler == "auto":
         space = replace(space, search=replace(space.search, sampler="tpe"))
         guards = only_rate(space.objectives)
-    if model is None and sampler != "random":
+    if sampler_named(space.search.sampler).make is not None:
         model = OptunaStudy(space)
     return SampledProposer(space, model, earlier, normal, taken=taken, guards=guards)
 

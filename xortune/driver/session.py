@@ -21,7 +21,7 @@ from xortune.core.trainer import Block, Outages, Trainer, has
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.knowledge import TakenOver
-from xortune.deciding.propose import LEARNING, proposer_for
+from xortune.deciding.propose import proposer_for
 from xortune.driver.audits import lacks_audits
 from xortune.driver.certify import (
     estimate,
@@ -59,6 +59,7 @@ from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
+from xortune.spaces.samplers import sampler_named
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
 from xortune.training.executors import executor_for
@@ -516,7 +517,7 @@ with one decision after the other: an idle worker costs less than what it would 
 
 def _learns(space: SearchSpace) -> bool:
     """Whether what is proposed follows from results."""
-    return space.search.sampler in LEARNING
+    return sampler_named(space.search.sampler).learns
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

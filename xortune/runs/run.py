@@ -410,7 +410,7 @@ class Run:
         # Relative paths in it start at the original file, not at the copy.
         original = self.manifest.get("space_file")
         folder = Path(original).parent if isinstance(original, str) else self.path
-        return parse_space(self.space_text, str(self.path / SPACE), folder)
+        return parse_space(self.space_text, str(self.path / SPACE), folder, searched=False)
 
     @property
     def space_text(self) -> str:

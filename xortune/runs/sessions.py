@@ -47,6 +47,7 @@ from xortune.spaces.model import (
     equal_values,
     extremes,
 )
+from xortune.spaces.samplers import sampler_named
 from xortune.spaces.space import parse_space
 from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
@@ -136,7 +137,7 @@ def space_at(place: Path) -> SearchSpace:
     """A space of a run, without its task, whose file may have moved."""
     values = read_yaml(text_of(place), str(place)).values
     text = json.dumps({key: part for key, part in values.items() if key != "task"})  # JSON is YAML
-    return parse_space(text, str(place), place.parent)
+    return parse_space(text, str(place), place.parent, searched=False)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -444,9 +445,6 @@ def checked_versions(
     return notes
 
 
-INEXACT = ("gp", "nsgaii", "cmaes")
-"""Samplers whose proposals after an interruption may differ from those without one."""
-
 NOTED_PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 MORE_PACKAGES = ("numba", "scipy", "pandas", "pyarrow")
@@ -523,7 +521,7 @@ def continue_run(
     changes = changes_brought(then, space, task=task, place=place, extend=extend)
     identity, entry = identity_of(trainer.describe()), session_entry(command)
     notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)
-    if space.search.sampler in INEXACT:
+    if not sampler_named(space.search.sampler).exact_resume:
         notes.append(
             f"sampler {space.search.sampler} does not resume exactly: its proposals may differ "
             "from those of an uninterrupted search"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -502,10 +501,7 @@ def _plain(text: str) -> str:
 class SearchSettings:
     """How configurations are proposed, and how many."""
 
-    sampler: Annotated[
-        Literal["auto", "tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
-        _about("What proposes configurations."),
-    ] = "auto"
+    sampler: Annotated[StrictStr, _about("What proposes configurations.")] = "auto"
     trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
         StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
@@ -997,14 +993,9 @@ for _form in (
 _FILE = pydantic.TypeAdapter(SpaceFile)
 
 
-def json_schema() -> str:
-    """The JSON Schema of space files, as the text that is shipped."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
-    return json.dumps(schema, indent=2) + "\n"
-
-
 @functools.cache
-def _schema() -> dict[str, Any]:
+def file_schema() -> dict[str, Any]:
+    """The JSON Schema of space files, where any text is a sampler."""
     return _FILE.json_schema()
 
 
@@ -1093,7 +1084,7 @@ def _belongs(key: str, known: Sequence[str]) -> str | None:
     if key == "true" and "on" in known:  # YAML 1.1, as PyYAML reads it
         return 'write "on" in quotes, which PyYAML reads as true without them'
     key = "trials" if key == "n_trials" else key
-    top = _schema()["properties"]
+    top = file_schema()["properties"]
     if key in known:
         return None
     if key in top:
@@ -1121,7 +1112,7 @@ def _location(loc: Location, document: YamlDocument) -> Location:
 
 def _node(loc: Location) -> dict[str, Any]:
     """The schema of a location; for an unknown key that of the mapping."""
-    node = _schema()
+    node = file_schema()
     for part in loc:
         if "oneOf" in node:
             options = (o for o in node["oneOf"] if o.get("$ref", "value").endswith(str(part)))
@@ -1139,7 +1130,7 @@ def _node(loc: Location) -> dict[str, Any]:
 def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     """A node of the schema with its reference followed, and without the alternative of null."""
     if "$ref" in node:
-        node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
+        node = file_schema()["$defs"][node["$ref"].rpartition("/")[2]]
     options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
     return _resolved(options[-1]) if options else node
 

@@ -49,6 +49,7 @@ from xortune.spaces.model import (
     condition_text,
     equal_values,
     extremes,
+    file_schema,
     finite_values,
     is_active,
     is_number,
@@ -59,6 +60,7 @@ from xortune.spaces.model import (
     rungs_up_to,
     weighs_seeds,
 )
+from xortune.spaces.samplers import check_sampler, failed_counts, sampler_named, samplers
 from xortune.spaces.yaml_reader import (
     NO_FILE,
     Location,
@@ -87,7 +89,7 @@ def load_space(
             file, line, value, what is allowed and a fix.
     """
     if isinstance(path, Mapping):
-        return parse_space(as_yaml(path), trials_follow=trials_follow)
+        return parse_space(as_yaml(path), searched=not trials_follow)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             kind_of(path),
@@ -96,13 +98,29 @@ def load_space(
             fix="give the function as train=, and the space first" if callable(path) else None,
         )
     text, folder = read_text(path), Path(path).parent
-    return parse_space(text, os.fspath(path), folder, trials_follow=trials_follow)
+    return parse_space(text, os.fspath(path), folder, searched=not trials_follow)
+
+
+def json_schema() -> str:
+    """The JSON Schema of space files, as the text that is shipped."""
+    schema = json.loads(json.dumps(file_schema()))
+    search = schema["$defs"][SearchSettings.__name__]["properties"]
+    search["sampler"] |= {"enum": [one.name for one in samplers()]}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | schema, indent=2) + "\n"
 
 
 def parse_space(
-    text: str, place: str = NO_FILE, folder: Path = Path(), *, trials_follow: bool = False
+    text: str, place: str = NO_FILE, folder: Path = Path(), *, searched: bool = True
 ) -> SearchSpace:
-    """Check the text of a space file; `trials_follow` as in `load_space`.
+    """Check the text of a space file.
+
+    Args:
+        text: YAML.
+        place: the file's name, for messages.
+        folder: where relative paths in it start.
+        searched: whether its sampler and number of trials are checked. Whoever reads a finished run
+            may lack the package of its sampler.
 
     Raises:
         InputError: as `load_space`.
@@ -146,7 +164,7 @@ def parse_space(
     if own:
         check_own(space, own)
     _check_price(space)
-    if not trials_follow:
+    if searched:
         check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
@@ -214,6 +232,8 @@ def with_search(
     values = {name: value for name, value in given.items() if value is not None}
     skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
+        if sampler is not None:
+            sampler_named(sampler)
         settings = read_file(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
@@ -344,65 +364,16 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 
 def check_search(space: SearchSpace) -> None:
     """Check what the sampler requires of the space, the number of trials and the objectives."""
-    sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
     _check_empty(space)
-    if sampler == "grid":
-        for parameter in space.parameters:
-            if finite_values(parameter) is None:
-                raise space.refusal(
-                    ("parameters", parameter.name),
-                    "a range of floats without a step, which no grid can walk through",
-                    "with sampler grid: fixed values, choices, integers, ranges with step",
-                    "give it a step or a choice, or use another sampler",
-                )
-        if trials is not None:
-            raise space.refusal(
-                place,
-                f"{trials} trials with sampler grid",
-                "no trials: a grid runs each of its points once",
-                "remove trials, or use sampler random for a part of the points",
-            )
-    elif trials is None:
-        problem, fix = f"sampler {sampler} needs to know how many trials", "add `trials: 200` below"
+    check_sampler(space)
+    if len(space.objectives) > 1:
+        failed_counts(space)
+    if space.search.trials is None and space.search.sampler != "grid":
         raise space.refusal(
-            place, problem, "a whole number, 1 or more", f"{fix} search, or give --trials"
-        )
-    several = len(space.objectives) > 1
-    for index, objective in enumerate(space.objectives):
-        distances = sampler == "gp" or several
-        if distances and objective.number is not None and objective.failed is None:
-            beside = "sampler gp" if sampler == "gp" else "other objectives"
-            raise space.refusal(
-                ("objectives", index),
-                f"{objective.name} with {beside}, and nothing says what a failed seed counts as",
-                "a number `failed`: here distances count, and not the order alone",
-                f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
-            )
-    if several and sampler not in SEVERAL:
-        raise space.refusal(
-            ("search", "sampler"),
-            f"sampler {sampler} with {len(space.objectives)} objectives",
-            "with several objectives: " + ", ".join(SEVERAL),
-            "use sampler nsgaii or tpe, or one objective",
-        )
-    if sampler != "cmaes":
-        return
-    for parameter in space.parameters:
-        if isinstance(parameter, Choice) or parameter.when:
-            what = "a condition" if parameter.when else "a choice"
-            raise space.refusal(
-                ("parameters", parameter.name),
-                f"{what}, which sampler cmaes would only draw at random",
-                "with sampler cmaes: fixed values and ranges without conditions",
-                "fix it, or use sampler tpe",
-            )
-    free = [p for p in space.parameters if len(extremes(p)) > 1]
-    if len(free) < 2:
-        raise space.refusal(
-            ("search", "sampler"),
-            f"{len(free)} range{'s'[: len(free) != 1]} with sampler cmaes",
-            "at least two: it learns how they go together",
-            "search over more parameters, or use sampler tpe",
+            ("search", "trials"),
+            f"sampler {space.search.sampler} needs to know how many trials",
+            "a whole number, 1 or more",
+            "add `trials: 200` below search, or give --trials",
         )
 
 
@@ -551,9 +522,6 @@ def check_built_in(space: SearchSpace) -> None:
 
 # -------------------------------------------------------------------------------------------------
 # Objectives: measured by the search, a number of a trainer, or a parameter.
-
-SEVERAL = ("auto", "tpe", "nsgaii", "gp", "random", "grid")
-"""Samplers for several objectives: they search for a front, or do not learn."""
 
 
 def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
