@@ -2,6 +2,17 @@
 
 EXPORTS = (
     *("audit", "config", "errors", "files", "forks", "formats", "numbers", "outcome"),
-    *("point", "private", "seeds", "success", "system", "tables", "task", "trainer", "version"),
+    *(
+        "point",
+        "pruning",
+        "private",
+        "seeds",
+        "success",
+        "system",
+        "tables",
+        "task",
+        "trainer",
+        "version",
+    ),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
