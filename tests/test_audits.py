@@ -20,6 +20,7 @@ from xortune.core.audit import LEAST_AUDITED, Audit
 from xortune.core.outcome import Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import AUDITED, Block, Stacking
+from xortune.driver.audits import audited_now
 from xortune.driver.evaluate import train_seeds
 from xortune.driver.gate import gate_config
 from xortune.driver.search import search_with
@@ -364,6 +365,17 @@ def test_a_fault_in_a_tenth_of_the_seeds_is_found_before_the_report_is_written(
 ):
     """Of 500 such searches each, see `audit_stacks`."""
     assert simulated(number, tmp_path, reported, **POLICIES[policy]) == (True, True)
+
+
+def test_pruned_seeds_are_not_audited_since_they_would_train_on():
+    block = Block(Point({"x": 0.7}), 0, 30)
+    outcome = Stacks().outcome(block, Audit(stacked=30), block.seeds)
+    outcome.status.flags.writeable = True
+    outcome.status[10:] = Status.PRUNED
+    line = Evaluation(0, block, outcome, None, True, 1.0, "here:1")
+    found = audited_now([line], Audit(stacked=30), Stacks(), LocalExecutor(Stacks()))
+    assert sorted(one.block.first for one in found) == list(range(10))
+    assert {one.audit.fault for one in found} == {""}
 
 
 # -------------------------------------------------------------------------------------------------

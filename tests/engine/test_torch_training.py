@@ -5,6 +5,7 @@ import itertools
 import math
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ import xortune as xt
 from xortune.core.config import OPTIMIZERS
 from xortune.core.outcome import Status
 from xortune.core.point import Point
+from xortune.core.pruning import Pruning, reports_of
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import vectorized
@@ -609,6 +611,19 @@ def test_a_stack_that_takes_longer_than_its_seeds_may_trains_each_of_them_alone(
     assert (outcome.successes, outcome.n) == (2, 3)
     [curves] = outcome.details.curves
     assert (curves.seed.tolist(), curves.report.tolist()) == ([0, 0, 2, 2], [1, 2, 1, 2])
+
+
+@pytest.mark.usefixtures("trusted")
+def test_the_last_seed_of_a_stack_that_trains_again_reports_from_the_start(monkeypatch):
+    """The others were pruned and have left: reports of before would tell of other epochs."""
+
+    monkeypatch.setattr(Pruning, "is_trained_on", lambda *given: given[-1] == 7)
+    monkeypatch.setattr(Pruning, "of_seed", lambda _: lambda *_: True)
+    trainer = replace(_trainer(FailsLate), on="loss")
+    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 6, 2, Pruning("loss", 0, b""))])
+    assert outcome.details.failed == {7: "ValueError: no fourth epoch"}
+    assert outcome.details.pruned == {6: 1}
+    assert reports_of(outcome.details, "loss")[7][0] == [1]
 
 
 @pytest.mark.usefixtures("trusted")

@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import logging
+import random
 import re
 import shutil
 import time
@@ -143,6 +144,43 @@ def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, t
     given = {"output": tmp_path / "torn", "trials": 1, "sampler": "random", "workers": 0}
     (xt.search(space_file, **given).path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
     assert numbers(xt.search(space_file, resume=True, **given).evaluations) == [0]
+
+
+PRUNING = """
+name: pruning
+success: "accuracy >= 0.9"
+parameters: {rate: {choice: [0.2, 0.4, 0.5, 0.7]}}
+search: {sampler: grid, seed: 3, pruner: median}
+seeds: {ladder: [16, 64]}
+"""
+
+
+def test_the_same_seeds_are_pruned_as_without_ray(tmp_path):
+    def train(config, seed):
+        draw = random.Random(f"{config['rate']} {seed}")
+        is_good = draw.random() < config["rate"]
+        for epoch in range(1, 9):
+            yield {"accuracy": draw.random() / 20 + (1 - 0.5**epoch if is_good else 0)}
+
+    path = tmp_path / "space.yaml"
+    path.write_text(PRUNING)
+    ray = xt.Ray(cpus=2)  # one worker, as the start of each takes seconds
+    on_ray = xt.search(str(path), train=train, output=tmp_path / "ray", ray=ray)
+    # All but its first line is trained again in this process, with as many seeds in flight.
+    here = shutil.copytree(on_ray.path, tmp_path / "here")
+    first, *_ = (here / JOURNAL).read_text().splitlines(keepends=True)
+    (here / JOURNAL).write_text(first)
+    manifest = json.loads((here / "manifest.json").read_text())
+    (here / "manifest.json").write_text(json.dumps(manifest | {"complete": False}))
+    again = xt.search(str(path), train=train, output=here, workers=0, resume=True)
+    told = [{(r.key, s) for r in run.results for s in ended(r.outcome)} for run in (on_ray, again)]
+    assert len(told[0]) > 10
+    assert told[0] == told[1]
+
+
+def ended(outcome):
+    """The seeds that were pruned."""
+    return outcome.seeds[outcome.status == Status.PRUNED].tolist()
 
 
 def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):

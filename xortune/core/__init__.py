@@ -2,6 +2,7 @@
 
 EXPORTS = (
     *("audit", "config", "errors", "files", "forks", "formats", "numbers", "outcome", "plugins"),
-    *("point", "private", "seeds", "success", "system", "tables", "task", "trainer", "version"),
+    *("point", "private", "pruning", "seeds", "success", "system", "tables", "task", "trainer"),
+    "version",
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

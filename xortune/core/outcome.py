@@ -109,6 +109,8 @@ class Details:
             empty if they do not; None if none was. Not kept in a run's journal.
         void: by seed, why seeds that are in no count could not be tried; not kept there either.
         audit: of seeds that trained as one model; None where a trainer never stacks seeds.
+        pruned: by seed, the report at which a search prunes it; see `core.pruning`. Such a seed has
+            ended there, or it was trained on, and its status says what became of it.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -122,6 +124,7 @@ class Details:
     void: Mapping[int, str] = field(default_factory=dict)
     ruled: bool = True
     audit: Audit | None = None
+    pruned: Mapping[int, int] = field(default_factory=dict)
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -158,11 +161,15 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
         audit=first.audit + second.audit
         if first.audit and second.audit
         else first.audit or second.audit,
+        pruned={**first.pruned, **second.pruned},
     )
 
 
 class Status(enum.IntEnum):
-    """How training under one seed ended; DIVERGED outranks the statuses before it."""
+    """How training under one seed ended; DIVERGED outranks the statuses before it.
+
+    PRUNED: a search has ended it by what it reported. It counts as not solved.
+    """
 
     SOLVED = 0
     WRONG_PATTERN = 1
@@ -170,6 +177,7 @@ class Status(enum.IntEnum):
     ALL_ONE = 3
     DIVERGED = 4
     CRASHED = 5
+    PRUNED = 6
 
     @property
     def label(self) -> str:
@@ -304,7 +312,8 @@ class Outcome:
     @property
     def endings(self) -> dict[Status, int]:
         """As `counts`, without statuses that the training cannot end with."""
-        return self.counts if self.epochs else own_endings(self.counts)
+        found = self.counts if self.epochs else own_endings(self.counts)
+        return {one: n for one, n in found.items() if n or one != Status.PRUNED}
 
     @property
     def first_crash(self) -> tuple[int, str] | None:
@@ -494,9 +503,12 @@ MAX_REASON = 100
 
 
 def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
-    """The counts without statuses that a training of the user's own cannot have."""
+    """The counts without statuses that a training of the user's own cannot have.
+
+    Only a search prunes seeds, so that `pruned` is there if some were.
+    """
     never = {Status.ALL_ZERO, Status.ALL_ONE}
-    return {s: n for s, n in counts.items() if s not in never}
+    return {s: n for s, n in counts.items() if s not in never and (n or s != Status.PRUNED)}
 
 
 def crash_text(crashed: int, first: tuple[int, str] | None, verb: str = "crashed") -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from xortune.core.errors import InputError, TrainingError, check_number, kind_of
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.pruning import Pruning
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
 """The journal's reason for cancelled seeds. They count neither as successes nor as failures."""
@@ -34,8 +35,10 @@ class Block:
         point: in its trainer's normal form.
         first: the first seed.
         count: how many seeds, contiguous from `first`.
+        pruning: prunes its seeds; None: all are trained to the end. No part of what a block is: a
+            seed's training is the same.
         agreed: how many seeds of this training are known to give the same in a stack and alone;
-            None: no seed is to be stacked. No part of what a block is.
+            None: no seed is to be stacked. No part of what a block is, either.
         idle: workers that have nothing to do: as many forks of the block's may train seeds alone
             that train in a stack, too. No part of it, either.
     """
@@ -43,6 +46,7 @@ class Block:
     point: Point
     first: int
     count: int
+    pruning: Pruning | None = field(default=None, compare=False, repr=False)
     agreed: int | None = field(default=0, compare=False, repr=False)
     idle: int = field(default=0, compare=False, repr=False)
 
@@ -53,11 +57,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.agreed, self.idle)
+        return Block, (self.point, self.first, self.count, self.pruning, self.agreed, self.idle)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.agreed, self.idle)
+        return Block(self.point, first, count, self.pruning, self.agreed, self.idle)
 
 
 @dataclass(frozen=True)

@@ -516,8 +516,8 @@ with one decision after the other: an idle worker costs less than what it would 
 
 
 def _learns(space: SearchSpace) -> bool:
-    """Whether what is proposed follows from results."""
-    return sampler_named(space.search.sampler).learns
+    """Whether what is proposed, or which seeds are pruned, follows from results."""
+    return sampler_named(space.search.sampler).learns or space.search.pruner is not None
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

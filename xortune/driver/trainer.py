@@ -25,6 +25,7 @@ from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import (
     check_built_in,
     check_numbers,
+    check_reported,
     with_function,
 )
 from xortune.trainers.command import CommandTrainer, command_trainer
@@ -97,11 +98,21 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return _with_form(space, _without_import(space, train, threads), train, here=here)
+        own = _with_form(space, _without_import(space, train, threads), train, here=here)
+        if not _reports_each(own):
+            check_reported(space, None)
+        return own
     assert space.task is not None
     trainer = NetworkTrainer(space.task, engine, gpus)
     trainer.describe()  # refuses an engine that is not available
     return trainer
+
+
+def _reports_each(trainer: CustomTrainer | CommandTrainer) -> bool:
+    """Whether each of its seeds reports numbers on its way, by itself."""
+    if isinstance(trainer, CommandTrainer):
+        return trainer.command.metric is not None
+    return trainer.gives_reports and not trainer.form.many
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -121,19 +132,22 @@ def _without_import(
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can only be described."""
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.rule, threads=threads)
+        return CustomTrainer(
+            given_source(train), success=space.rule, threads=threads, on=space.pruned_by
+        )
     assert space.trainer is not None
     if space.command is not None:
         try:
             trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
-        return replace(trainer, threads=threads, success=space.rule)
+        return replace(trainer, threads=threads, success=space.rule, on=space.pruned_by)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads)
+    rule, limit, on = space.rule, space.timeout, space.pruned_by
+    return CustomTrainer(source, success=rule, limit=limit, threads=threads, on=on)
 
 
 def _with_form(
@@ -386,6 +400,8 @@ def check_by_training(
         if result.status[0] != Status.CRASHED:
             numbers = {name: float(array[0]) for name, array in result.details.values.items()}
             check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
+            if result.details.curves:
+                check_reported(space, result.details.curves[0].points().names)
             key = block.point.key, seed
             twice, known, took = None, {key: result}, {key: seconds}
             has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")

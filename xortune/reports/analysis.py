@@ -1,6 +1,6 @@
 """What a report computes of a run, subject by subject; `report_of` puts all in a `Report`.
 
-The best subset, the Pareto front, how seeds failed, which
+The best subset, the Pareto front, how seeds failed, what pruning came to, which
 parameters matter, what was asked for.
 """
 
@@ -22,7 +22,7 @@ from xortune.core.formats import (
     percent,
     plain,
 )
-from xortune.core.outcome import Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
 from xortune.racing.objectives import (
@@ -242,6 +242,40 @@ def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
         for reason, failed in reasons.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
+
+
+# -------------------------------------------------------------------------------------------------
+# What pruning came to.
+
+
+class PrunedSeeds(NamedTuple):
+    """The seeds that a search's pruner would end.
+
+    Attributes:
+        pruner: its name.
+        ended: seeds that ended where it pruned them: they count as failed.
+        trained_on: the others of them, drawn at random; those of them that succeeded are k.
+    """
+
+    pruner: str
+    ended: int
+    trained_on: SeedCount
+
+
+def pruned_seeds(run: Run) -> PrunedSeeds | None:
+    """What pruning came to; None if the search has no pruner."""
+    space = space_of(run)
+    if space is None or space.search.pruner is None:
+        return None
+    states = Counter(
+        int(line.outcome.status[seed - line.block.first])
+        for line in run.evaluations
+        if line.outcome is not None
+        for seed in line.outcome.details.pruned
+    )
+    ended = states[Status.PRUNED]
+    on = SeedCount(states[Status.SOLVED], states.total() - ended)
+    return PrunedSeeds(space.search.pruner.name, ended, on)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -558,6 +592,7 @@ class Report:
         fixed: the others.
         importance: which parameters matter.
         failures: how seeds failed.
+        pruned: what pruning came to; None if the search has no pruner.
         no_outcome: evaluations without an outcome, by their reasons.
         end: how the search ended.
         settings: what was asked for.
@@ -575,6 +610,7 @@ class Report:
     fixed: tuple[str, ...]
     importance: ParameterImportance
     failures: Failures
+    pruned: PrunedSeeds | None
     no_outcome: tuple[NoOutcome, ...]
     end: End
     settings: Settings
@@ -606,6 +642,7 @@ def report_of(run: Run) -> Report:
         fixed=tuple(name for name in run.parameters if name not in varied),
         importance=importance,
         failures=failures,
+        pruned=pruned_seeds(run),
         no_outcome=_no_outcome(run.evaluations),
         end=End(
             complete=manifest.get("complete") is not False,

@@ -389,6 +389,7 @@ def status_line(status: RunStatus) -> str:
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
         f"{span(left)} left" if (left := status.seconds_left) and left[1] else "",
         f"best {best.k:,}/{best.n:,}" if best else "",
+        f"{status.pruned_seeds:,} pruned" if status.pruned_seeds else "",
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.shown_state,
     ]

@@ -487,6 +487,7 @@ class LineFields:
     output: Annotated[str | None, _NotNull] = None
     curves: Annotated[_Named | None, _NotNull] = None
     audit: Annotated[_AuditFields | None, _NotNull] = None
+    pruned: Annotated[dict[str, Positive] | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -621,6 +622,8 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
         fields["curves"] = {"names": list(points.names), "data": data}
     if details.audit is not None:
         fields["audit"] = _audit_fields(details.audit)
+    if details.pruned:
+        fields["pruned"] = {str(seed): at for seed, at in sorted(details.pruned.items())}
     return fields
 
 
@@ -638,7 +641,7 @@ def _details(fields: LineFields) -> Details:
     """Read what `_details_fields` wrote."""
     values, by_reason, output = fields.values, fields.failed, fields.output
     audit = None if fields.seeds_data is None else _audit(fields)
-    parts = (values, by_reason, output, fields.curves, audit)
+    parts = (values, by_reason, output, fields.curves, fields.pruned, audit)
     if all(one is None for one in parts):
         return NO_DETAILS
     first, count = fields.first, fields.count
@@ -651,7 +654,15 @@ def _details(fields: LineFields) -> Details:
         raise InputError("has a seed that is not of the line, or one twice", field="failed")
     curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
     texts = {} if output is None else _output(output, failed)
-    return Details(numbers, failed, output=texts, curves=curves, audit=audit)
+    pruned = _pruned(fields.pruned or {}, first, count)
+    return Details(*(numbers, failed), output=texts, curves=curves, audit=audit, pruned=pruned)
+
+
+def _pruned(given: Mapping[str, int], first: int, count: int) -> dict[int, int]:
+    found = {int(seed): at for seed, at in given.items() if seed.isdecimal()}
+    if len(found) < len(given) or any(not first <= seed < first + count for seed in found):
+        raise InputError("has a seed that is not of the line, or one twice", field="pruned")
+    return found
 
 
 def _values(given: _Named, count: int) -> dict[str, NDArray[np.float64]]:

@@ -232,6 +232,7 @@ def differences(
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.price", old.seeds.price, new.seeds.price, counted),
+        ("search.pruner", _pruner(old), _pruner(new), counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("bounds", old.bounds, new.bounds, counted),
@@ -253,6 +254,11 @@ def differences(
 
 def _race(space: SearchSpace) -> RaceSettings:
     return space.seeds.race or RaceSettings()
+
+
+def _pruner(space: SearchSpace) -> object:
+    chosen = space.search.pruner
+    return None if chosen is None else chosen.written
 
 
 def _shown(value: object) -> str:

@@ -559,6 +559,7 @@ class RunStatus:
         crashed: blocks with a crashed seed, those without an outcome included.
         crashed_seeds: the sum of the table's column `crashed`.
         diverged_seeds: the sum of the table's column `diverged`.
+        pruned_seeds: the sum of the table's column `pruned`.
         retried: attempts without an outcome that were repeated.
         last_error: the reason of the last crashed seed, or of the last attempt without an outcome.
         certificate: the state of its certificate.
@@ -596,6 +597,7 @@ class RunStatus:
     crashed: int
     crashed_seeds: int
     diverged_seeds: int
+    pruned_seeds: int
     retried: int
     last_error: str | None
     certificate: CertificateState
@@ -780,6 +782,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         crashed=int((crashed > 0).sum()),
         crashed_seeds=int(crashed.sum()),
         diverged_seeds=int(final.column(Status.DIVERGED.label).sum()),
+        pruned_seeds=int(final.column(Status.PRUNED.label).sum()),
         retried=sum(is_failure(errors[line]) for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(run),

@@ -47,6 +47,7 @@ from xortune.spaces.command import (
     Template,
     parse_template,
 )
+from xortune.spaces.pruners import PRUNERS, SCHEMA, ChosenPruner, chosen_pruner
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
 from xortune.stats.proportions import expected_rate
 
@@ -507,6 +508,16 @@ class SearchSettings:
         StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
     ] = 0
     time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".')] = None
+    pruner: Annotated[
+        ChosenPruner | None,
+        _written_as(Annotated[Any, AfterValidator(chosen_pruner), WithJsonSchema(SCHEMA)]),
+        _about(
+            "Ends seeds by what they report, as a pruner of Optuna says, whose arguments a mapping "
+            "gives: {name: percentile, percentile: 25}. When it ends a seed: "
+            + "; ".join(f"{one.name}, if {one.about}" for one in PRUNERS)
+            + ". See docs/pruning.md."
+        ),
+    ] = None
     as_they_come: Annotated[
         StrictBool,
         _about("Decide by results as they come: the same seed need not give the same search."),
@@ -964,6 +975,17 @@ class SearchSpace:
         if self.success is not None or asks or by_exit or self.stop.proven_rate is not None:
             return self.success
         return Finite(tuple(dict.fromkeys(names)))
+
+    @property
+    def pruned_by(self) -> str | None:
+        """The number that a pruner compares: the rule's first that has a direction.
+
+        None: no seed is pruned.
+        """
+        rule = self.success
+        if self.search.pruner is None or rule is None:
+            return None
+        return next((name for name in rule.names if rule.direction(name) is not None), None)
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""

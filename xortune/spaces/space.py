@@ -164,6 +164,7 @@ def parse_space(
     if own:
         check_own(space, own)
     _check_price(space)
+    _check_pruner(space)
     if searched:
         check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
@@ -494,6 +495,30 @@ def _check_price(space: SearchSpace) -> None:
     )
 
 
+def _check_pruner(space: SearchSpace) -> None:
+    """Refuse a pruner that knows no number to compare, or whose pruned seeds would lack one."""
+    if space.search.pruner is None:
+        return
+    place = ("search", "pruner")
+    if space.pruned_by is None:
+        raise space.refusal(
+            place,
+            "a pruner, and no rule says which of two numbers is better",
+            "a rule such as `success: accuracy >= 0.9`",
+            "add a rule, or remove the pruner",
+        )
+    numbers = [one.name for one in space.objectives if one.number is not None]
+    if space.seeds.price not in (None, SECONDS):
+        numbers.append(str(space.seeds.price))
+    if numbers:
+        raise space.refusal(
+            place,
+            f"a pruner with {numbers[0]}, a number that pruned seeds do not have",
+            f"{SUCCESS_RATE}, {EPOCHS_TO_SOLVE}, {SECONDS} and parameters",
+            "remove the pruner, or use the objective success_rate",
+        )
+
+
 def check_built_in(space: SearchSpace) -> None:
     """Refuse keys that need a user's own trainer, with the built-in network."""
     if space.success is not None:
@@ -705,6 +730,32 @@ def check_numbers(space: SearchSpace, returned: Mapping[str, float], *, diverged
             )
 
 
+def check_reported(space: SearchSpace, reported: Sequence[str] | None) -> None:
+    """Refuse a pruner where seeds do not report the number that it compares.
+
+    Args:
+        space: with or without a pruner.
+        reported: the names of the numbers that a seed reports; None if seeds do not report each by
+            itself.
+    """
+    if (on := space.pruned_by) is None or on in (reported or ()):
+        return
+    if reported is None:
+        raise space.refusal(
+            ("search", "pruner"),
+            "a pruner, and seeds report nothing on their way, or many of them together",
+            "a function of one seed that yields or takes `report`, a TorchTraining with "
+            "report_every, or a command with a metric",
+            "report numbers, or remove the pruner",
+        )
+    raise space.refusal(
+        ("search", "pruner"),
+        f"a pruner, and seeds do not report {quoted(on)} on their way",
+        ", ".join(reported),
+        nearest(on, reported) or f"report {on}, or judge one of {', '.join(reported)}",
+    )
+
+
 # -------------------------------------------------------------------------------------------------
 # A summary of a space and of what a search of it may cost.
 
@@ -755,6 +806,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
         "price": space.seeds.price,
+        "pruner": space.search.pruner and space.search.pruner.written,
         "required_rate": required and required.rate,
     }
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,8 @@ from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
+from xortune.core.point import as_float
+from xortune.core.pruning import IsPruned
 from xortune.core.success import VALUE, Rule
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Void
@@ -176,9 +178,16 @@ class _Tail:
 
 
 def run_command(
-    argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1
+    argv: Sequence[str],
+    folder: Path,
+    limit: float | None,
+    threads: int = 1,
+    is_pruned: Callable[[bytes, bool], bool] | None = None,
 ) -> CommandResult:
     """Run a command to its end or its time limit, and then kill whatever it started.
+
+    `is_pruned` is called with each piece of its output, and whether that is on stdout; where it
+    is true the command ends too.
 
     It has no input, this process's environment with two more variables, and a session of its own,
     so that a Ctrl-C does not reach it.
@@ -196,7 +205,7 @@ def run_command(
         reason = getattr(error, "strerror", None) or str(error)
         return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
-        reader = _Reader(process)
+        reader = _Reader(process, is_pruned)
         has_ended = False
         try:
             has_ended = reader.read(limit)
@@ -210,7 +219,8 @@ def run_command(
             REAPER.forget(process.pid)
             reader.close()
     # `with` has waited for it.
-    problem = None if has_ended else f"took longer than {limit:g} s"
+    late = "was ended" if limit is None else f"took longer than {limit:g} s"
+    problem = None if has_ended else late
     return CommandResult(
         process.returncode if has_ended else None,
         problem,
@@ -224,8 +234,12 @@ def run_command(
 class _Reader:
     """Reads both pipes of a process until it ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        is_pruned: Callable[[bytes, bool], bool] | None = None,
+    ) -> None:
+        self._process, self._is_pruned, self._ends = process, is_pruned, False
         self.out, self.err, self.both = _Tail(LINE), _Tail(LINE), _Tail(KEPT_BYTES)
         self._selector = selectors.DefaultSelector()
         assert process.stdout is not None
@@ -244,11 +258,14 @@ class _Reader:
         return not self._open
 
     def read(self, limit: float | None) -> bool:
-        """Read until the process has ended; return False if it has not within `limit` seconds."""
+        """Read until the process has ended; return False if it is ended in place of that.
+
+        It is at its time limit, after `limit` seconds, and if its seed is pruned.
+        """
         deadline = None if limit is None else time.monotonic() + limit
         while True:
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if self._ends or (left is not None and left <= 0):
                 return False
             if self._pidfd is None:
                 left = LOOK if left is None else min(left, LOOK)
@@ -287,6 +304,8 @@ class _Reader:
             return False
         self._open[pipe].add(chunk)
         self.both.add(chunk)
+        if self._is_pruned is not None and not self._ends:
+            self._ends = self._is_pruned(chunk, pipe is self._process.stdout)
         return True
 
 
@@ -394,6 +413,70 @@ def curve_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
     return reports.points
 
 
+class _Watch:
+    """Reads the numbers of a seed from its command's output as they come.
+
+    A number stands in a line of its own. Those of a regex are on stdout, or, if it matches nothing
+    there before, on stderr.
+
+    Args:
+        metric: says where numbers are.
+        on: the number that a search's pruner compares.
+        is_pruned: judges it; None: the seed is not pruned.
+
+    Attributes:
+        pruned: the report at which the seed is pruned; None if it is not.
+    """
+
+    def __init__(
+        self, metric: str | RegexMetric | None, on: str, is_pruned: IsPruned | None
+    ) -> None:
+        self._metric, self._on, self._is_pruned = metric, on, is_pruned
+        self._rest = {True: b"", False: b""}  # of each stream, what follows its last whole line
+        self._stream: bool | None = None if isinstance(metric, RegexMetric) else True
+        self._reports = SampledReports(on)
+        self.pruned: int | None = None
+
+    @property
+    def points(self) -> Points:
+        """A sample of the numbers so far."""
+        return self._reports.points
+
+    def __call__(self, chunk: bytes, is_stdout: bool) -> bool:
+        """Read a piece of the output; return whether the seed is pruned."""
+        *lines, rest = re.split(rb"[\r\n]+", self._rest[is_stdout] + chunk)
+        self._rest[is_stdout] = rest[-LINE:]
+        for line in lines:
+            for number in self._numbers(line.decode("utf-8", "replace")):
+                if self._stream is None:
+                    self._stream = is_stdout
+                if self._stream == is_stdout and self.pruned is None:
+                    self._report(number)
+        return self.pruned is not None
+
+    def _report(self, number: float) -> None:
+        self._reports.add(partial(dict, [(self._on, number)]))
+        count = self._reports.count
+        if self._is_pruned is not None and self._is_pruned(count, number):
+            self.pruned = count
+
+    def _numbers(self, line: str) -> Iterator[float]:
+        if isinstance(self._metric, RegexMetric):
+            for match in re.finditer(self._metric.regex, line, re.MULTILINE):
+                found = (match[1 if match.re.groups else 0] or "").strip()
+                if (number := _number(found)) is not None:
+                    yield number
+        elif self._metric == NUMBER:
+            if (number := _number(line.strip())) is not None:
+                yield number
+        else:
+            with suppress(ValueError, RecursionError):
+                told = json.loads(_WORDS.sub(lambda match: _as_json(match[0]), line))
+                told = told.get(self._on) if isinstance(told, dict) else told
+                if isinstance(told, int | float) and not isinstance(told, bool):
+                    yield as_float(told)
+
+
 def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
     """The number in the last match of a regex."""
     if matches := _matches(result, metric):
@@ -453,6 +536,7 @@ class CommandTrainer(UsersTraining):
     threads: int = 1
     success: Rule | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
+    on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.1
 
@@ -493,7 +577,7 @@ def command_trainer(command: CommandSettings, folder: Path) -> CommandTrainer:
 
 def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
     command, config = trainer.command, block.point.as_dict()
-    results = SeedResults(block)
+    results = SeedResults(block, trainer.on)
     output: dict[int, str] = {}
     for seed in block.seeds:
         if (known := trainer.known.get((block.point.key, seed))) is not None:
@@ -503,7 +587,16 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
         if time_is_over():
             break
         argv = command.template.argv(config, seed)
-        result = run_command(argv, folder, command.timeout, trainer.threads)
+        watch = None
+        if trainer.on is not None:
+            pruning = block.pruning
+            is_pruned = None if pruning is None else pruning.of_trained(block.point.key, seed)
+            watch = _Watch(command.metric, trainer.on, is_pruned)
+        result = run_command(argv, folder, command.timeout, trainer.threads, watch)
+        if watch is not None and watch.pruned is not None:
+            results.add_reports(watch.points)
+            results.add_pruned(watch.pruned)
+            continue
         if result.code == os.EX_TEMPFAIL:
             last = _last_line(result.stderr) or _last_line(result.stdout)
             why = one_line(
@@ -517,7 +610,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
             # The failure as a terminal would show it.
             lines = (f"{folder}$ {shlex.join(argv)}", output[seed].rstrip(), verdict.failed[0])
             shown = "\n".join(filter(None, lines))
-        results.add_reports(curve_of(result, command.metric))
+        results.add_reports(curve_of(result, command.metric) if watch is None else watch.points)
         results.add(verdict, shown)
     if not results.n:
         return OutOfTime()

@@ -28,6 +28,7 @@ from xortune.core.audit import Audit
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
+from xortune.core.pruning import IsPruned
 from xortune.core.success import Rule
 from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void, retry_after
 from xortune.trainers.limits import (
@@ -40,6 +41,7 @@ from xortune.trainers.limits import (
 from xortune.trainers.reports import (
     BlockCancelled,
     Ended,
+    Pruned,
     Reports,
     SeedTimeout,
     reported_arrays,
@@ -342,7 +344,10 @@ class Calls:
 
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
-        return Reports(self.trainer.limit, many=many, block=self.block)
+        limit, on, is_pruned = self.trainer.limit, self.trainer.on, None
+        if self.block.pruning is not None and many is None:
+            is_pruned = self.block.pruning.of_trained(self.block.point.key, int(seeds))
+        return Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -397,6 +402,7 @@ class CustomTrainer(UsersTraining):
             and this is called with whatever else a seed raises.
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
+        on: the reported number that a search's pruner compares; None: it has no pruner.
         users_code: a seed may hang, or kill its process; see `training.retries`.
     """
 
@@ -409,6 +415,7 @@ class CustomTrainer(UsersTraining):
     on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
+    on: str | None = field(default=None, compare=False)
     users_code: ClassVar[bool] = True
     seconds: ClassVar[float] = 0.01
 
@@ -505,14 +512,14 @@ class CustomTrainer(UsersTraining):
                 for block in blocks:
                     with _called_in(self.folder):  # each time: the function may change the folder
                         train = _train_at_once if self.form.many else _train_singly
-                        results.append(train(Calls(self, block), SeedResults(block)))
+                        results.append(train(Calls(self, block), SeedResults(block, self.on)))
         finally:
             sys.setrecursionlimit(depth)
         return results
 
     async def attempt(self, block: Block) -> Outcome | TrainingError:
         """The outcome of a block of one seed, by an async function."""
-        call, results = Calls(self, block), SeedResults(block)
+        call, results = Calls(self, block), SeedResults(block, self.on)
         if (known := self.known.get((block.point.key, block.first))) is not None:
             results.add_known(known)
             return results.outcome()
@@ -622,6 +629,10 @@ def _add_seed(
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""
     shown = None
+    if isinstance(error, Pruned):
+        results.add_reports(call.reports.curve)
+        results.add_pruned(error.report)
+        return
     try:
         if error is not None:
             raise error
@@ -675,10 +686,10 @@ def _train_stacked(
     going = [one for one in stacked if one.ended is None]
 
     def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
-        going[group].hear(of, result, number)
+        pruned = going[group].hear(of, result, number)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
-        return ()
+        return pruned
 
     def judge(score: Any) -> Any:
         return judged(score, trainer.success).status
@@ -717,8 +728,9 @@ class _StackedBlock:
         self.ended: BaseException | None = None
         self.scores: Sequence[Any] = ()
         self.audit = Audit()
-        # Of each seed: the number of its training, and the reports of that.
-        self._sampled: dict[int, tuple[int, SampledReports]] = {}
+        # Of each seed: the number of its training, the reports of that, and what prunes it.
+        self._sampled: dict[int, tuple[int, SampledReports, IsPruned | None]] = {}
+        self._pruned: dict[int, int] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
             self.training = self._calls.state()
@@ -726,31 +738,40 @@ class _StackedBlock:
             _pass_on(error, trainer.on_raise)
             self.ended = error
 
-    def hear(self, of: Sequence[int], result: Any, number: int) -> None:
-        """Note what these seeds of the block report.
+    def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
+        """Note what these seeds of the block report; return those that are pruned.
 
         The number is another one where a seed trains again from the start.
         """
+        on, pruned = self._trainer.on, dict[int, int]()
         for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            self._reports_of(seed, number).add(partial(dict, numbers))
+            _, reports, is_pruned = self._training_of(seed, number)
+            reports.add(partial(dict, numbers))
+            if is_pruned and on in numbers and is_pruned(reports.count, numbers[on]):
+                pruned[seed] = reports.count
+        self._pruned |= pruned
         if self.ended is None:
             try:
                 self._reports(result)
             except BlockCancelled as error:
                 self.ended = error
+        return set(pruned)
 
-    def _reports_of(self, seed: int, number: int) -> SampledReports:
-        before = self._sampled.get(seed)
-        if before is None or before[0] != number:
-            before = self._sampled[seed] = number, SampledReports()
-        return before[1]
+    def _training_of(self, seed: int, number: int) -> tuple[int, SampledReports, IsPruned | None]:
+        """What `_sampled` has of a seed that trains now."""
+        pruning, is_pruned = self.block.pruning, None
+        if seed not in self._sampled or self._sampled[seed][0] != number:
+            if pruning is not None:
+                is_pruned = pruning.of_trained(self.block.point.key, seed)
+            self._sampled[seed] = number, SampledReports(self._trainer.on), is_pruned
+        return self._sampled[seed]
 
     def outcome(self, note: str) -> Outcome | TrainingError:
         """The outcome of the block; `note` says how the stack was trained."""
         block, trainer = self.block, self._trainer
         if isinstance(self.ended, BlockCancelled):
             return Unfinished()
-        results = SeedResults(block)
+        results = SeedResults(block, trainer.on)
         results.note = note
         results.audit = self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
@@ -761,7 +782,9 @@ class _StackedBlock:
         for seed, score in zip(block.seeds, self.scores, strict=False):
             if seed in self._sampled:
                 results.add_reports(self._sampled[seed][1].points)
-            if isinstance(score, BaseException):
+            if isinstance(score, Pruned):
+                results.add_pruned(self._pruned[seed])
+            elif isinstance(score, BaseException):
                 self._calls.forget()
                 if trainer.says_nothing(score):
                     return _void(score, results.so_far())

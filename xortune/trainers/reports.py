@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xortune.core.pruning import IsPruned
 from xortune.core.success import VALUE
 from xortune.core.trainer import Block
 from xortune.trainers.verdicts import SUCCESS, Points, SampledReports, reported_numbers
@@ -38,7 +39,11 @@ class BlockCancelled(Ended):
 
 
 class Pruned(Ended):
-    """The seed ends at this report."""
+    """The seed is pruned at this report, the first one being 1."""
+
+    def __init__(self, report: int = 0) -> None:
+        super().__init__()
+        self.report = report
 
 
 class Reports:
@@ -52,10 +57,12 @@ class Reports:
         limit: seconds for a seed; None for no limit.
         many: how many seeds the call trains; None for a call with a single seed.
         block: what is trained; each report checks whether it is cancelled.
+        on: see `CustomTrainer`.
+        is_pruned: judges the number `on`; None: the seed is not pruned.
     """
 
     __slots__ = (
-        *("_began", "_block", "_ended", "_limit", "_many", "_sampled"),
+        *("_began", "_block", "_ended", "_is_pruned", "_limit", "_many", "_on", "_sampled"),
         *("last", "numbers"),
     )
 
@@ -65,9 +72,11 @@ class Reports:
         *,
         many: int | None = None,
         block: Block | None = None,
+        on: str | None = None,
+        is_pruned: IsPruned | None = None,
     ) -> None:
         self._limit, self._many, self._block = limit, many, block
-        self._sampled = SampledReports()
+        self._sampled, self._on, self._is_pruned = SampledReports(on), on, is_pruned
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
         self._began = 0.0 if limit is None else time.monotonic()
@@ -83,6 +92,7 @@ class Reports:
             InputError: a training may not report this.
             SeedTimeout: the seed exceeded its time limit.
             BlockCancelled: the block is cancelled.
+            Pruned: the seed is pruned.
         """
         if self._many is None:
             self.numbers = reported_numbers(result)
@@ -93,6 +103,7 @@ class Reports:
         if self._is_late():
             self._ended = SeedTimeout(f"took longer than {self._limit:g} s")
             self.check()
+        self._ask_pruner()
         if _hear is not None and self._block is not None:
             _hear(self._block, self)
         if _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
@@ -118,6 +129,12 @@ class Reports:
     def curve(self) -> Points:
         """A sample of the reports, and the last one."""
         return self._sampled.points
+
+    def _ask_pruner(self) -> None:
+        if self._is_pruned is None or (number := self.numbers.get(self._on or "")) is None:
+            return
+        if self._is_pruned(self.count, number):
+            self._ended, self._is_pruned = Pruned(self.count), None
 
     def _is_late(self) -> bool:
         if self._limit is None:

@@ -23,6 +23,7 @@ from xortune.core.outcome import (
     has_number,
 )
 from xortune.core.point import Point, as_float
+from xortune.core.pruning import is_look
 from xortune.core.success import VALUE, Rule, rule_for
 from xortune.core.trainer import Block, Trainer
 
@@ -38,6 +39,7 @@ TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX
 
 SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+PRUNED = int(Status.PRUNED)
 
 MAX_TEXT = 20_000
 """Maximum length of a stored message or traceback, in characters."""
@@ -82,19 +84,25 @@ class SampledReports:
     """A sample of a seed's reports: every 2**j-th, so that all seeds keep the same, and the last.
 
     `add` takes a function, because most reports are never looked at.
+
+    Args:
+        on: a number that is also kept where a pruner is asked after a report.
     """
 
-    __slots__ = ("_every", "_kept", "_last", "count")
+    __slots__ = ("_every", "_kept", "_last", "_looks", "_on", "count")
 
-    def __init__(self) -> None:
-        self.count, self._every = 0, 1
+    def __init__(self, on: str | None = None) -> None:
+        self.count, self._every, self._on = 0, 1, on
         self._kept: Points = []
+        self._looks: Points = []
         self._last: Callable[[], Mapping[str, Any]] | None = None
 
     def add(self, numbers: Callable[[], Mapping[str, Any]]) -> None:
         """Add the next report."""
         self.count += 1
         self._last = numbers
+        if self._on is not None and is_look(self.count) and self._on in (seen := numbers()):
+            self._looks.append((self.count, {self._on: seen[self._on]}))
         if self.count % self._every == 0:
             self._kept.append((self.count, numbers()))
             if len(self._kept) == MOST_POINTS:
@@ -102,10 +110,11 @@ class SampledReports:
 
     @property
     def points(self) -> Points:
-        """The sample, with the last report."""
-        if self._last is None or self.count % self._every == 0:
-            return self._kept
-        return [*self._kept, (self.count, self._last())]
+        """The sample, with the last report and those that a pruner is asked after, ascending."""
+        points = {**dict(self._looks), **dict(self._kept)}
+        if self._last is not None and self.count % self._every:
+            points[self.count] = self._last()
+        return sorted(points.items())
 
 
 class UsersTraining:
@@ -153,8 +162,9 @@ class SeedResults:
         audit: of seeds that trained as one model; None where seeds never do.
     """
 
-    def __init__(self, block: Block) -> None:
-        self._block, self.n = block, 0
+    def __init__(self, block: Block, on: str | None = None) -> None:
+        self._block, self.n, self._on = block, 0, on
+        self._pruned: dict[int, int] = {}
         self.audit: Audit | None = None
         self._status = np.full(block.count, CRASHED, np.uint8)
         self._numbers: dict[str, NDArray[np.float64]] = {}
@@ -170,7 +180,7 @@ class SeedResults:
             points: its reports.
             n: the reports are arrays for the next n seeds; None: numbers of one seed.
         """
-        if len(points) < 2:  # one point is no curve
+        if len(points) < 2 and self._on is None:  # one point is no curve
             return
         for index in range(1 if n is None else n):
             self._points += (
@@ -209,6 +219,11 @@ class SeedResults:
             self._first = first, shown
         self.n += n
 
+    def add_pruned(self, report: int) -> None:
+        """Add the next seed, which was pruned at a report."""
+        self._pruned[self._block.first + self.n] = report
+        self.add(SeedVerdict(PRUNED))
+
     def add_known(self, outcome: Outcome) -> None:
         """Add the next seed from an outcome of this seed alone."""
         details = outcome.details
@@ -236,7 +251,7 @@ class SeedResults:
         """
         n, details = self.n, NO_DETAILS
         curves = self._curves()
-        if self._numbers or self.failed or self.note or curves or self.audit:
+        if self._numbers or self.failed or self.note or curves or self._pruned or self.audit:
             seed, shown = self._first or (None, None)
             numbers = {name: values[:n] for name, values in self._numbers.items()}
             details = Details(
@@ -244,6 +259,7 @@ class SeedResults:
                 curves=curves,
                 ruled=self._ruled,
                 audit=self.audit,
+                pruned=self._pruned,
             )
         arrays: dict[str, NDArray[Any]] = {
             "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
@@ -257,7 +273,8 @@ class SeedResults:
     def _curves(self) -> tuple[Curves, ...]:
         points = [point for point in self._points if point[0] < self.n]
         found = dict.fromkeys(name for *_, numbers in points for name in numbers)
-        names = tuple(found)[:MAX_CURVES]
+        first = [self._on] if self._on in found else []
+        names = tuple(dict.fromkeys([*first, *found]))[:MAX_CURVES]
         if not names:
             return ()
         indices, reports = np.array([point[:2] for point in points], np.int64).T

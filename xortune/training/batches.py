@@ -19,6 +19,7 @@ from typing import Protocol
 from xortune.core.audit import AT_FIRST, Audit
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
+from xortune.core.pruning import judged, pruned_at
 from xortune.core.trainer import (
     AUDITED,
     HELD_AFTER,
@@ -32,7 +33,7 @@ from xortune.core.trainer import (
     Void,
     has,
 )
-from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
 from xortune.training.ahead import Ahead
 from xortune.training.jobs import Done, Job, WorkerFailure
@@ -744,7 +745,8 @@ class Batches:
             self._queue.put_last(retries)
         else:
             self._untried.note_result()
-            self._tell(job, result, None, final=True, seconds=seconds, worker=worker)
+            outcome = _judged(job.block, result)
+            self._tell(job, outcome, None, final=True, seconds=seconds, worker=worker)
 
     def _unfinished(self, job: Job, result: TrainingError, seconds: float, worker: str) -> Job:
         """Record those seeds of a job that have finished; return the job of the others."""
@@ -806,3 +808,18 @@ def _not_alone(job: Job) -> TrainingError:
     if job.block.agreed is None:
         return TrainingError("its trainer has stacked seeds that were to train alone")
     return Postponed()
+
+
+def _judged(block: Block, outcome: Outcome | EncodedOutcome) -> Outcome | EncodedOutcome:
+    """The outcome of a block with its pruned seeds as such; see `core.pruning`.
+
+    Some were trained to the end: they were trained ahead, or on.
+    """
+    if (pruning := block.pruning) is None:
+        return outcome
+    if not (pruned := pruned_at(pruning, outcome.details)):
+        return outcome
+    if isinstance(outcome, Outcome):
+        return judged(pruning, block.point.key, outcome, pruned)
+    found = judged(pruning, block.point.key, outcome.decoded(block), pruned)
+    return encode_outcome(block, found)

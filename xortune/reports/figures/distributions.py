@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xortune.comparisons.contestants import certified_outcome, place_of
 from xortune.core.errors import InputError
 from xortune.core.formats import count
-from xortune.core.outcome import Curves, Outcome
+from xortune.core.outcome import Curves, Outcome, Status
 from xortune.core.success import Limit
 from xortune.racing.objectives import numbers_in
 from xortune.reports.analysis import score_in
@@ -301,7 +301,7 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
     if score is None:
         return None
     series: list[Series] = []
-    medians = []
+    medians, pruned = [], 0
     for seeds in shown:
         parts = [part.points() for part in seeds.outcome.details.curves]
         curves = _curves(parts, score.name)
@@ -331,6 +331,7 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
                 )
                 series.append(Series("best: its worst seed", line, "line", seeds.role, dashed=True))
         medians.append((seeds, label, marks[0], marks[-1], int(known[-1])))
+        pruned += seeds.outcome.counts[Status.PRUNED]
     if not series:
         return None
     x = Axis(" or ".join(sorted({label for _, label, *_ in medians})))
@@ -340,6 +341,7 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
         medians=medians,
         score=score,
         sizes=sizes(shown),
+        pruned=pruned,
     )
 
 
