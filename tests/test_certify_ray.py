@@ -11,7 +11,7 @@ from listening import counts
 
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster
 from xortune.training.retries import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("one_ray")

@@ -1,8 +1,10 @@
-"""`xortune export`, `import` and `log`: results to and from other programs."""
+"""`xortune export`, `import`, `log` and `plugins`: results and values of other programs."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
+from xortune.core.plugins import offers
 from xortune.runs.store import replace_file
 from xortune.training.process import settle
 
@@ -41,11 +44,10 @@ def export(
         seeds: Seeds that the program trains; 20 if not given.
     """
     with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
-        from xortune.integrations.export import exported
+        from xortune.integrations.export import exported, form_of
 
         loaded = xt.load_run(run)
-        ending = "" if output is None else output.suffix.lower()
-        by_ending = {".py": "py", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending)
+        by_ending = None if output is None else form_of(output.suffix)
         script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
         if output is None:
             settle()
@@ -144,3 +146,25 @@ def log(
         elif not quiet:
             for one in trackers:
                 cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
+
+
+GROUPS = {"xortune.samplers": "xortune.spaces.samplers:SAMPLERS"}
+"""The groups of entry points, and where xortune's own values of each stand."""
+
+
+@cli.command("xortune plugins", "xortune plugins --json")
+def plugins(as_json: bool = False) -> None:
+    """List what installed packages add, by group, and what of it cannot be used, with the cause."""
+    with cli.exit_on_error():
+        owns = {group: resolve_name(place) for group, place in GROUPS.items()}
+        found = [one for group, own in owns.items() for one in offers(group, type(own[0]), own)]
+    if as_json:
+        named = [replace(one, values=tuple(value.name for value in one.values)) for one in found]
+        cli.print_json({"plugins": [asdict(one) for one in named]})
+        return
+    for offer in found:
+        given = [value.name for value in offer.values]
+        given += [] if offer.error is None else [f"cannot be used: {offer.error}"]
+        cli.show(plain(f"{offer.group}: {offer}: {', '.join(given)}"))
+    if not found:
+        cli.show("No installed package adds anything.")

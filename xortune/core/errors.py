@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 import re
 import resource
@@ -272,10 +273,6 @@ _OTHERS = frozenset(
 )
 _RENAMED = {
     "no-check": "check=False",
-    "cpus-per-trial": "cpus of xt.Ray or xt.Workers",
-    "gpus-per-trial": "gpus of xt.Ray",
-    "study-storage": "study",
-    "study-name": "name of xt.Study",
     "tensorboard": "xt.TensorBoard()",
     "mlflow": "xt.MLflow(URI)",
     "wandb": "xt.WandB()",
@@ -318,6 +315,8 @@ def _argument(found: re.Match[str]) -> str:
     option, value = found["option"], found["value"]
     if option in _RENAMED:
         return _RENAMED[option]
+    if option is not None and option.endswith("-per-trial"):
+        return f"{option.removesuffix('-per-trial')} of xt.Ray"
     if option in _FLAGS:
         return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
     if option not in _OTHERS:
@@ -416,3 +415,22 @@ def broken_setup(reasons: Collection[str]) -> Literal["input", "outcome"] | None
     if exception in NO_PROGRAM or _NOT_STARTED.match(reason) or reason.startswith("returned "):
         return "input"
     return "outcome" if exception in NOT_BEGUN or reason.startswith(_NO_NUMBER) else None
+
+
+def require(what: str, *packages: str) -> None:
+    """Return if the packages that `xortune-core` leaves out are installed.
+
+    Args:
+        what: what needs them, as the message begins.
+        packages: of torch, numba and ray.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    for package in packages:
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:  # a folder of this name, without a package
+            raise InputError(
+                f"{what} needs {package}, which xortune-core leaves out",
+                fix="pip uninstall xortune-core, then pip install xortune",
+            )

@@ -15,7 +15,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.success import Finite, parse_success
+from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, has, is_void
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
@@ -23,10 +23,9 @@ from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import (
-    BUILT_IN_NUMBERS,
     check_built_in,
     check_numbers,
-    check_watched,
+    check_reported,
     with_function,
 )
 from xortune.trainers.command import CommandTrainer, command_trainer
@@ -100,22 +99,20 @@ def trainer_for(
                 fix="leave it out",
             )
         own = _with_form(space, _without_import(space, train, threads), train, here=here)
-        if not _is_watchable(own):
-            check_watched(space, None)
+        if not _reports_each(own):
+            check_reported(space, None)
         return own
     assert space.task is not None
-    check_watched(space, BUILT_IN_NUMBERS)
-    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
-    trainer = NetworkTrainer(space.task, engine, gpus, on=on)
+    trainer = NetworkTrainer(space.task, engine, gpus)
     trainer.describe()  # refuses an engine that is not available
     return trainer
 
 
-def _is_watchable(trainer: CustomTrainer | CommandTrainer) -> bool:
-    """Whether its seeds report numbers on their way."""
+def _reports_each(trainer: CustomTrainer | CommandTrainer) -> bool:
+    """Whether each of its seeds reports numbers on its way, by itself."""
     if isinstance(trainer, CommandTrainer):
         return trainer.command.metric is not None
-    return trainer.gives_reports
+    return trainer.gives_reports and not trainer.form.many
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -134,22 +131,23 @@ def _without_import(
     space: SearchSpace, train: Callable[..., Any] | None, threads: int
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can only be described."""
-    on = None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.rule, threads=threads, on=on)
+        return CustomTrainer(
+            given_source(train), success=space.rule, threads=threads, on=space.pruned_by
+        )
     assert space.trainer is not None
     if space.command is not None:
         try:
             trainer = command_trainer(space.command, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
-        finite = space.rule if isinstance(space.rule, Finite) else None
-        return replace(trainer, threads=threads, finite=finite, on=on)
+        return replace(trainer, threads=threads, success=space.rule, on=space.pruned_by)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.rule, limit=space.timeout, threads=threads, on=on)
+    rule, limit, on = space.rule, space.timeout, space.pruned_by
+    return CustomTrainer(source, success=rule, limit=limit, threads=threads, on=on)
 
 
 def _with_form(
@@ -403,7 +401,7 @@ def check_by_training(
             numbers = {name: float(array[0]) for name, array in result.details.values.items()}
             check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
             if result.details.curves:
-                check_watched(space, result.details.curves[0].points().names)
+                check_reported(space, result.details.curves[0].points().names)
             key = block.point.key, seed
             twice, known, took = None, {key: result}, {key: seconds}
             has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")
@@ -442,7 +440,7 @@ def check_by_training(
 
 def counting(space: SearchSpace) -> set[str]:
     """The names of the numbers that a space's rule judges or an objective summarises."""
-    ruled = {space.success.name} if space.success is not None else set()
+    ruled = () if space.success is None else space.success.names
     return {name for name in (*ruled, *(one.number for one in space.objectives)) if name}
 
 
@@ -649,7 +647,7 @@ def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | No
     Raises:
         InputError: a result differs.
     """
-    names = set() if rule is None else {parse_success(rule).name}
+    names = set() if rule is None else set(parse_success(rule).names)
     fix = "train one seed in a call, f(config, seed)"
     check_independence(trainer, together, point, names, otherwise=fix)
 

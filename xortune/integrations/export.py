@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
@@ -78,9 +79,72 @@ def paragraph(run: Run, key: str | None = None) -> str:
 # -------------------------------------------------------------------------------------------------
 # The verb `export`.
 
-FORMATS = ("py", "yaml", "json", "paragraph")
-
 PROGRAM_SEEDS = 20  # that a program trains by default
+
+
+@dataclass(frozen=True)
+class Export:
+    """A form of a configuration for other programs.
+
+    Attributes:
+        name: of the form; `format=` and `--format` take it.
+        about: what it is, for the help.
+        endings: of files that have this form.
+        make: the text, of a run, the key of a configuration (None: the best) and how many seeds a
+            program trains (None: if it trains any, as many as it likes).
+        trains: whether it is a program that trains seeds.
+    """
+
+    name: str
+    about: str
+    endings: tuple[str, ...]
+    make: Callable[[Run, str | None, int | None], str]
+    trains: bool = False
+
+
+def _json(run: Run, key: str | None, _: int | None) -> str:
+    return json.dumps(exported(run, key).point.as_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def _yaml(run: Run, key: str | None, _: int | None) -> str:
+    result = exported(run, key)
+    origin = f"Config {result.key} of {run.path}: {_counted(run, result)}."
+    comments = [origin, *_certified(run, result.key), *_command_line(run, result.point)]
+    return yaml_config(result.point, comments)
+
+
+def _program(run: Run, key: str | None, seeds: int | None) -> str:
+    if not run.is_network:
+        raise InputError(
+            "the built-in network did not train the run",
+            place=str(run.path),
+            fix="its own function or command is the program; --format yaml or json writes the "
+            "config to call it with",
+        )
+    result, task = exported(run, key), task_of(run)
+    parts, expected = _known_seeds(run, result, seeds)
+    comments = [
+        f"Config {result.key}, task {plain(task.name)}: {_counted(run, result)}.",
+        *_certified(run, result.key),
+        f"Trains {sum(map(len, parts))} of these seeds and counts those that are solved: the run"
+        f" counted {expected}.",
+    ]
+    script = counting_script(Config.from_point(result.point), task, parts, expected)
+    return "\n".join([*(f"# {line}" for line in comments), script]) + "\n"
+
+
+EXPORTED = (
+    Export("py", "plain PyTorch that counts seeds of the run", (".py",), _program, trains=True),
+    Export("yaml", "the config, as Hydra and OmegaConf read it", (".yaml", ".yml"), _yaml),
+    Export("json", "the config alone", (".json",), _json),
+    Export("paragraph", "a certificate, for a paper", (), lambda run, key, _: paragraph(run, key)),
+)
+"""The forms of `export`."""
+
+
+def form_of(ending: str) -> str | None:
+    """The form of files with this ending, such as `.py`; None if none has it."""
+    return next((form.name for form in EXPORTED if ending.lower() in form.endings), None)
 
 
 def export(
@@ -107,44 +171,16 @@ def export(
         InputError: no such config or format, more seeds than the run knows, a program for a run of
             something else than the built-in network, or a task that is no longer the run's.
     """
+    forms = {form.name: form for form in EXPORTED}
     if format is not None:
-        refuse_unknown(format, FORMATS, f"{format!r}", field="format")
+        refuse_unknown(format, forms, f"{format!r}", field="format")
     loaded = run if isinstance(run, Run) else load_run(run)
-    form = format or ("py" if loaded.is_network else "yaml")
-    if form == "py":
-        return _program(loaded, key, seeds)
-    if seeds is not None:
+    form = forms[format or ("py" if loaded.is_network else "yaml")]
+    if seeds is not None and not form.trains:
         raise InputError(
-            f"{seeds} with {form}", field="seeds", allowed="with format py", fix="leave it out"
+            f"{seeds} with {form.name}", field="seeds", allowed="with format py", fix="leave it out"
         )
-    if form == "paragraph":
-        return paragraph(loaded, key)
-    result = exported(loaded, key)
-    if form == "json":
-        return json.dumps(result.point.as_dict(), indent=2, allow_nan=False) + "\n"
-    origin = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
-    comments = [origin, *_certified(loaded, result.key), *_command_line(loaded, result.point)]
-    return yaml_config(result.point, comments)
-
-
-def _program(run: Run, key: str | None, seeds: int | None) -> str:
-    if not run.is_network:
-        raise InputError(
-            "the built-in network did not train the run",
-            place=str(run.path),
-            fix="its own function or command is the program; --format yaml or json writes the "
-            "config to call it with",
-        )
-    result, task = exported(run, key), task_of(run)
-    parts, expected = _known_seeds(run, result, seeds)
-    comments = [
-        f"Config {result.key}, task {plain(task.name)}: {_counted(run, result)}.",
-        *_certified(run, result.key),
-        f"Trains {sum(map(len, parts))} of these seeds and counts those that are solved: the run"
-        f" counted {expected}.",
-    ]
-    script = counting_script(Config.from_point(result.point), task, parts, expected)
-    return "\n".join([*(f"# {line}" for line in comments), script]) + "\n"
+    return form.make(loaded, key, seeds)
 
 
 def _counted(run: Run, result: ConfigResult) -> str:

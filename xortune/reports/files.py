@@ -20,8 +20,9 @@ from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
+from xortune.reports.figures import FIGURES
 from xortune.reports.page import page
-from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
+from xortune.reports.run import PRINTED, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
@@ -88,7 +89,7 @@ FORMATS = ("html", "md", "csv", "tex", "parquet")
 PICTURES = ("png", "pdf")
 """Further formats of the figures, for slides and papers."""
 
-FIGURES = "figures"  # the folder of the figures of report.md
+FOLDER = "figures"  # the folder of the figures of report.md
 
 
 def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
@@ -114,7 +115,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
     if run.certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, run.certificate, run.manifest)
-    old = [f"{FIGURES}/{name}.{end}" for name in SECTION_OF for end in _pictures(formats)]
+    old = [f"{FOLDER}/{one.name}.{end}" for one in FIGURES for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
     _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
 
@@ -178,7 +179,7 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
-    yield from _shown("report", cache(lambda: run_document(run)), formats, FIGURES)
+    yield from _shown("report", cache(lambda: run_document(run)), formats, FOLDER)
     if "md" in formats and (printed := failure_log(run)) is not None:
         yield PRINTED, printed.encode()
 

@@ -76,7 +76,8 @@ def _sections(run: Run) -> dict[str, str]:
         shown = replace(table, rows=tuple(rows)).table(Form.LIVE, caption)
         parts[_id(CONFIGS)] = _table(shown)
     # A figure of a report has something to show in the same cases.
-    is_shown = dict(FIGURES) | {HISTORY: dict(FIGURES)[history.optimization_history]}
+    is_shown = {figure.make: figure.is_shown for figure in FIGURES}
+    is_shown[HISTORY] = is_shown[history.optimization_history]
     for heading, (nothing, figures) in SECTIONS.items():
         plots = [
             figure(run)

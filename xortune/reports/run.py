@@ -23,9 +23,9 @@ from xortune.core.formats import (
     span,
     value,
 )
-from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
+from xortune.core.numbers import FEWEST_FOR_MEANS, finite, known_statistics
 from xortune.core.point import Point
-from xortune.core.success import Success, has_rule
+from xortune.core.success import Rule, has_rule
 from xortune.racing.gaussian_process import (
     KNOWN_CONFIGS,
     NumberSums,
@@ -41,7 +41,7 @@ from xortune.racing.objectives import (
     summary_of,
     ties_of,
 )
-from xortune.reports.analysis import Report, compared_for_front, ignored_seed, report_of
+from xortune.reports.analysis import FrontRow, Report, compared_for_front, ignored_seed, report_of
 from xortune.reports.certificate import (
     bound_first,
     certified_lines,
@@ -62,8 +62,8 @@ from xortune.reports.document import (
     texts,
 )
 from xortune.reports.drawing.model import Plot
-from xortune.reports.figures import figures_of
-from xortune.reports.figures.distributions import rule_of
+from xortune.reports.figures import FIGURES, figures_of
+from xortune.reports.figures.distributions import limits_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
@@ -84,32 +84,8 @@ from xortune.runs.columns import (
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
-from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+from xortune.spaces.model import EPOCHS_TO_SOLVE, Objective
 from xortune.spaces.neighbours import neighbours
-
-SECTION_OF = {
-    "ranking": "finalists",
-    "intervals": "finalists",
-    "frontier": "required",
-    "front": "front",
-    "importance": "parameters",
-    "slices": "parameters",
-    "number-slices": "parameters",
-    "contour": "folded",
-    "parallel-coordinate": "folded",
-    "success-by-epoch": "epochs",
-    "scores": "folded",
-    "strips": "numbers",
-    "learning-curves": "curves",
-    "failures": "failures",
-    "same-seeds": "failures",
-    "timeline": "seeds",
-    "decision-surface": "folded",
-    "seeds-spent": "seeds",
-    "history": "seeds",
-    "number-history": "seeds",
-}
-"""The section of run.md.jinja of each figure; the template places those that are `folded`."""
 
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
@@ -119,9 +95,10 @@ MOST_ROWS = 10_000  # configs in a page; table.csv has all
 def run_document(run: Run) -> Document:
     """The report of a run, the same for the same run directory."""
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
+    section_of = {figure.name: figure.section for figure in FIGURES}
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
-        figures.setdefault(SECTION_OF[plot.name], []).append(plot)
+        figures.setdefault(section_of[plot.name], []).append(plot)
     best, objective = report.best, report.looked_for
     imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
     ruled = has_rule(run.manifest.get("success"))
@@ -192,20 +169,20 @@ class Nearest:
     statistic: str
     amount: float
     result: ConfigResult
-    rule: Success
+    rule: Rule
 
 
 def _nearest(run: Run) -> Nearest | None:
     """None where a seed is solved, or no rule judges a number of the seeds."""
     report, score = report_of(run), report_of(run).score
-    rule = None if score is None or report.totals.solved else rule_of(run, score)
-    if score is None or rule is None:
+    rule = run.rule
+    if score is None or rule is None or report.totals.solved or not limits_of(run, score):
         return None
     medians = [(score.of(result.outcome)[0], result) for result in run.results[:MOST_ROWS]]
     known = [(median, result) for median, result in medians if np.isfinite(median)]
     if not known:
         return None
-    amount, result = min(known, key=lambda pair: rule.distance(pair[0]))
+    amount, result = min(known, key=lambda pair: rule.distance(score.name, pair[0]))
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 
@@ -334,15 +311,16 @@ def _number_tables(report: Report) -> list[Table]:
 
 def _number_cells(values: NDArray[np.float64], n: int) -> list[str]:
     """How many of n seeds have the number, and its mean and quantiles with their intervals."""
-    statistics = summary(values)
-    cells = [f"{finite(values).size:,} of {n:,}"]
-    for name in STATISTICS:
-        if not np.isfinite(statistics[name]):
+    known = finite(values)
+    cells = [f"{known.size:,} of {n:,}"]
+    for statistic in known_statistics():
+        estimate = statistic.estimate(known) if known.size else np.nan
+        if not np.isfinite(estimate):
             cells.append("–")
             continue
-        ends = interval_of_all(finite(values), name)
+        ends = statistic.interval(known)
         within = "" if ends is None or np.isinf(ends).all() else f" [{span(*ends)}]"
-        cells.append(f"{estimated(statistics[name], *(ends or (None, None)))}{within}")
+        cells.append(f"{estimated(estimate, *(ends or (None, None)))}{within}")
     return cells
 
 
@@ -432,10 +410,10 @@ def front_table(run: Run) -> FrontTable | None:
     names = [name for name in report_of(run).varied if name not in {o.name for o in objectives}]
     rows = [
         (
-            *(config_text(r.point, names), Mono(r.key)),
-            *(cell for o in objectives for cell in _cells(o, r, estimate[o.name])),
+            *(config_text(row.result.point, names), Mono(row.result.key)),
+            *(cell for o in objectives for cell in _cells(o, row)),
         )
-        for r, estimate, _ in front[:SHOWN_FRONT]
+        for row in front[:SHOWN_FRONT]
     ]
     [about] = lines_of(
         "front.txt.jinja",
@@ -444,21 +422,26 @@ def front_table(run: Run) -> FrontTable | None:
         full=run.full_seeds,
         found=len(front),
     )
-    heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: ("epochs to solve",)}
-    columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
+    columns = [name for objective in objectives for name in _heads(objective)]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
     shown = tuple(row.result for row in front[:SHOWN_FRONT])
     return FrontTable(about, table, len(front) - len(rows), shown, tuple(names))
 
 
-def _cells(objective: Objective, result: ConfigResult, amount: float) -> tuple[str, ...]:
-    outcome = result.outcome
-    if objective.name == SUCCESS_RATE:
-        return outcome.count.text, interval(*outcome.interval())
-    if objective.name == EPOCHS_TO_SOLVE:
-        # Not rounded: half an epoch may decide who is on the front.
-        return (number(amount) if np.isfinite(amount) else "–",)
-    return (value(result.point[objective.name]) if objective.number is None else number(amount),)
+def _heads(objective: Objective) -> tuple[str, ...]:
+    if (measured := objective.measured) is None:
+        return (plain(objective.name),)
+    return (measured.heading, "95 % interval") if measured.interval else (measured.heading,)
+
+
+def _cells(objective: Objective, row: FrontRow) -> tuple[str, ...]:
+    amount, seen = row.estimate[objective.name], row.seen
+    if (measured := objective.measured) is None:
+        at = row.result.point
+        return (value(at[objective.name]) if objective.is_parameter else number(amount),)
+    if measured.interval:  # a share of the seeds
+        return f"{round(amount * seen.n)}/{seen.n}", interval(*measured.interval(seen))
+    return (measured.write(amount) if np.isfinite(amount) else "–",)
 
 
 # -------------------------------------------------------------------------------------------------

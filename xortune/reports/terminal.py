@@ -24,7 +24,7 @@ from xortune.comparisons.runs import Reused, RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
-from xortune.core.numbers import TITLES, Summary
+from xortune.core.numbers import Summary, statistic_named
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.reports.analysis import Report, report_of
@@ -51,7 +51,7 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import shortened
 from xortune.reports.figures.common import KEY
 from xortune.reports.figures.frontier import required_rate
-from xortune.reports.files import FIGURES, PICTURES
+from xortune.reports.files import FOLDER, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
@@ -259,7 +259,7 @@ def render_best(run: Run, console: Console, formats: Sequence[str] | None = None
         _print(console, f"  {command}", whole=True)
     files = [run.path / name for name, one in FILES.items() if formats is None or one in formats]
     if formats is not None and not set(PICTURES).isdisjoint(formats):
-        files.append(run.path / FIGURES)
+        files.append(run.path / FOLDER)
     _print(console, *(str(file) for file in files if file.exists()), whole=True)
 
 
@@ -453,6 +453,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
         values = {
             "answer": runs_answer(comparison),
             "alpha": comparison.alpha,
+            "confidence": comparison.confidence,
             "first_is_worse": comparison.first_is_worse,
             "contestants": [
                 {
@@ -507,14 +508,13 @@ def render_outcome(outcome: Outcome, console: Console) -> None:
 
 def _summary_table(summary: Summary) -> Table:
     """A number of the seeds: each statistic with its interval."""
-    shown = {name: summary[name] for name in ("mean", "iqm", *summary.quantiles)}
     rows = [
         (
-            TITLES.get(name, f"{name[1:]} % quantile" if name[0] == "q" else name),
+            statistic_named(name).heading,
             estimated(*estimate),
             span(*estimate[1:]),
         )
-        for name, estimate in shown.items()
+        for name, estimate in summary.estimates.items()
     ]
     return table_of([*texts(plain(summary.name)), *numbers("value", "95 % interval")], rows)
 

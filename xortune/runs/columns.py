@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import estimated, interval, measured, number, span, value
-from xortune.core.numbers import STATISTICS, finite, summary
+from xortune.core.numbers import finite, known_statistics, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import as_float
 from xortune.racing.objectives import (
@@ -367,10 +367,10 @@ def columns_of(
     """The columns of a run, in the order of table.csv.
 
     `parameters` come first, then `COLUMNS`. For each of the `numbers` of a user's own trainer
-    follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
-    such a number is the objective, `objective` has it with the ends of its 95 % interval; seconds
-    have none. With several objectives `FRONT` says whether the configuration is on the Pareto
-    front.
+    follow NAME_n, the number of seeds that have it, and NAME_mean and so on: see
+    `known_statistics`. If such a number is the objective, `objective` has it with the ends of its
+    95 % interval; seconds have none. With several objectives `FRONT` says whether the configuration
+    is on the Pareto front.
 
     Args:
         parameters: their names.
@@ -424,14 +424,15 @@ def _parameter(name: str, column: str) -> Column:
 
 def _statistics(name: str, taken: Collection[str], score: Score | None) -> list[Column]:
     """The columns of a number. Tables of text have those of the score, terminals in one column."""
-    base = free_name(name, taken, endings=[f"_{ending}" for ending in ("n", *STATISTICS)])
+    endings = [one.name for one in known_statistics()]
+    base = free_name(name, taken, endings=[f"_{ending}" for ending in ("n", *endings)])
     data = frozenset({Form.CSV, Form.TRACKERS})
 
     def sizes(rows: Rows) -> Values:
         return np.array([one.size for one in rows.numbers(name)], np.int64)
 
     found = {"n": Column(as_utf8(f"{base}_n"), f"{name}_n", sizes, where=data)}
-    for ending in STATISTICS:
+    for ending in endings:
         column, value = (
             as_utf8(f"{base}_{ending}"),
             partial(Rows.statistic, name=name, ending=ending),

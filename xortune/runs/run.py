@@ -20,9 +20,8 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
-from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
-from xortune.core.success import Success, has_rule, parse_success
+from xortune.core.success import Rule, has_rule, rule_in
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import only_rate
 from xortune.racing.posterior import Group
@@ -289,10 +288,8 @@ class Run:
     def _groups(self) -> list[Group]:
         """The configurations by their counts."""
         counts = self.results.counts
-        stopped = counts.status[:, Status.STOPPED]
-        columns = (counts.k.tolist(), counts.n.tolist(), stopped.tolist())
-        sizes = Counter(zip(*columns, strict=True))
-        return [Group(k, n, size, stopped=ended) for (k, n, ended), size in sizes.items()]
+        sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
+        return [Group(k, n, size) for (k, n), size in sizes.items()]
 
     @property
     def _first(self) -> ConfigResult:
@@ -333,13 +330,10 @@ class Run:
             return as_html(f"Run {self.path}: {error}")
 
     @property
-    def rule(self) -> Success | None:
-        """The rule that judges a number of each seed; None if there is none."""
+    def rule(self) -> Rule | None:
+        """The rule that judges numbers of each seed; None if there is none."""
         origin = imported_from(self.manifest)
-        try:
-            return parse_success(str(self.manifest.get("success") or (origin and origin.success)))
-        except InputError:
-            return None
+        return rule_in(self.manifest.get("success") or (origin and origin.success))
 
     @cached_property
     def score(self) -> Score | None:
@@ -421,7 +415,7 @@ class Run:
         # Relative paths in it start at the original file, not at the copy.
         original = self.manifest.get("space_file")
         folder = Path(original).parent if isinstance(original, str) else self.path
-        return parse_space(self.space_text, str(self.path / SPACE), folder)
+        return parse_space(self.space_text, str(self.path / SPACE), folder, searched=False)
 
     @property
     def space_text(self) -> str:

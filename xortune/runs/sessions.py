@@ -8,15 +8,17 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.errors import InputError
 from xortune.core.files import text_of, writing
+from xortune.core.version import VERSION
 from xortune.runs.manifest import (
     PACKAGES,
     SPACE,
@@ -45,6 +47,7 @@ from xortune.spaces.model import (
     equal_values,
     extremes,
 )
+from xortune.spaces.samplers import sampler_named
 from xortune.spaces.space import parse_space
 from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
@@ -134,7 +137,7 @@ def space_at(place: Path) -> SearchSpace:
     """A space of a run, without its task, whose file may have moved."""
     values = read_yaml(text_of(place), str(place)).values
     text = json.dumps({key: part for key, part in values.items() if key != "task"})  # JSON is YAML
-    return parse_space(text, str(place), place.parent)
+    return parse_space(text, str(place), place.parent, searched=False)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ def differences(
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.price", old.seeds.price, new.seeds.price, counted),
-        ("seeds.stop_hopeless", _hopeless(old), _hopeless(new), counted),
+        ("search.pruner", _pruner(old), _pruner(new), counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("bounds", old.bounds, new.bounds, counted),
@@ -253,9 +256,9 @@ def _race(space: SearchSpace) -> RaceSettings:
     return space.seeds.race or RaceSettings()
 
 
-def _hopeless(space: SearchSpace) -> dict[str, object] | None:
-    settings = space.seeds.stop_hopeless
-    return None if settings is None else asdict(settings)
+def _pruner(space: SearchSpace) -> object:
+    chosen = space.search.pruner
+    return None if chosen is None else chosen.written
 
 
 def _shown(value: object) -> str:
@@ -448,10 +451,7 @@ def checked_versions(
     return notes
 
 
-INEXACT = ("gp", "nsgaii", "cmaes")
-"""Samplers whose proposals after an interruption may differ from those without one."""
-
-NOTED_PACKAGES = ("xortune", "torch", "ray", "optuna", "numpy")
+NOTED_PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 MORE_PACKAGES = ("numba", "scipy", "pandas", "pyarrow")
 
@@ -478,7 +478,7 @@ def first_manifest(
         "first_seed": 0,
         "space_file": file,
         **entry,
-        "versions": {name: entry["versions"][name] for name in ("python", *NOTED_PACKAGES)},
+        "versions": {k: v for k, v in entry["versions"].items() if k not in MORE_PACKAGES},
         "made": {fingerprint: identity},
         "sessions": [{"number": 1, **entry, "made": fingerprint, "space": SPACE, "changes": []}],
     }
@@ -486,10 +486,13 @@ def first_manifest(
 
 def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
     """The manifest's entry for a session that begins now, here."""
-    packages = {name: version(name) for name in (*NOTED_PACKAGES, *MORE_PACKAGES)}
+    versions = {"python": platform.python_version(), "xortune": VERSION}
+    for name in (*NOTED_PACKAGES, *MORE_PACKAGES):
+        with suppress(PackageNotFoundError):  # xortune-core does without some
+            versions[name] = version(name)
     return {
         "command": list(command) if command is not None else None,
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": versions,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "git_commit": _git_commit(),
@@ -524,7 +527,7 @@ def continue_run(
     changes = changes_brought(then, space, task=task, place=place, extend=extend)
     identity, entry = identity_of(trainer.describe()), session_entry(command)
     notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)
-    if space.search.sampler in INEXACT:
+    if not sampler_named(space.search.sampler).exact_resume:
         notes.append(
             f"sampler {space.search.sampler} does not resume exactly: its proposals may differ "
             "from those of an uninterrupted search"

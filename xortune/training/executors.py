@@ -34,7 +34,7 @@ from xortune.core.trainer import (
 from xortune.trainers.function import begin
 from xortune.trainers.verdicts import one_line
 from xortune.training.batches import Batches
-from xortune.training.cluster import Cluster, awaiting, connected, slots_here
+from xortune.training.cluster import connected
 from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.training.loop import Executor
 from xortune.training.process import uninterrupted
@@ -46,6 +46,8 @@ from xortune.training.processes import (
     processes_for,
     timed_out,
 )
+from xortune.training.resources import Cluster, awaiting
+from xortune.training.slots import slots_here
 from xortune.training.worker import (
     AGAIN,
     BEGUN,
@@ -421,7 +423,7 @@ def pool_or_here(
         return LocalExecutor(trainer)
     if has(trainer, "awaits"):
         return EventLoop(trainer, awaiting(cluster).workers or 1)
-    return Pool(trainer, slots_here(cluster), limit=cluster.trial_timeout, encodes=encodes)
+    return Pool(trainer, slots_here(cluster), limit=cluster.each.limit, encodes=encodes)
 
 
 @contextmanager

@@ -24,11 +24,13 @@ from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, Trainer
 from xortune.training.batches import Batches
-from xortune.training.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
 from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.training.process import ray_settings, uninterrupted
 from xortune.training.ray_worker import PickledTrainer, WorkerTrial, logger, versions
+from xortune.training.resources import Cluster
+from xortune.training.slots import fitting, missing_room, slots
+from xortune.training.watchdog import check_ray, is_lost
 from xortune.training.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
 with ray_settings():
@@ -201,7 +203,7 @@ class RayExecutor:
         self._count = 0  # of batches
         self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
         self._trials: dict[str, _LiveWorker] = {}
-        self._watchdog = Watchdog(cluster.trial_timeout)
+        self._watchdog = Watchdog(cluster.each.limit)
         self._failed_starts = 0
         self._idle_since: float | None = None
         self._next_look = time.monotonic() + LOOK_SECONDS
@@ -409,7 +411,7 @@ class RayExecutor:
                 done = Done(rest, stopped if rest else (), ends=not fault)
                 self.done.extend(progress.told(done))
             if fault and trial.expired is not None:
-                reason = f"took longer than {self.cluster.trial_timeout:g} s"
+                reason = f"took longer than {self.cluster.each.limit:g} s"
                 failure = WorkerFailure("late", reason)
             if fault:
                 seconds = trial.expired or 0.0
@@ -457,7 +459,7 @@ class _TuneThread(threading.Thread):
             self.has_left_ray.set()
 
     def _fit(self) -> None:
-        resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
+        resources = tune.PlacementGroupFactory([self._cluster.each.amounts])
         # Tune keeps references to the parameters of a class, by its name. To replace them in a
         # later Ray of this process would free objects that have the same ids there.
         trainable = tune.with_parameters(

@@ -199,9 +199,9 @@ def test_a_run_without_a_finished_config_has_none(tmp_path):
     assert figures_of(write_run(tmp_path / "empty", [])) == ()
     run = write_run(tmp_path / "tried", [failed(0, CONFIG, 0, 8, final=False)])
     assert figures_of(run) == ()
-    for figure, _ in FIGURES[:5]:
+    for figure in FIGURES[:5]:
         with pytest.raises(InputError, match="no configuration is finished"):
-            figure(run)
+            figure.make(run)
 
 
 def alike(k, configs=4):

@@ -188,7 +188,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Guide:
     """A thin line across the panel at one value of an axis, or a shaded range.
 
     Attributes:
@@ -202,7 +202,7 @@ class Rule:
     to: float | None = None
 
 
-Layer = Series | Lines | Cells | Rule
+Layer = Series | Lines | Cells | Guide
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ damaged. `FIGURES` lists those of a report.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,44 +35,81 @@ def _has_rule(run: Run) -> bool:
     return has_rule(run.manifest.get("success"))
 
 
-FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run, Counts], Any]], ...] = (
-    # Where nothing was solved, all rates are alike; without a rule they say little.
-    (ranking.ranking, lambda run, counts: counts.k.any() and _has_rule(run)),
-    (numbers.intervals_of_best, lambda run, _: not _has_rule(run)),
-    (frontier.frontier, lambda *_: True),
-    (distributions.success_by_epoch, lambda _, counts: counts.k.any() and counts.epochs.any()),
-    (distributions.scores, lambda *_: True),
-    (distributions.learning_curves, lambda *_: True),
-    # How the search of imported results went is unknown.
-    (seeds.seeds_spent, lambda run, counts: not is_imported(run.manifest) and np.ptp(counts.n)),
-    (seeds.failures, lambda run, _: seeds.ends_known(run)),
-    (
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a report.
+
+    Attributes:
+        name: of its `Plot`, and of its files.
+        section: of run.md.jinja, where it stands; `folded`: the template places it by its name;
+            `more`: at the end.
+        make: draws nothing: makes the `Plot` of a run, or None if it has nothing to show.
+        is_shown: whether it has something to show, of a run and its counts.
+    """
+
+    name: str
+    section: str
+    make: Callable[[Run], Plot | None]
+    is_shown: Callable[[Run, Counts], Any] = lambda *_: True
+
+
+# Where nothing was solved, all rates are alike; without a rule they say little.
+def _solved(run: Run, counts: Counts) -> bool:
+    return _has_rule(run) and bool(counts.k.any())
+
+
+# How the search of imported results went is unknown.
+def _searched(run: Run, counts: Counts) -> bool:
+    return not is_imported(run.manifest) and len(counts.k) > 1
+
+
+def _rates_differ(run: Run, counts: Counts) -> bool:
+    return _has_rule(run) and bool(np.ptp(counts.rate))
+
+
+FIGURES = (
+    Figure("ranking", "finalists", ranking.ranking, _solved),
+    Figure("intervals", "finalists", numbers.intervals_of_best, lambda run, _: not _has_rule(run)),
+    Figure("frontier", "required", frontier.frontier),
+    Figure(
+        "success-by-epoch",
+        "epochs",
+        distributions.success_by_epoch,
+        lambda _, counts: counts.k.any() and counts.epochs.any(),
+    ),
+    Figure("scores", "folded", distributions.scores),
+    Figure("learning-curves", "curves", distributions.learning_curves),
+    Figure(
+        "seeds-spent",
+        "seeds",
+        seeds.seeds_spent,
+        lambda run, counts: not is_imported(run.manifest) and np.ptp(counts.n),
+    ),
+    Figure("failures", "failures", seeds.failures, lambda run, _: seeds.ends_known(run)),
+    Figure(
+        "history",
+        "seeds",
         history.optimization_history,
-        lambda run, counts: (
-            _has_rule(run)
-            and not is_imported(run.manifest)
-            and len(counts.k) > 1
-            and counts.k.any()
-        ),
+        lambda run, counts: _searched(run, counts) and _solved(run, counts),
     ),
-    (
+    Figure(
+        "number-history",
+        "seeds",
         history.number_history,
-        lambda run, counts: (
-            not _has_rule(run) and not is_imported(run.manifest) and len(counts.k) > 1
-        ),
+        lambda run, counts: _searched(run, counts) and not _has_rule(run),
     ),
-    (ranking.pareto_front, lambda *_: True),
-    (distributions.strips, lambda *_: True),
-    (seeds.same_seeds, lambda *_: True),
-    (history.timeline, lambda *_: True),
-    (parameters.param_importances, lambda *_: True),
-    (effects.number_slices, lambda *_: True),
-    (parameters.slices, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
-    (parameters.contour, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
-    (parameters.parallel_coordinate, lambda run, counts: _has_rule(run) and np.ptp(counts.rate)),
-    (surface.decision_surface, lambda *_: True),
+    Figure("front", "front", ranking.pareto_front),
+    Figure("strips", "numbers", distributions.strips),
+    Figure("same-seeds", "failures", seeds.same_seeds),
+    Figure("timeline", "seeds", history.timeline),
+    Figure("importance", "parameters", parameters.param_importances),
+    Figure("number-slices", "parameters", effects.number_slices),
+    Figure("slices", "parameters", parameters.slices, _rates_differ),
+    Figure("contour", "folded", parameters.contour, _rates_differ),
+    Figure("parallel-coordinate", "folded", parameters.parallel_coordinate, _rates_differ),
+    Figure("decision-surface", "folded", surface.decision_surface),
 )
-"""Each figure in the order of a report, and whether it has anything to show of a run's counts."""
+"""The figures in the order of a report."""
 
 
 @cached_per_run  # the report, its page and its files ask for them
@@ -81,7 +118,7 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
     if not run.results:
         return ()
     counts = run.results.counts
-    plots = (figure(run) for figure, is_shown in FIGURES if is_shown(run, counts))
+    plots = (figure.make(run) for figure in FIGURES if figure.is_shown(run, counts))
     drawn = tuple(plot for plot in plots if plot is not None)
     return drawn if _has_rule(run) else _without_rule(drawn)
 

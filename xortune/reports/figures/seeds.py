@@ -264,7 +264,7 @@ OTHERS: dict[Status, tuple[str, Role]] = {
     Status.ALL_ONE: ("all 1", "all_one"),
     Status.DIVERGED: ("diverged", "diverged"),
     Status.CRASHED: ("crashed", "crashed"),
-    Status.STOPPED: ("stopped: hopeless", "stopped"),
+    Status.PRUNED: ("pruned", "stopped"),
 }
 
 Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
