@@ -96,7 +96,7 @@ def test_all_that_shows_a_number_agrees_which_is_better(rule, tmp_path):
     better = "larger" if larger else "smaller"
     assert by.measure.better == samples_of(found).better == samples_of(by).better == better
     assert found.pairs[0].k_a == 12
-    assert f"{name}_{worst}" in [column.name for column in contestants_table(found).columns]
+    assert f"{name}_{worst}" in [one.text for one in contestants_table(found).headings]
     [told] = found.numbers
     if parse_success(rule).ordering(name, np.array(numbers)) is not None:
         assert (told.better, told.wins[0].probability) == (better, 1)

@@ -308,9 +308,9 @@ def test_golden():
     found = {}
     for name, plot in DRAWN.items():
         found[name] = {**plotly_json(plot), "tables": {}}
-        for about, table in data_tables(plot):
+        for table in data_tables(plot):
             rows = ([*map(told, row)] for row in table.rows)
-            found[name]["tables"][about] = [[column.name for column in table.columns], *rows]
+            found[name]["tables"][table.caption] = [[one.text for one in table.headings], *rows]
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     if os.environ.get("GOLDEN") == "renew":
         GOLDEN.write_text(text, encoding="utf-8")
