@@ -34,7 +34,7 @@ from xortune.core.outcome import Curves, Details, Outcome, Status, Watched
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.propose import proposer_for
 from xortune.racing.hopeless import Curve, HopelessAudit, HopelessSeeds
@@ -275,7 +275,7 @@ seeds: {{race: {{max: {most}}}{stop}}}
 """
 
 
-class Known:
+class Known(Trainer):
     """A trainer whose seeds are the rows of a table, in an order of their own."""
 
     def __init__(self, table: Table, draw: int) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.propose import LEARNING, proposer_for
@@ -63,13 +63,10 @@ SPREAD = 0.5  # standard deviation of the logarithm of what a seed takes
 NODE, LIFE, AWAY = 8, 50.0, 5.0  # workers of a node; the mean seeds that it lives, and is away
 
 
-class Simulated:
+class Simulated(Trainer):
     """A trainer of a user's code that takes any point as it is, and trains nothing."""
 
-    users_code = True
-
-    def check(self, point: Point) -> Point:
-        return point
+    traits = Traits(users_code=True)
 
     def cost(self, block: Block) -> float:
         return GUESS * block.count

@@ -19,7 +19,7 @@ from xortune.certificates.gate import SequentialTest
 from xortune.core.audit import LEAST_AUDITED, Audit
 from xortune.core.outcome import Details, Outcome, Status
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking
+from xortune.core.trainer import AUDITED, Block, Stacking, Trainer, Traits
 from xortune.driver.audits import audited_now
 from xortune.driver.evaluate import train_seeds
 from xortune.driver.gate import gate_config
@@ -40,7 +40,7 @@ def drawn(*what):
 
 
 @dataclasses.dataclass
-class Stacks:
+class Stacks(Trainer):
     """Trains a seed to a success with the probability `x`, and stacks seeds as a process would.
 
     Attributes:
@@ -58,12 +58,10 @@ class Stacks:
     fault: str = ""
     known: int = 0
     trained: list = dataclasses.field(default_factory=list)
-    stacks_seeds = True
-    takes_many_blocks = True
-    takes_many_seeds = True
 
-    def check(self, point):
-        return point
+    @property
+    def traits(self):
+        return Traits(stacks_seeds=True, takes_many_blocks=True, takes_many_seeds=True)
 
     def cost(self, block):  # noqa: ARG002
         return 1e-4

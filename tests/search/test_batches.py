@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking
+from xortune.core.trainer import AUDITED, Block, Stacking, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.optuna_study import STARTUP
@@ -580,7 +580,7 @@ def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():
 
 
 class StackingPlain(Priced):
-    stacks_seeds = True
+    traits = Traits(stacks_seeds=True)
 
 
 def told_by(jobs, *audits):

@@ -14,7 +14,7 @@ import xortune as xt
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source, named_source, packages_of
@@ -406,7 +406,7 @@ def test_this_process_trains_a_batch_piece_by_piece():
 
 
 def test_launched_batches_are_one_call():
-    class Launches:
+    class Launches(Trainer):
         calls = 0
 
         def train(self, blocks):

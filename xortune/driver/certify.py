@@ -29,7 +29,7 @@ from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.audits import audit_stacks, stacked_lines
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.trainer import trainer_of, worker_and_local_trainer
+from xortune.driver.trainer import trainer_of
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
@@ -56,7 +56,6 @@ from xortune.training.loop import Record
 from xortune.training.loop import run as run_loop
 from xortune.training.process import exclusive, process_restored
 from xortune.training.processes import ending_processes, in_this_process
-from xortune.training.retries import retrying
 from xortune.training.timing import MeasuredSeconds
 
 SHORT, LONG = 5.0, 600.0
@@ -200,7 +199,7 @@ def certify(
             trainer = trainer_of(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
-        trainer = retrying(trainer, outages.retry)
+        trainer = trainer.retrying(outages.retry)
         if here:
             trainer = in_this_process(trainer)
         certificate = certify_run(
@@ -235,8 +234,8 @@ def certify_run(
     this is not part of a search.
     """
     outages = Outages() if outages is None else outages
-    worker, here = worker_and_local_trainer(trainer, gpus=cluster.gpus_per_trial)
-    trains = here if cluster.workers == 0 else worker
+    worker = trainer.for_worker(cluster.gpus_per_trial)
+    trains = worker.on_all_cores() if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
     with ExitStack() as stack:

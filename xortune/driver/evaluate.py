@@ -32,7 +32,6 @@ from xortune.core.trainer import (
     Outages,
     Trainer,
     Waits,
-    has,
     is_void,
 )
 from xortune.driver.audits import audit_stacks
@@ -40,8 +39,7 @@ from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.voice import Listen, Voice
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
@@ -52,7 +50,6 @@ from xortune.training.executors import pool_or_here
 from xortune.training.jobs import Job
 from xortune.training.loop import Executor, NoJournal, Record, run
 from xortune.training.processes import ending_processes, in_this_process, refuse_unsendable
-from xortune.training.retries import retrying
 
 # -------------------------------------------------------------------------------------------------
 # The trainer of a configuration without a space.
@@ -117,11 +114,7 @@ def single_config(
     except InputError as error:
         place = (error.place or "").removeprefix("<space>").removeprefix(": ")
         raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
-    if finite and isinstance(trainer, CustomTrainer):
-        trainer = replace(trainer, success=Finite())
-    elif finite and metric is not None and isinstance(trainer, CommandTrainer):
-        trainer = replace(trainer, finite=Finite())
-    return point, trainer
+    return point, trainer.judging_finite() if finite else trainer
 
 
 # -------------------------------------------------------------------------------------------------
@@ -179,10 +172,10 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             seed failed and `fail_fast` was given, or too many seeds are void; with the `outcome` of
             those that had finished.
     """
-    own, raised = has(trainer, "users_code"), list[BaseException]()
+    own, raised = trainer.traits.users_code, list[BaseException]()
     outages = Outages() if outages is None else outages
-    cluster, trainer = pool if own else Cluster(workers=0), retrying(trainer, outages.retry)
-    here = cluster.workers == 0 or has(trainer, "awaits")
+    cluster, trainer = pool if own else Cluster(workers=0), trainer.retrying(outages.retry)
+    here = cluster.workers == 0 or trainer.traits.awaits
     if here:
         trainer = in_this_process(trainer, raised.append)
     else:
@@ -252,10 +245,9 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             forget()
             batches = train(executor, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not here else None
-        many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
-        if many and not twice:
+        if trainer.traits.mixes_seeds and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
-    return twice, batches.recorded if has(trainer, "stacks_seeds") else None
+    return twice, batches.recorded if trainer.traits.stacks_seeds else None
 
 
 def _finished(lines: Iterable[Evaluation]) -> Outcome | None:
@@ -305,7 +297,7 @@ def _trained_again(trainer: Trainer, lines: Sequence[Evaluation]) -> str | None:
     line = next((line for line in lines if isinstance(line.outcome, Outcome)), None)
     if line is None or not isinstance(line.outcome, Outcome):
         return None
-    seconds = line.seconds / line.block.count * (1 + has(trainer, "takes_many_seeds"))
+    seconds = line.seconds / line.block.count * (1 + trainer.traits.takes_many_seeds)
     if seconds > max(AGAIN_SECONDS, AGAIN_SHARE * sum(line.seconds for line in lines)):
         return None
     return train_again(trainer, line.outcome, line.block.point)
@@ -331,7 +323,7 @@ class _Setup:
 
     def __init__(self, trainer: Trainer, raised: Sequence[BaseException]) -> None:
         self._trainer, self._raised = trainer, raised
-        self._works = not has(trainer, "users_code")
+        self._works = not trainer.traits.users_code
         self._failed: dict[int, str] = {}
         self._shown: str | None = None
 

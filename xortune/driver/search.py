@@ -30,7 +30,7 @@ from xortune.core.errors import (
     memory_fix,
 )
 from xortune.core.files import without_passwords
-from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
+from xortune.core.trainer import Exceptions, Outages, Trainer, Waits
 from xortune.deciding.knowledge import TakenOver, take_over
 from xortune.driver.trainer import (
     LONG_SEED,
@@ -63,8 +63,6 @@ from xortune.runs.sessions import Resume, continue_run, end_of_session, now
 from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 from xortune.training.cluster import (
     THIS_MACHINE,
@@ -81,7 +79,6 @@ from xortune.training.processes import (
     processes_for,
     refuse_unsendable,
 )
-from xortune.training.retries import retrying
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
@@ -410,8 +407,8 @@ def _who_trains(asked: _Asked) -> _WhoTrains:
     trainer = trainer_for(
         asked.space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
     )
-    trainer = retrying(trainer, asked.outages.retry)
-    if has(trainer, "awaits") and not cluster.is_ray:
+    trainer = trainer.retrying(asked.outages.retry)
+    if trainer.traits.awaits and not cluster.is_ray:
         here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
     raised = list[BaseException]()
     if here:
@@ -425,8 +422,8 @@ def _check_first(checked: _Checked, voice: Voice) -> _Checked:
     if who.cluster.is_ray and not (asked.dry_run or checked.goes_on):
         return replace(checked, check_later=partial(_call_first, checked, voice))
     found, trainer = _call_first(checked, voice), who.trainer
-    if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
-        who = replace(who, trainer=replace(trainer, known=found.known))
+    if found is not None and found.known:
+        who = replace(who, trainer=trainer.knowing(found.known))
     return replace(checked, who=who, check=found)
 
 

@@ -27,7 +27,6 @@ from xortune.core.trainer import (
     Block,
     Outages,
     exceeds,
-    has,
     is_void,
     missing_seeds,
 )
@@ -40,13 +39,12 @@ from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
 from xortune.training.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.training.executors import pool_or_here
 from xortune.training.loop import Executor, NoJournal, Record, run
-from xortune.training.retries import retrying, too_many_void
+from xortune.training.retries import too_many_void
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -208,7 +206,7 @@ class WantedSeeds:
 
     def retried(self, retry: tuple[type[BaseException], ...]) -> WantedSeeds:
         """The same, with seeds tried again that raise these exceptions."""
-        return replace(self, trainer=retrying(self.trainer, retry))
+        return replace(self, trainer=self.trainer.retrying(retry))
 
     @property
     def fingerprint(self) -> str:
@@ -261,8 +259,7 @@ def train_shared(
     """
     outages = Outages() if outages is None else outages
     for config in wanted:
-        if isinstance(config.trainer, NetworkTrainer):
-            config.trainer.refuse_beyond_memory(config.point, n)
+        config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
     void = {} if void is None else void
     configs = {config.name: config for config in wanted}
@@ -358,7 +355,7 @@ def _train(
 ) -> tuple[Record, bool]:
     """Train seeds of one trainer; False if recorded results of stacks were shown wrong."""
     fresh = FreshSeeds(tasks)
-    if not has(trainer, "stacks_seeds"):
+    if not trainer.traits.stacks_seeds:
         batches = Batches(fresh, trainer, record, slots=executor.slots, outages=outages)
         run(batches, executor, record, on_news)
         return record, True

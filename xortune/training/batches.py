@@ -31,7 +31,6 @@ from xortune.core.trainer import (
     Trainer,
     Unfinished,
     Void,
-    has,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
@@ -116,12 +115,12 @@ def seeds_at_once(
             user's code is sent, to measure it.
         most_seconds: of a batch.
     """
-    is_users = has(trainer, "users_code")
-    if has(trainer, "awaits"):
+    is_users = trainer.traits.users_code
+    if trainer.traits.awaits:
         return 1  # its seeds are not sent anywhere: each is a batch of its own
     if expected is None:
         return 1 if is_users else LEAST_AT_ONCE
-    least = 1 if is_users and not has(trainer, "takes_many_seeds") else LEAST_AT_ONCE
+    least = 1 if is_users and not trainer.traits.takes_many_seeds else LEAST_AT_ONCE
     expected = max(expected, 1e-9)  # by a coarse clock it may be 0
     return max(least, int(most_seconds * block.count / expected))
 
@@ -369,13 +368,13 @@ class Batches:
         self._queue = BatchQueue()
         self._untried = Untried(Outages() if outages is None else outages)
         self._on_wait, self._on_again = on_wait, on_again
-        self._retries = Retries(users_code=has(trainer, "users_code"), attempts=attempts)
+        self._retries = Retries(users_code=trainer.traits.users_code, attempts=attempts)
         # Batches that an executor has: those with decided jobs, and all.
         self._decided_under_way = self._all_under_way = 0
         self._time = WorkerTime(slots)
         self.too_long: list[Job] = []
         self.begins_again = False
-        self._stacks, self.recorded = has(trainer, "stacks_seeds"), audit or Audit()
+        self._stacks, self.recorded = trainer.traits.stacks_seeds, audit or Audit()
         # As of `Block`: also of seeds that were trained ahead.
         self._agreed = None if alone or self.recorded.fault else self.recorded.audited
         self.resize(slots)
@@ -505,7 +504,7 @@ class Batches:
             jobs.append(job)
             expected = self._expected.of(job.block)
             # Other jobs should not wait for what was never measured, or for what is awaited.
-            if expected is None or has(self._trainer, "awaits"):
+            if expected is None or self._trainer.traits.awaits:
                 break
             seconds += expected
         return tuple(jobs)

@@ -28,8 +28,6 @@ from xortune.core.trainer import (
     OutOfTime,
     Trainer,
     Unfinished,
-    has,
-    stacking_of,
 )
 from xortune.trainers.function import begin
 from xortune.trainers.verdicts import one_line
@@ -41,7 +39,6 @@ from xortune.training.process import uninterrupted
 from xortune.training.processes import (
     Worker,
     end_processes,
-    killed_after,
     let_processes_go,
     processes_for,
     timed_out,
@@ -57,7 +54,6 @@ from xortune.training.worker import (
     block_id,
     outcome_again,
     pieces,
-    trains_as_one,
 )
 
 LOOK_SECONDS = 1.0
@@ -110,7 +106,7 @@ class LocalExecutor:
             return
         first = piece.parts[0][1]
         jobs = self._progress.end(piece.parts)
-        done = Done(jobs, piece.results, piece.seconds, worker, stacking_of(self._trainer, first))
+        done = Done(jobs, piece.results, piece.seconds, worker, self._trainer.stacking(first))
         if self._progress.left:
             self.done.append(replace(done, ends=False))
         else:
@@ -158,7 +154,7 @@ class Pool:
         self, trainer: Trainer, slots: int, *, limit: float | None = None, encodes: bool = True
     ) -> None:
         self._trainer, self.slots, self._limit, self._encodes = trainer, slots, limit, encodes
-        self._as_one, self._seed_limit = trains_as_one(trainer), killed_after(trainer)
+        self._as_one, self._seed_limit = trainer.traits.trains_as_one, trainer.traits.killed_after
         self._processes = processes_for(trainer)
         self._busy: list[_Busy] = []
         self._cancelled: set[tuple[str, int]] = set()
@@ -419,7 +415,7 @@ def pool_or_here(
     """
     if cluster.workers == 0:
         return LocalExecutor(trainer)
-    if has(trainer, "awaits"):
+    if trainer.traits.awaits:
         return EventLoop(trainer, awaiting(cluster).workers or 1)
     return Pool(trainer, slots_here(cluster), limit=cluster.trial_timeout, encodes=encodes)
 

@@ -31,11 +31,10 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import kill_group, wait_until_ended
-from xortune.core.trainer import Block, Stacking, Trainer, has
+from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS, keeping_descriptors
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import AnySource, packages_of
 from xortune.training.batches import BATCH_SECONDS
 from xortune.training.process import raise_lost_interrupt
@@ -47,16 +46,19 @@ from xortune.training.worker import (
     CONNECTION_CLOSED,
     DONE,
     ENDED,
+    FORM,
     KILL,
     PROGRAM,
     RAISED,
     READY,
     REPORT,
     REQUEST,
+    STACKING,
     START,
     STARTED,
     TRAIN,
     TRAINED,
+    TRAINER,
     block_id,
 )
 
@@ -102,7 +104,7 @@ class Processes:
         asked = {
             "path": sys.path,
             "imports": packages,
-            "engine": isinstance(trainer, NetworkTrainer) and trainer.engine in ("auto", "fused"),
+            "engine": trainer.traits.is_compiled,
         }
         self.control, theirs = socket.socketpair()
         with theirs:
@@ -166,9 +168,9 @@ class Processes:
     def pickled(self, trainer: Trainer, blocks: tuple[Block, ...]) -> bytes:
         """The request that sends a trainer, pickled once for all workers."""
         if blocks:
-            return pickled(("trainer", (trainer, blocks)))
+            return pickled((TRAINER, (trainer, blocks)))
         if self._pickled is None or self._pickled[0] is not trainer:
-            self._pickled = trainer, pickled(("trainer", (trainer, ())))
+            self._pickled = trainer, pickled((TRAINER, (trainer, ())))
         return self._pickled[1]
 
     def kill(self, worker: Worker) -> None:
@@ -275,7 +277,7 @@ class Worker:
         After the batch the worker trains the blocks of `again`; see `Batches.again_after`.
         """
         self.prepare(trainer)
-        singly = killed_after(trainer) is not None and not has(trainer, "takes_many_seeds")
+        singly = trainer.traits.sends_singly
         self._send(TRAIN, tuple(blocks), until, singly, encodes, silent, again)
 
     def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
@@ -416,13 +418,12 @@ def pickled(argument: Any) -> bytes:
     Raises:
         InputError: the function cannot be pickled.
     """
-    if argument[0] != "trainer":
+    if argument[0] != TRAINER:
         return pickle.dumps(argument)
-    source = getattr(argument[1][0], "source", None)
-    label = "the trainer" if source is None else source.label
     try:
         content: bytes = cloudpickle.dumps(argument)
     except Exception as error:
+        label = argument[1][0].describe()["trainer"]
         raise InputError(
             f"{label} cannot be sent to a worker ({type(error).__name__}: {error})",
             field="train",
@@ -435,7 +436,7 @@ def pickled(argument: Any) -> bytes:
 
 def refuse_unsendable(trainer: Trainer) -> None:
     """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
-    pickled(("trainer", (trainer, ())))
+    pickled((TRAINER, (trainer, ())))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -449,7 +450,7 @@ Environment: TypeAlias = tuple[AnySource | None, int]
 
 
 def _environment(trainer: Trainer) -> Environment:
-    return getattr(trainer, "source", None), getattr(trainer, "threads", 1)
+    return trainer.traits.source, trainer.traits.threads
 
 
 def processes_for(trainer: Trainer) -> Processes:
@@ -503,7 +504,7 @@ def form_in_process(trainer: CustomTrainer) -> CallForm:
         InputError: it cannot be imported, or not be called with a config and a seed.
         ProcessEnded: its import ended the worker.
     """
-    form: CallForm = processes_for(trainer).take().ask("form", trainer.source)
+    form: CallForm = processes_for(trainer).take().ask(FORM, trainer.source)
     return form
 
 
@@ -518,7 +519,7 @@ def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
     It returns when the first one has done so.
     """
     processes = processes_for(trainer)
-    stacks = has(trainer, "stacks_seeds")
+    stacks = trainer.traits.stacks_seeds
     others = range(min(count, PREPARED if stacks else count) - 1)
     workers = [processes.take()] + [processes.start() for _ in others]
     for worker in workers:
@@ -544,7 +545,7 @@ def train_in_process(
     Raises:
         InputError: the function cannot be sent.
     """
-    limit = killed_after(trainer)
+    limit = trainer.traits.killed_after
     given = most if limit is None else limit * block.count
     try:
         processes = processes_for(trainer)
@@ -572,11 +573,11 @@ def stacking_in_process(
 ) -> Stacking | None:
     """How the config of a `TorchTraining` trains in stacks; None for other trainers."""
     stacking: Stacking | None = None
-    if has(trainer, "stacks_seeds") and has(trainer, "own_process"):
+    if trainer.traits.stacks_seeds and trainer.traits.own_process:
         with suppress(ProcessEnded):
             worker = processes_for(trainer).take()
             worker.prepare(trainer)
-            stacking = worker.ask("stacking", block, most)
+            stacking = worker.ask(STACKING, block, most)
     return stacking
 
 
@@ -588,17 +589,11 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Tra
     Raises:
         InputError: its seeds have a time limit that only killing their process enforces.
     """
-    if (limit := killed_after(trainer)) is not None:
+    if (limit := trainer.traits.killed_after) is not None:
         raise InputError(
             f"{limit:g} s, but the function reports nothing while it trains",
             field="timeout",
             allowed="with --workers 0 only a function that yields or takes `report`",
             fix="leave --workers out: then a seed that takes longer is stopped with its process",
         )
-    return replace(trainer, on_raise=on_raise) if isinstance(trainer, CustomTrainer) else trainer
-
-
-def killed_after(trainer: Trainer) -> float | None:
-    """The time limit of a trainer's seeds, if only killing their process enforces it."""
-    limit: float | None = getattr(trainer, "killed_after", None)
-    return limit
+    return trainer.debugged(on_raise)

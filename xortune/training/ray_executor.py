@@ -29,7 +29,7 @@ from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.training.process import ray_settings, uninterrupted
 from xortune.training.ray_worker import PickledTrainer, WorkerTrial, logger, versions
-from xortune.training.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
+from xortune.training.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id
 
 with ray_settings():
     import ray
@@ -192,7 +192,7 @@ class RayExecutor:
         cancels: bool = False,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
-        self._trainer, self._as_one = trainer, trains_as_one(trainer)
+        self._trainer, self._as_one = trainer, trainer.traits.trains_as_one
         self.cluster, self.slots = cluster, slots(cluster)
         self.done: deque[Done] = deque()
         self._cancels, self._on_message = cancels, on_message

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from xortune.core.errors import InputError, TrainingError
-from xortune.core.trainer import Trainer
-from xortune.trainers.function import CustomTrainer
+from xortune.core.errors import TrainingError
 from xortune.training.jobs import Job, WorkerFailure
 from xortune.training.worker import block_id
 
@@ -146,21 +143,3 @@ def too_many_void(void: int, seeds: int, max_void: float, why: str) -> str:
         f"{void} of {seeds} seeds could not be tried, which is more than max_void ({max_void:g}) "
         f"allows; the last one: {why}"
     )
-
-
-def retrying(trainer: Trainer, retry: tuple[type[BaseException], ...]) -> Trainer:
-    """The trainer to which these exceptions say nothing of the training.
-
-    Raises:
-        InputError: it is no function that could raise them.
-    """
-    if not retry:
-        return trainer
-    if not isinstance(trainer, CustomTrainer) or trainer.form.stacked:
-        raise InputError(
-            "no function trains that could raise it",
-            field="retry",
-            allowed="with train=, a function",
-            fix=f"a command exits with code {os.EX_TEMPFAIL} where it is to be tried again",
-        )
-    return replace(trainer, retry=retry)
