@@ -44,14 +44,15 @@ from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 from xortune.training.ahead import Ahead
 from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
-from xortune.training.jobs import Done, WorkerFailure
-from xortune.training.loop import Record, run
-from xortune.training.retries import (
+from xortune.training.jobs import (
     ATTEMPTS,
     CRASHES_TO_GIVE_UP,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
+    Done,
+    WorkerFailure,
 )
+from xortune.training.loop import Record, run
 from xortune.training.timing import MeasuredSeconds
 
 

@@ -163,7 +163,7 @@ class Traits:
     """What is true of a trainer, for all who check, train, certify or compare with it.
 
     Attributes:
-        users_code: any seed may hang or kill its process; see `training.retries`.
+        users_code: any seed may hang or kill its process; see `training.jobs`.
         own_process: for that reason not even its check trains in the process of the driver; see
             `training.processes`.
         takes_many_seeds: all seeds of a block train in one call.

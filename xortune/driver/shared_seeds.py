@@ -43,8 +43,8 @@ from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
 from xortune.training.cluster import THIS_MACHINE, Cluster, slots_here
 from xortune.training.executors import pool_or_here
+from xortune.training.jobs import too_many_void
 from xortune.training.loop import Executor, NoJournal, Record, run
-from xortune.training.retries import too_many_void
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer

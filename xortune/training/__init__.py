@@ -6,7 +6,7 @@ from xortune.core.formats import in_notebook
 
 EXPORTS = (
     *("ahead", "batches", "cluster", "executors", "jobs", "loop"),
-    *("process", "processes", "retries", "timing"),
+    *("process", "processes", "timing"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
 

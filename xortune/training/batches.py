@@ -1,7 +1,7 @@
 """Which batch trains next, how large it is, and what is done with its results.
 
 `Batches` makes batches of the blocks that a `Decider` wants. `timing` says what they take and when
-the time is over, `retries` what is trained instead of a batch without results, and `ahead` which
+the time is over, `jobs` what is trained instead of a batch without results, and `ahead` which
 blocks are likely to be decided soon.
 """
 
@@ -35,10 +35,8 @@ from xortune.core.trainer import (
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
 from xortune.training.ahead import Ahead
-from xortune.training.jobs import Done, Job, WorkerFailure
-from xortune.training.retries import ATTEMPTS, Retries
+from xortune.training.jobs import ATTEMPTS, Done, Job, Retries, WorkerFailure, block_id
 from xortune.training.timing import MeasuredSeconds, TimeBudget, WorkerTime
-from xortune.training.worker import block_id
 
 
 class Decider(Protocol):
@@ -588,7 +586,7 @@ class Batches:
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
         # A batch may come back in parts. What ends one and has no decided job ends one that had
-        # none; without any job it ends one whose decided jobs came before: `BatchProgress.told`.
+        # none; without any job it ends one whose decided jobs came before: `Batch`.
         if done.ends:
             self._all_under_way -= 1
             self._decided_under_way -= bool(decided) or not done.jobs

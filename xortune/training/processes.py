@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial, reduce
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, TypeAlias
@@ -37,19 +36,17 @@ from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS, keeping_descriptors
 from xortune.trainers.source import AnySource, packages_of
 from xortune.training.batches import BATCH_SECONDS
+from xortune.training.jobs import BEGUN, DONE, RAISED, TRAINED, block_id, timed_out
 from xortune.training.process import raise_lost_interrupt
 from xortune.training.worker import (
     ANSWER,
-    BEGUN,
     CALL,
     CANCEL,
     CONNECTION_CLOSED,
-    DONE,
     ENDED,
     FORM,
     KILL,
     PROGRAM,
-    RAISED,
     READY,
     REPORT,
     REQUEST,
@@ -57,9 +54,7 @@ from xortune.training.worker import (
     START,
     STARTED,
     TRAIN,
-    TRAINED,
     TRAINER,
-    block_id,
 )
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.training.ray_worker.refuse"}
@@ -558,14 +553,6 @@ def train_in_process(
         return error
     failed = (result for result in results if isinstance(result, TrainingError))
     return next(failed, None) or reduce(Outcome.merge, results)
-
-
-def timed_out(block: Block, limit: float) -> Outcome:
-    """The outcome of a seed that took longer than its time limit."""
-    reason = f"took longer than {limit:g} s"
-    outcome = Outcome.crashed(block.seeds, 0, reason)
-    # As of one that reports: it may be this seed alone, so that a check tries others too.
-    return replace(outcome, details=replace(outcome.details, traceback=reason))
 
 
 def stacking_in_process(

@@ -28,20 +28,10 @@ from xortune.core.version import VERSION
 from xortune.trainers.limits import time_is_over, use_threads
 from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
+from xortune.training.jobs import AGAIN, BEGUN, DONE, RAISED, REPORTED, TRAINED, block_id
 from xortune.training.process import ray_settings
 from xortune.training.processes import CallTimedOut, ProcessEnded, train_in_process
-from xortune.training.worker import (
-    AGAIN,
-    BEGUN,
-    DONE,
-    RAISED,
-    REPORTED,
-    TRAINED,
-    block_id,
-    encoded,
-    outcome_again,
-    pieces,
-)
+from xortune.training.worker import encoded, outcome_again, pieces
 
 with ray_settings():
     import ray
@@ -53,6 +43,9 @@ LOOK_SECONDS = 1.0
 RAY_REPORT_SECONDS = 5.0
 """Minimum time between two reports of a training that its worker passes on: there may be a thousand
 workers."""
+
+WARNED = "warned"
+"""What a worker says of a warning that its trainer has logged."""
 
 ANSWER_SECONDS = 5.0
 """Maximum time that it waits for the answer; then it goes on."""
@@ -117,11 +110,8 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
 class _BatchTrainer:
     """Trains batches of a mailbox, and says what becomes of each.
 
-    It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
-    `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
-    triples; `(DONE,)`, or `(RAISED, reason)`. A seed that trains again after the batch gives
-    `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`. In between
-    `(REPORTED, reported)` is the last report of what trains, once in `RAY_REPORT_SECONDS`.
+    It says what `worker.serve` says of a batch, and `(WARNED, text)` for each new warning. A report
+    is passed on once in `RAY_REPORT_SECONDS`.
 
     Args:
         name: of this worker in the mailbox.
@@ -146,7 +136,7 @@ class _BatchTrainer:
         except ray.exceptions.RayError:  # of the mailbox: the driver has ended
             raise
         except Exception as error:  # a trainer's own; the worker lives on for the next batch
-            self._said.append((RAISED, one_line(error_text(error))))
+            self._said.append((RAISED, TrainingError(one_line(error_text(error)))))
         else:
             self._said.append((DONE,))
 
@@ -156,7 +146,7 @@ class _BatchTrainer:
         def begin(index: int, part: Block) -> bool:
             nonlocal current, looked, spoke
             current, looked, spoke = blocks[index], time.monotonic(), time.monotonic()
-            self._said.append((BEGUN, index, part.first, part.count))
+            self._said.append((BEGUN, index, part))
             return self._is_wanted(current)
 
         def hear(block: Block, reports: Reports) -> None:
@@ -183,15 +173,14 @@ class _BatchTrainer:
                 results = [
                     encoded(p, r) for (_, p), r in zip(piece.parts, piece.results, strict=True)
                 ]
-                parts = [(index, part.first, part.count) for index, part in piece.parts]
                 stacking = trainer.stacking(piece.parts[0][1])
-                warnings = messages[:]
+                self._said += [(WARNED, text) for text in messages]
                 messages.clear()
-                self._said.append((TRAINED, parts, results, piece.seconds, stacking, warnings))
+                self._said.append((TRAINED, piece.parts, results, piece.seconds, stacking))
 
     def _train_again(self, blocks: Sequence[Block], until: float | None) -> None:
         def begin(block: Block) -> None:
-            self._said.append((BEGUN, None, block.first, block.count))
+            self._said.append((BEGUN, None, block))
             self._is_wanted(block)
 
         in_process = self.trainer.traits.killed_after is not None

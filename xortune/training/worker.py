@@ -64,6 +64,7 @@ from xortune.trainers.function import form_of_source
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
 from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
+from xortune.training.jobs import AGAIN, BEGUN, DONE, RAISED, REPORTED, TRAINED, block_id
 
 # -------------------------------------------------------------------------------------------------
 # The template.
@@ -509,18 +510,12 @@ TRAINER, FORM, STACKING, READY = "trainer", "form", "stacking", "ready"
 """What a `CALL` asks for: to keep a trainer and prepare blocks of it; how a function is called; how
 the trainer stacks a block; an answer once all that was sent before is done."""
 
-ANSWER, RAISED, BEGUN, TRAINED = "answer", "raised", "begun", "trained"
-AGAIN, REPORTED, DONE = "again", "reported", "done"
-"""What a worker sends: see `serve`."""
+ANSWER = "answer"
+"""What a worker sends beside what it says of a batch: see `serve`."""
 
 
 REPORT_SECONDS = 1.0
 """Minimum time between two reports of a training that its worker passes on."""
-
-
-def block_id(block: Block) -> tuple[str, int]:
-    """What names a block that is cancelled: the key of its config, its first seed."""
-    return block.point.key, block.first
 
 
 class _Requests:
