@@ -87,8 +87,8 @@ def without_ray(put, pause=0.0, bytes_left=0):
     how = {"pause": pause, "bytes_left": bytes_left}
     one = type("OneByOneSo", (OneByOne,), how)
     kinds = executors_module.EXECUTORS
-    kind = replace(kinds[-1], matches=lambda _: True, make=lambda asked: one(asked.trainer))
-    put(executors_module, "EXECUTORS", (kind, *kinds))
+    kind = replace(kinds[0], matches=lambda _: True, make=lambda asked: one(asked.trainer))
+    put(executors_module, "EXECUTORS", (*kinds, kind))
 
 
 @pytest.fixture

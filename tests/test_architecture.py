@@ -146,8 +146,8 @@ def test_heavy_packages_stay_in_their_corner():
 
 
 PRIVATE = "core.private"
-DOCUMENTED = {"_exit", "_make", "_replace"}
-"""Names with an underscore that Python's documents describe: `os._exit`, named tuples."""
+DOCUMENTED = {"_exit", "_make", "_replace", "_value_"}
+"""Names with an underscore that Python's documents describe: `os._exit`, named tuples, enums."""
 
 
 def _is_private(name: object) -> bool:

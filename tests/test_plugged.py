@@ -1,4 +1,4 @@
-"""What another package adds: a kind of trainers, a kind of executors."""
+"""What another package adds: a kind of trainers, a kind of executors; and a status."""
 
 import multiprocessing
 import os
@@ -14,6 +14,9 @@ from hand_made import solved
 import xortune as xt
 from xortune.core.trainer import Trainer, Traits
 from xortune.driver import trainer as kinds
+from xortune.reports.drawing.model import COLOURS
+from xortune.reports.figures.seeds import OTHERS
+from xortune.runs.results import CONFIG_COLUMNS
 from xortune.training import executors
 from xortune.training.jobs import WorkerFailure
 from xortune.training.loop import Executor
@@ -65,7 +68,7 @@ ASKS = kinds.Kind(
 
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
-    monkeypatch.setattr(kinds, "KINDS", (ASKS, *kinds.KINDS))
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, ASKS))
     path = tmp_path / "asked.yaml"
     path.write_text(SPACE)
     return path
@@ -118,21 +121,18 @@ class Futures(Executor):
     def stop(self):
         self._pool.shutdown(cancel_futures=True)
 
-    def __exit__(self, *_):
-        self.stop()
-
 
 @pytest.mark.parametrize(("deadly", "slots"), [(-1, 2), (5, 1)])
 def test_a_transport_of_another_package_gives_the_table_of_the_pool(
     asked, tmp_path, monkeypatch, deadly, slots
 ):
     deadly_kind = replace(ASKS, make=lambda wanted: Asks(wanted.space.trainer, deadly))
-    monkeypatch.setattr(kinds, "KINDS", (deadly_kind, *kinds.KINDS))
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, deadly_kind))
     pool = xt.search(asked, output=tmp_path / "pool", workers=slots, check=False)
     made = executors.ExecutorKind(
         "futures", "", lambda _: True, lambda wanted: Futures(wanted.trainer, slots)
     )
-    monkeypatch.setattr(executors, "EXECUTORS", (made, *executors.EXECUTORS))
+    monkeypatch.setattr(executors, "EXECUTORS", (*executors.EXECUTORS, made))
     run = xt.search(asked, output=tmp_path / "futures", workers=slots, check=False)
     assert (run.path / "table.csv").read_text() == (pool.path / "table.csv").read_text()
     assert run.seeds["status"].value_counts().get("crashed", 0) == (2 if deadly > 0 else 0)
@@ -142,3 +142,35 @@ def test_no_trainer_is_asked_for_its_class_or_an_attribute_by_its_name():
     asks = re.compile(r"isinstance\([\w.]*trainer,[^)]*Trainer\b|[gh](?:et|as)attr\([\w.]*trainer,")
     code = [*ROOT.glob("xortune/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")]
     assert [path.name for path in code if asks.search(path.read_text())] == []
+
+
+def test_what_is_said_of_a_status_stands_at_the_status_alone():
+    """Whoever adds one edits `Status`: tables, figures and sentences ask it."""
+    named = re.compile(r"status\.label (?:==|!=|in|not in)")
+    templates = ROOT.glob("xortune/reports/templates/**/*.jinja")
+    assert [path.name for path in templates if named.search(path.read_text())] == []
+    drawn = [status for status in xt.Status if status.ending.colour]
+    assert {status: COLOURS[status.label] for status in drawn} == {
+        status: status.ending.colour for status in drawn
+    }
+    failed = {*xt.Status} - {xt.Status.SOLVED}
+    assert {*OTHERS} == failed - {xt.Status.WRONG_PATTERN}
+    assert {status.label for status in failed} <= {*CONFIG_COLUMNS}
+
+
+@pytest.mark.parametrize("patterns", [True, False])
+def test_where_no_predictions_are_known_no_pattern_is_wrong(patterns):
+    wrong, zero, stopped = xt.Status.WRONG_PATTERN, xt.Status.ALL_ZERO, xt.Status.STOPPED
+    said = wrong.words(patterns=patterns), wrong.sentence(patterns=patterns)
+    assert said == (
+        ("wrong pattern", "learned a wrong pattern")
+        if patterns
+        else ("no success", "ended without success")
+    )
+    assert wrong.bar(patterns=patterns) == ("another wrong pattern" if patterns else "no success")
+    assert [one.is_told(0, patterns=patterns) for one in (wrong, zero, stopped)] == [
+        True,
+        patterns,
+        False,
+    ]
+    assert stopped.is_told(1, patterns=patterns)

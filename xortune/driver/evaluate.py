@@ -19,7 +19,7 @@ from xortune.core.errors import (
     kind_of,
     refuse_given,
 )
-from xortune.core.outcome import Failure, Outcome, Status
+from xortune.core.outcome import Failure, Outcome, Status, have_numbers
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
@@ -504,7 +504,7 @@ def evaluate(
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
     details = replace(found.details, twice=twice, void=void, audit=audit)
-    if success is None and (found.status >= Status.DIVERGED).all():  # nothing was judged
+    if success is None and not have_numbers(found.status).any():  # nothing was judged
         details = replace(details, ruled=False)
     return replace(found, details=details)
 

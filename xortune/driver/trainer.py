@@ -115,7 +115,7 @@ class Kind:
     Attributes:
         name: for lists of kinds.
         about: what trains, in a few words.
-        matches: whether a space asks for it. Of all kinds that match the first one is taken.
+        matches: whether a space asks for it. Of all kinds that match the last one is taken.
         make: makes a trainer that can be described. Nothing of the user's code is imported yet: a
             resumed search first compares what the trainer says of itself.
         load: makes it ready to train.
@@ -191,6 +191,7 @@ def _watched_number(space: SearchSpace) -> str | None:
 
 
 KINDS = (
+    Kind("function", "a function or class of yours is called", lambda _: True, _function, _loaded),
     Kind(
         "network",
         "the built-in network learns a task",
@@ -203,9 +204,8 @@ KINDS = (
         lambda wanted: wanted.train is None and wanted.space.command is not None,
         _command,
     ),
-    Kind("function", "a function or class of yours is called", lambda _: True, _function, _loaded),
 )
-"""The kinds of trainers; the last one takes all that no other takes."""
+"""The kinds of trainers; the first one takes all that no other takes."""
 
 
 # -------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def trainer_for(
 
 
 def _kind_of(wanted: Wanted) -> Kind:
-    return next(kind for kind in KINDS if kind.matches(wanted))
+    return next(kind for kind in reversed(KINDS) if kind.matches(wanted))
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -592,15 +592,11 @@ def two_apart(
     return None
 
 
-_RESULTS = {
-    Status.SOLVED.label: "a success",
-    Status.DIVERGED.label: "no finite number",
-    Status.CRASHED.label: "an exception",
-}
+_RESULTS = {status.label: status.ending.result for status in Status}
 
 
 def _shown_result(value: float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else _RESULTS.get(value, "no success")
+    return f"{value:.6g}" if isinstance(value, float) else _RESULTS[value]
 
 
 def _check_pairs(

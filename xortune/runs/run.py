@@ -350,7 +350,12 @@ class Run:
                 *(name for name in numbers if name in shown),
             ]
         ]
-        return table if self.is_network else table.rename(columns={"wrong_pattern": "no success"})
+        own = (
+            {}
+            if self.is_network
+            else {s.label: s.words(patterns=False) for s in Status if s.ending.unread}
+        )
+        return table.rename(columns=own) if own else table
 
     def noted(self, **entries: Any) -> Run:
         """Set entries of the manifest, also in the directory, and return the run with them.

@@ -195,6 +195,9 @@ class Pool(Executor):
         del self._workers[batch]
         self._early.discard(batch)
 
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: `let_processes_go` ends what still trains, without waiting for it."""
+
     def kill(self, batch: Batch) -> None:
         """Kill the worker of a batch, and all that it has started."""
         self._processes.kill(self._workers[batch])
@@ -347,7 +350,7 @@ class ExecutorKind:
     Attributes:
         name: for lists of kinds.
         about: where it trains, in a few words.
-        matches: whether it is meant. Of all kinds that match the first one is taken.
+        matches: whether it is meant. Of all kinds that match the last one is taken.
         make: makes it.
         around: what surrounds it: a connection to a cluster, say.
     """
@@ -361,19 +364,6 @@ class ExecutorKind:
 
 EXECUTORS = (
     ExecutorKind(
-        "here",
-        "this process, one batch after the other",
-        lambda asked: asked.cluster.workers == 0,
-        lambda asked: LocalExecutor(asked.trainer),
-    ),
-    ExecutorKind("ray", "Ray Tune", lambda asked: asked.cluster.is_ray, _ray, _on_ray),
-    ExecutorKind(
-        "event loop",
-        "an event loop of this process, for async functions",
-        lambda asked: asked.trainer.traits.awaits,
-        lambda asked: EventLoop(asked.trainer, awaiting(asked.cluster).workers or 1),
-    ),
-    ExecutorKind(
         "pool",
         "processes of this machine",
         lambda _: True,
@@ -384,12 +374,25 @@ EXECUTORS = (
             encodes=asked.encodes,
         ),
     ),
+    ExecutorKind(
+        "event loop",
+        "an event loop of this process, for async functions",
+        lambda asked: asked.trainer.traits.awaits,
+        lambda asked: EventLoop(asked.trainer, awaiting(asked.cluster).workers or 1),
+    ),
+    ExecutorKind("ray", "Ray Tune", lambda asked: asked.cluster.is_ray, _ray, _on_ray),
+    ExecutorKind(
+        "here",
+        "this process, one batch after the other",
+        lambda asked: asked.cluster.workers == 0,
+        lambda asked: LocalExecutor(asked.trainer),
+    ),
 )
-"""The kinds of executors; the last one takes all that no other takes."""
+"""The kinds of executors; the first one takes all that no other takes."""
 
 
 def _kind_of(asked: AskedExecutor) -> ExecutorKind:
-    return next(kind for kind in EXECUTORS if kind.matches(asked))
+    return next(kind for kind in reversed(EXECUTORS) if kind.matches(asked))
 
 
 def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) -> Executor:

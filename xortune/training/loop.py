@@ -140,7 +140,7 @@ class Executor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End for good."""
+        self.stop()
 
     def take(self, batches: Batches) -> None:
         """Begin the next of these batches, as many as there is room for.
