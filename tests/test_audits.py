@@ -306,7 +306,8 @@ def test_a_search_that_was_killed_before_its_last_audits_makes_them_when_it_goes
     space, right = SPACES["one rung"], alone("one rung")
 
     def when(executor):
-        return trainer.trained and None in [job.block.agreed for job in executor._progress.jobs]
+        jobs = [job for batch in executor.under_way for job in batch.jobs]
+        return trainer.trained and None in [job.block.agreed for job in jobs]
 
     with pytest.raises(KeyboardInterrupt):
         searched(trainer, tmp_path / "run", space, executor=Killed(trainer, when))

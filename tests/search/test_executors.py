@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drivers import wait_until
-from fakes import by_rate, points
+from fakes import PLAIN, by_rate, points
 from hand_made import TINY_SPACE
 
 import xortune as xt
@@ -24,6 +24,7 @@ from xortune.training import worker as worker_module
 from xortune.training.cluster import Cluster, slots_here
 from xortune.training.executors import LocalExecutor, Pool
 from xortune.training.jobs import Batch, Clock, Job, Limits, WorkerFailure
+from xortune.training.loop import Executor
 from xortune.training.processes import (
     end_processes,
     ending_processes,
@@ -552,3 +553,22 @@ def test_time_in_which_the_driver_does_not_look_is_nobodys():
     clock.look()
     now[0] = 100.25
     assert clock.now() == 1.75
+
+
+class Refuses(Executor):
+    """A transport that can send nothing."""
+
+    def send(self, _):
+        raise InputError("it cannot be sent")
+
+    def receive(self, _):
+        """Nothing comes."""
+
+
+def test_a_batch_that_cannot_be_sent_has_ended():
+    executor = Refuses(PLAIN, 1)
+    with pytest.raises(InputError, match="cannot be sent"):
+        executor.take(Given({"x": 1}))
+    executor.wait()
+    assert told(executor.done) == [({1: [0, 1]}, True, "batch")]
+    assert executor.under_way == []

@@ -168,7 +168,11 @@ class Executor:
             count=count,
         )
         self.under_way.append(batch)
-        self.send(batch)
+        try:
+            self.send(batch)
+        except InputError as error:
+            batch.fail(str(error), error)  # or the loop would wait for it
+            raise
 
     def wait(self, seconds: float = math.inf) -> None:
         """Return when `done` may have something, or after so many seconds, at most `LOOK_SECONDS`.
