@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -295,7 +295,8 @@ class AskedExecutor:
     Attributes:
         trainer: what trains.
         cluster: where, and what each trial may use.
-        folder: of the run; Ray Tune keeps its own files below it. None if there is none.
+        folder: of the run; Ray Tune keeps its own files below it. None where there is no run: then
+            this machine trains.
         encodes: whether outcomes are to be encoded for the journal where they are trained.
         cancels: whether blocks whose results are not wanted any more end on Ray's workers.
         on_message: called with a sentence if no training can begin for a while.
@@ -380,7 +381,13 @@ EXECUTORS = (
         lambda asked: asked.trainer.traits.awaits,
         lambda asked: EventLoop(asked.trainer, awaiting(asked.cluster).workers or 1),
     ),
-    ExecutorKind("ray", "Ray Tune", lambda asked: asked.cluster.is_ray, _ray, _on_ray),
+    ExecutorKind(
+        "ray",
+        "Ray Tune",
+        lambda asked: asked.cluster.is_ray and asked.folder is not None,
+        _ray,
+        _on_ray,
+    ),
     ExecutorKind(
         "here",
         "this process, one batch after the other",
@@ -403,7 +410,7 @@ def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) ->
     Raises:
         InputError: this machine has too few CPUs.
     """
-    asked = AskedExecutor(trainer, replace(cluster, address=None, ray=False), encodes=encodes)
+    asked = AskedExecutor(trainer, cluster, encodes=encodes)
     return _kind_of(asked).make(asked)
 
 
