@@ -57,7 +57,7 @@ SEARCHES = {  # the sampler and the seeds
 }
 TRIALS = 8  # configurations for each worker
 TUNE_SECONDS = 0.01  # CPU time that a trial of Ray Tune costs the driver; see docs/cluster.md
-WAITING = 2  # trials that wait for each worker; see `RayExecutor.take`
+WAITING = 2  # trials that wait for each worker; see `RayExecutor.room`
 GUESS = 0.01  # seconds of a seed that a trainer of a user's code estimates
 SPREAD = 0.5  # standard deviation of the logarithm of what a seed takes
 NODE, LIFE, AWAY = 8, 50.0, 5.0  # workers of a node; the mean seeds that it lives, and is away
