@@ -8,7 +8,7 @@
 
 Prints the three tables of docs/statistics.md: how often the interval of the probability of being
 better covers (`stats.numbers.probability_of_larger`), the same for seeds that both share, and how
-often the intervals of means do (`core.numbers.interval_of_all`): of the distributions by which they
+often the intervals of means do (`core.numbers.Statistic`): of the distributions by which they
 were chosen, and of others.
 
 `means`: the last of these alone.
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import bootstrap, mstats, trim_mean, ttest_ind
 
-from xortune.core.numbers import interval_of_all
+from xortune.core.numbers import IQM, statistic_named
 from xortune.stats.betting import mean_bounds, mean_evidence_above, mean_evidence_below
 from xortune.stats.numbers import difference, probability_of_larger
 
@@ -203,7 +203,8 @@ def means(repetitions: int, rng: np.random.Generator) -> None:
             truth = middle(draw, rng, statistic)
             for n in (5, 10, 30):
                 samples = draw((repetitions, n), rng)
-                ends = [interval_of_all(one, statistic) or (-np.inf, np.inf) for one in samples]
+                interval = statistic_named(statistic).interval
+                ends = [interval(one) or (-np.inf, np.inf) for one in samples]
                 cells.append(share_within(np.array(ends), truth))
                 if n == 5:
                     extremes = np.stack([samples.min(axis=1), samples.max(axis=1)], axis=1)
@@ -231,7 +232,7 @@ def resampled(repetitions: int, rng: np.random.Generator) -> None:
         "Tukey and McLaughlin's": winsorized,
         "percentile": lambda samples: bootstrapped(samples, "percentile"),
         "BCa": lambda samples: bootstrapped(samples, "BCa"),
-        "expanded": lambda samples: np.array([interval_of_all(one, "iqm") for one in samples]),
+        "expanded": lambda samples: np.array([IQM.interval(one) for one in samples]),
     }
     for n in (5, 10, 30):
         print(f"\n| {n} seeds | {' | '.join(kinds)} |")
@@ -381,7 +382,10 @@ def false_verdicts(
 
     def wrong(among: Sequence[int], *, shared: bool) -> float:
         pairs = ((first[row], second[row]) for row in among)
-        found = (difference(*pair, statistic, shared=shared, alpha=ALPHA).p for pair in pairs)
+        found = (
+            difference(*pair, statistic_named(statistic), shared=shared, alpha=ALPHA).p
+            for pair in pairs
+        )
         return sum(p < ALPHA for p in found) / repetitions
 
     return wrong(likely.tolist(), shared=False), wrong(range(repetitions), shared=True)

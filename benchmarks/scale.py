@@ -29,10 +29,11 @@ from xortune.core.task import Task
 from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
-from xortune.deciding.propose import LEARNING, proposer_for
+from xortune.deciding.propose import proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode, encode_outcome
 from xortune.spaces.grid import budget
+from xortune.spaces.samplers import sampler_named
 from xortune.spaces.space import parse_space
 from xortune.training.batches import Batches
 from xortune.training.jobs import Done, Job, WorkerFailure
@@ -194,7 +195,7 @@ def simulate(search: str, slots: int, seconds: float, *, loses: bool, limit: flo
     gc.set_threshold(100_000, 50, 50)  # as the command line does
     space, trainer = parse_space(SPACE.format(*SEARCHES[search], TRIALS * slots)), Simulated()
     first, most, least = space.seeds.ladder[0], None, None
-    if raced(space) or space.search.sampler in LEARNING:
+    if raced(space) or sampler_named(space.search.sampler).learns:
         block, proposals = first * GUESS, budget(space)
         most = first * most_in_flight(block, slots=slots, proposals=proposals)
         least = least_in_flight(slots) if raced(space) else None

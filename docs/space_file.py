@@ -1,4 +1,4 @@
-"""Writes docs/space-file.md, the reference of space files, from their JSON Schema.
+"""Writes docs/space-file.md, the reference of space files: their JSON Schema and the samplers.
 
     python docs/space_file.py
 
@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from xortune.spaces.samplers import SAMPLERS
 
 HERE = Path(__file__).resolve().parent
 SCHEMA = HERE.parent / "xortune" / "space.schema.json"
@@ -40,6 +42,44 @@ the best twenty have lr from 0.0015 to 0.028 and wide hidden layers.]\
 
 A *value* below is a number, a text, true, false or null; *any value* is one of these, or a list or
 a mapping of them, such as `net_arch: {choice: [[64, 64], [256]]}`.
+"""
+
+PLUGINS = """\
+Learns: its proposals depend on results. Several: it takes several objectives. Resumes exactly: a
+search that is interrupted and resumed proposes what it would have proposed; a search with another
+sampler keeps its counts, and a line on stderr says that its proposals may differ.
+
+An installed package adds a sampler as an entry point of its `pyproject.toml`. `xortune plugins`
+lists what is installed, and what of it cannot be used:
+
+```toml
+[project.entry-points."xortune.samplers"]
+nsgaiii = "my_package:NSGAIII"
+```
+
+```python
+import xortune as xt
+
+
+def make(seed):
+    from optuna.samplers import NSGAIIISampler
+
+    return NSGAIIISampler(seed=seed)
+
+
+NSGAIII = xt.Sampler(
+    name="nsgaiii",
+    about="evolution towards reference points",
+    learns=True,
+    several=True,
+    exact_resume=False,
+    make=make,
+    keeps_state=True,
+)
+```
+
+[`xt.Sampler`](api.md) says what each argument means. Whoever reads a run needs no package of its
+sampler; whoever continues it does.
 """
 
 VALUE = {"number", "string", "boolean", "null"}
@@ -77,7 +117,16 @@ def page() -> str:
             f"{forms[name]['description']}\n",
             _table(forms[name], forms),
         ]
-    return "\n".join(parts)
+    return "\n".join([*parts, "## Samplers\n", _samplers(), PLUGINS])
+
+
+def _samplers() -> str:
+    rows = ["| sampler | | learns | several | resumes exactly |", "| :-- | :-- | :-- | :-- | :-- |"]
+    for one in SAMPLERS:
+        traits = (one.learns, one.several, one.exact_resume)
+        said = " | ".join("yes" if trait else "no" for trait in traits)
+        rows.append(f"| `{one.name}` | {_cell(one.about)} | {said} |")
+    return "\n".join(rows) + "\n"
 
 
 def _named(node: Any, forms: Node) -> Iterator[str]:

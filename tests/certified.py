@@ -16,7 +16,7 @@ from xortune.core.point import Point
 from xortune.driver.certify import certify_run
 from xortune.driver.voice import Voice
 from xortune.training.batches import BATCH_SECONDS
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster
 from xortune.training.timing import MeasuredSeconds
 
 SPACE = TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: {low: 2, high: 9}")

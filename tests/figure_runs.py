@@ -13,7 +13,7 @@ from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.core.success import parse_success
-from xortune.reports.drawing.model import Cells, Lines, Rule, Series
+from xortune.reports.drawing.model import Cells, Guide, Lines, Series
 from xortune.runs.certificate import certificate_of, write_certificate
 
 # Figures of success.
@@ -101,7 +101,7 @@ def series(plot, kind=None, label=None, role=None):
 
 def rules(plot):
     """Its lines and ranges."""
-    return [la for panel in plot.panels for la in panel.layers if isinstance(la, Rule)]
+    return [la for panel in plot.panels for la in panel.layers if isinstance(la, Guide)]
 
 
 def column(one, name):

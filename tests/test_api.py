@@ -28,7 +28,7 @@ from xortune.driver import session as session_module
 from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import parse_space
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster, Resources
 
 TINY = parse_space(TINY_SPACE)
 
@@ -98,9 +98,6 @@ PAIR = [{"x": 1}, {"x": 2}]
         ("Ray", "auto", {"gpus": -0.5}, "gpus: -0.5 is out of range; allowed: 0 or more"),
         ("Ray", "auto", {"timeout": "soon"}, "timeout: 'soon' is not a duration"),
         ("search", TINY, {"address": 2}, "address: 2 is an int; allowed: text"),
-        ("search", TINY, {"study": "sqlite:///a"}, "study: 'sqlite:///a' is a str; allowed: xt.S"),
-        ("Study", 2, {}, "storage: 2 is an int; allowed: journal://"),
-        ("Study", "sqlite:///a", {"name": 2}, "name: 2 is"),
         ("search", TINY, {"output": 2}, "2 is an int; allowed: the path of a run's directory"),
         ("search", TINY, {"tags": 3}, "tags: 3 is an int; allowed: a tag, or a list of tags"),
         ("search", TINY, {"trackers": 3}, "trackers: 3 is an int; allowed: a list of xt.Tensor"),
@@ -158,7 +155,9 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     run = xt.search(space_file, **how, ray=xt.Ray(cpus=0.5, gpus=0.25, timeout="1m"), **more)
     (call,) = sessions.calls
     assert vars(call["space"].search).items() >= (how | {"time_budget": 120}).items()
-    assert call["cluster"] == Cluster("auto", 0.5, 0.25, 60.0, ray=True)
+    assert call["cluster"] == Cluster(
+        "auto", ray=True, each=Resources(cpus=0.5, gpus=0.25, timeout="1m")
+    )
     assert call["voice"].listener is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
@@ -204,9 +203,7 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
     assert {one.kind for one in others} == {inspect.Parameter.KEYWORD_ONLY}
     assert {one.name: one.default for one in others} == {
         **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
-        **dict.fromkeys(
-            ("train", "from_", "workers", "study", "listener", "max_void", "retry_wait")
-        ),
+        **dict.fromkeys(("train", "from_", "workers", "listener", "max_void", "retry_wait")),
         **dict.fromkeys(("note", "tags")),
         **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast", "ray"), False),
         "engine": "auto",
@@ -274,10 +271,7 @@ def test_a_file_may_leave_the_number_of_trials_to_the_search(space_file):
     ("options", "word"),
     [
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
-        *(
-            (["--cpus-per-trial", 0], "--cpus-per-trial: 0.0 is out of range"),
-            (["--study-name", "s"], "--study-name"),
-        ),
+        *((["--cpus-per-trial", 0], "--cpus-per-trial: 0.0 is out of range"),),
         *((["--engine", "fast"], "unknown engine"), (["--output", "held"], "already holds a run")),
         (["--output", "held", "--resume"], "space"),
         (["--max-void", 7], "--max-void"),
@@ -375,6 +369,7 @@ def test_a_repr_is_a_line():
         ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
         ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
         ("give --accept-versions", "give accept_versions=True"),
+        ("name --address and --gpus-per-trial, or", "name address and gpus of xt.Ray, or"),
         ("start it with --no-check: it", "start it with check=False: it"),
         ("an unknown --flag", "an unknown --flag"),
     ],

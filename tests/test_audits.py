@@ -24,13 +24,14 @@ from xortune.driver.audits import audited_now
 from xortune.driver.evaluate import train_seeds
 from xortune.driver.gate import gate_config
 from xortune.driver.search import search_with
+from xortune.driver.voice import Voice
 from xortune.reports.terminal import render_outcome
 from xortune.runs.evaluation import Evaluation, SeedsToTrain, decode, encode
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import load_space
-from xortune.training.cluster import Cluster
 from xortune.training.executors import LocalExecutor, executor_for
 from xortune.training.processes import ending_processes
+from xortune.training.resources import Cluster
 
 
 def drawn(*what):
@@ -365,11 +366,11 @@ def test_a_fault_in_a_tenth_of_the_seeds_is_found_before_the_report_is_written(
     assert simulated(number, tmp_path, reported, **POLICIES[policy]) == (True, True)
 
 
-def test_hopeless_seeds_are_not_audited_since_they_would_train_on():
+def test_pruned_seeds_are_not_audited_since_they_would_train_on():
     block = Block(Point({"x": 0.7}), 0, 30)
     outcome = Stacks().outcome(block, Audit(stacked=30), block.seeds)
     outcome.status.flags.writeable = True
-    outcome.status[10:] = Status.STOPPED
+    outcome.status[10:] = Status.PRUNED
     line = Evaluation(0, block, outcome, None, True, 1.0, "here:1")
     found = audited_now([line], Audit(stacked=30), Stacks(), LocalExecutor(Stacks()))
     assert sorted(one.block.first for one in found) == list(range(10))
@@ -383,19 +384,20 @@ POINT = Point({"x": 0.7})
 
 
 def evaluated(trainer, n):
-    outcomes, told = {}, []
+    outcomes, events = {}, []
     _, audit = train_seeds(
         lambda: [SeedsToTrain(POINT, (range(n),))],
         trainer,
         lambda outcome, first: outcomes.__setitem__(first, outcome),
         forget=outcomes.clear,
-        on_fault=told.append,
+        voice=Voice(0, events.append),
     )
     solved = {
         s: bool(k)
         for o in outcomes.values()
         for s, k in zip(o.seeds.tolist(), o.solved, strict=True)
     }
+    told = [event.text for event in events if event.level == "warning"]
     return [solved[seed] for seed in range(n)], audit, told
 
 

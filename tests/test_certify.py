@@ -37,6 +37,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
 from xortune.core.trainer import Traits
 from xortune.driver import certify as module
+from xortune.driver import workplace
 from xortune.driver.voice import Voice
 from xortune.reports.certificate import certified_lines
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
@@ -45,8 +46,8 @@ from xortune.runs.store import JOURNAL
 from xortune.stats.proportions import clopper_pearson_lower
 from xortune.stats.sequential import boundary
 from xortune.training import batches
-from xortune.training.cluster import Cluster
 from xortune.training.executors import LocalExecutor, Pool
+from xortune.training.resources import Cluster, Resources
 
 __all__ = ["run"]  # the fixture
 
@@ -672,17 +673,17 @@ def test_an_interrupt_keeps_what_has_finished(run, monkeypatch):
     [
         (Cluster(workers=0), LocalExecutor),
         (Cluster(workers=2), Pool),
-        (Cluster(trial_timeout=9.0), Pool),
+        (Cluster(each=Resources(timeout=9.0)), Pool),
     ],
 )
 def test_who_trains_is_what_was_asked_for(run, cluster, place, monkeypatch):
-    seen, loop = [], module.run_loop
+    seen, loop = [], workplace.run
 
     def noted(batches, executor, *rest):
         seen.append(type(executor))
         loop(batches, executor, *rest)
 
-    monkeypatch.setattr(module, "run_loop", noted)
+    monkeypatch.setattr(workplace, "run", noted)
     found = certify(run, Counting(), cluster=cluster)
     assert seen == [place]
     assert [one.n for one in found.finalists] == [100] * 3

@@ -11,8 +11,8 @@ from listening import counts
 
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
-from xortune.training.cluster import Cluster
 from xortune.training.jobs import ATTEMPTS
+from xortune.training.resources import Cluster
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already

@@ -12,6 +12,7 @@ from hand_made import CONFIG, TINY_SPACE, done, failed, solved, tiny_run
 
 import xortune as xt
 from xortune.cli.shared import app
+from xortune.spaces.samplers import SAMPLERS
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
 
@@ -237,8 +238,6 @@ search space.yaml --output nowhere://run
 search space.yaml --trials BIG
 search space.yaml --seed BIG
 search space.yaml --trial-timeout 0s
-search space.yaml --study-storage nowhere
-search space.yaml --study-storage sqlite:////nowhere/study.db
 search space.yaml --address nowhere:0
 evaluate NETWORK --epochs 10 --seeds BIG
 evaluate NETWORK --epochs 10 --seeds 4 --first-seed 4294967295
@@ -285,7 +284,7 @@ seeds: {ladder: [2]}
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("random", "bayes", "auto, tpe, gp, nsgaii, random, grid, cmaes; fix: use one of these"),
+        ("random", "bayes", ", ".join(one.name for one in SAMPLERS) + "; fix: use one of these"),
         ("trainer", "require: {rate: 90}\ntrainer", "below 1; fix: write 0.9 for 90 %"),
         ('success: "accuracy >= 0.9"', "objectives: [acc]", "fix: write for instance acc_mean"),
         ('success: "accuracy >= 0.9"', "objectives: [acc_q5]", "fix: write for instance acc_q05"),

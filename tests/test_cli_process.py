@@ -63,7 +63,7 @@ def test_what_needs_nothing_heavy_loads_nothing_heavy(words, code, unloaded):
 def test_files_of_the_working_folder_are_no_modules_of_python(tmp_path, how):
     """Neither for the command line nor for a process of the pool; the xortune here is empty."""
     installed = tmp_path / "installed" / "xortune"
-    (installed / "driver").mkdir(parents=True)
+    (installed / "training").mkdir(parents=True)
     shutil.copy(Path(xt.__file__).with_name("__main__.py"), installed)
     begun = "import json, queue\nmain = serve = lambda *_: print('begun', json.loads)\n"
     for module in ("cli", "training/worker"):
@@ -226,8 +226,8 @@ seeds: {ladder: [8]}
         ("search a.yaml --output=x --resume", "search a.yaml --output=x --resume"),
         ("search a.yaml --output x --extend", "search a.yaml --output x --extend"),
         (
-            "search a.yaml --output x --study-storage postgresql://me:secret@h/d",
-            "search a.yaml --output x --study-storage 'postgresql://me:***@h/d' --resume",
+            "search a.yaml --output x --mlflow http://me:s3:cr@t@h/d",
+            "search a.yaml --output x --mlflow 'http://me:***@h/d' --resume",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_ctrl_c_while_ray_starts_writes_the_report(tmp_path, monkeypatch, raised
 
 def test_an_interrupt_before_there_is_a_run_leaves_none(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
-    monkeypatch.setattr(session_module, "join_study", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(session_module, "identity_of", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         xt.search("tiny.yaml", output="run", workers=0, verbose=0)
     assert not (tmp_path / "run" / "report.md").exists()

@@ -23,10 +23,11 @@ from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 from xortune.training import ray_executor
 from xortune.training import ray_worker as versions_module
-from xortune.training.cluster import Cluster, slots
 from xortune.training.jobs import ATTEMPTS
 from xortune.training.ray_executor import classify_failure
 from xortune.training.ray_worker import captured_messages
+from xortune.training.resources import Cluster, Resources
+from xortune.training.slots import slots
 
 LONG = pytest.mark.long
 
@@ -52,7 +53,7 @@ def searched(folder, trainer, high, **options):
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     # So long that each block is a batch.
     trainer = Logging(str(tmp_path / "log"), deaths=DEATHS, naps=0.6)
-    complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
+    complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(each=Resources(timeout=LIMIT)))
     assert complete
     final = [e for e in run.evaluations if e.final]
     errors = {e.block.point["x"]: e.error for e in final}
@@ -211,15 +212,19 @@ def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
         {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
     ]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    found = [slots(Cluster(None, *each)) for each in [(2,), (0.1,), (1, 0.25), (1, 0.5)]]
+
+    def count(cpus, gpus=0.0):
+        return slots(Cluster(each=Resources(cpus=cpus, gpus=gpus)))
+
+    found = [count(*each) for each in [(2,), (0.1,), (1, 0.25), (1, 0.5)]]
     assert found == [1 + 2, 30 + 50, 3, 2]
     for each, words in {
         (6,): r"cpus: 6 for each.*largest node has 5",
         (1, 2): r"gpus: 2 for each.*largest node has 1",
-        (4, 1): "no node of the cluster has both",
+        (4, 1): "cpus: 4 CPU and 1 GPU for each trial, but no node of the cluster has all of it",
     }.items():
         with pytest.raises(InputError, match=words):
-            slots(Cluster(None, *each))
+            count(*each)
 
 
 INTERRUPTED = """

@@ -323,7 +323,7 @@ def test_shared_seeds_are_compared_one_by_one():
     assert (pair.k_a, pair.n_a, pair.k_b, pair.n_b) == (49, 60, 41, 60)
     assert (pair.wins, pair.losses) == (9, 1)
     assert pair.p_holm == pair.p == pytest.approx(mcnemar([[40, 9], [1, 10]], exact=True).pvalue)
-    assert (pair.low, pair.high) == pytest.approx(paired_difference(40, 9, 1, 10))
+    assert (pair.low, pair.high) == paired_difference(9, 1, 60, alpha=0.05)
     assert pair.difference == pytest.approx(8 / 60)
     assert (pair.differs, pair.ahead, pair.more_seeds) == (True, 0, None)
 
@@ -332,7 +332,7 @@ def test_other_seeds_are_independent_samples():
     [pair] = unpaired(30, 40, 12, 35).pairs
     assert (pair.shared, pair.wins, pair.losses) == (False, None, None)
     assert pair.p == pytest.approx(boschloo_exact([[30, 12], [10, 23]]).pvalue, rel=1e-4)
-    assert (pair.low, pair.high) == pytest.approx(unpaired_difference(30, 40, 12, 35))
+    assert (pair.low, pair.high) == unpaired_difference(30, 40, 12, 35, alpha=0.05)
     assert (pair.differs, pair.ahead, pair.unused) == (True, 0, (0, 0))
 
 
@@ -365,7 +365,7 @@ def three(counts=(95, 80, 60)):
 
 
 @given(st.tuples(*[st.integers(0, 30)] * 4).filter(any))
-@example((30, 5, 0, 30))  # p = 0.06, and Newcombe's interval would begin at 0.4 points
+@example((30, 5, 0, 30))  # p = 0.06, and the score test alone would tell them apart
 def test_a_verdict_and_its_interval_say_the_same(counts):
     """Also of configurations that are compared seed after seed."""
     [pair] = paired(*counts).pairs
@@ -392,6 +392,13 @@ def test_holm_is_over_all_pairs():
     assert [pair.differs for pair in loose.pairs] == [False, True, False]
     strict = compare_runs(loose.contestants, alpha=0.04)
     assert not any(pair.differs for pair in strict.pairs)
+    # Where Holm's tests end: the level is divided by the number of those that are not told apart.
+    assert [one.confidence for one in (found, strict)] == pytest.approx([0.975, 1 - 0.04 / 3])
+    for one in (found, loose, strict):
+        assert [pair.low > 0 for pair in one.pairs] == [pair.differs for pair in one.pairs]
+        wins = [(pair.wins, pair.losses, 100) for pair in one.pairs]
+        [middle] = [paired_difference(*wins[1], alpha=1 - one.confidence, apart=one is not strict)]
+        assert (one.pairs[1].low, one.pairs[1].high) == middle
 
 
 def test_how_many_more_seeds_would_tell_them_apart():

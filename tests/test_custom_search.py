@@ -32,7 +32,7 @@ from xortune.driver.certify import estimate_of_seeds
 from xortune.driver.session import cost_of
 from xortune.driver.trainer import Check
 from xortune.spaces.space import load_space, with_search
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster
 
 ENGINE = Path(__file__).parent / "engine"
 pytestmark = pytest.mark.usefixtures("no_ray")

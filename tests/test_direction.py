@@ -39,8 +39,9 @@ SPACE = {
 )
 def test_the_direction_of_a_rule_whose_numbers_are_not_known_yet(rule, larger, orders):
     success = parse_success(rule)
-    assert (success.larger_is_better(), success.orders()) == (larger, orders)
-    assert larger_is_better(success.name, [None, success]) == larger
+    [name] = success.names
+    assert success.ordering(name) is (larger if orders else None)
+    assert larger_is_better(name, [None, success]) == larger
     [objective] = load_space(SPACE | {"success": rule}).objectives
     assert (objective.ties and objective.ties.maximize) == (larger if orders else None)
 
@@ -97,7 +98,7 @@ def test_all_that_shows_a_number_agrees_which_is_better(rule, tmp_path):
     assert found.pairs[0].k_a == 12
     assert f"{name}_{worst}" in [column.name for column in contestants_table(found).columns]
     [told] = found.numbers
-    if parse_success(rule).orders(np.array(numbers)):
+    if parse_success(rule).ordering(name, np.array(numbers)) is not None:
         assert (told.better, told.wins[0].probability) == (better, 1)
     else:
         assert told.better == ""

@@ -49,7 +49,7 @@ from xortune.spaces.space import load_space, parse_space
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LANGUAGES = {"sh", "python", "text", "yaml", "{toctree}", "{eval-rst}"}
+LANGUAGES = {"toml", "sh", "python", "text", "yaml", "{toctree}", "{eval-rst}"}
 
 
 class CodeBlock(NamedTuple):
@@ -284,6 +284,8 @@ def test_every_block_is_of_its_language(page, tmp_path):
                     parse_command(words)
         elif block.language == "python":
             compile(block.text, page.name, "exec")
+        elif block.language == "toml":
+            tomllib.loads(block.text)
         elif block.language == "yaml":
             list(yaml.safe_load_all(block.text))
             if re.search(r"^parameters:", block.text, re.M):

@@ -27,14 +27,13 @@ from xortune.racing.objectives import (
     SeedSummary,
     least_cost,
     required_value,
-    seconds_of_seed,
 )
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.ranking import ranking
 from xortune.runs.manifest import noted_objectives, objectives_of
 from xortune.runs.run import load_run
-from xortune.spaces.model import Objective, Requirement
+from xortune.spaces.model import Objective, Requirement, seconds_of_seed
 from xortune.spaces.space import describe, load_space
 
 RATE = Requirement(0.9, 0.05)
@@ -410,11 +409,9 @@ def test_a_rate_that_cannot_be_proven_is_refused_with_what_it_takes(tmp_path):
 
 def test_the_command_says_what_is_required(tmp_path):
     file = tmp_path / "smallest.yaml"
-    hopeless = {"seeds": {**SPACE["seeds"], "stop_hopeless": {"on": "loss"}}}
-    file.write_text(load_space(SPACE | hopeless).text)
+    file.write_text(load_space(SPACE).text)
     said = " ".join(xortune("space", file, code=0).stdout.split())
     assert "require a success rate of 0.8; of what reaches it, the best hidden_dim" in said
-    assert "hopeless seeds whose loss is worse than that of seeds that succeed end early" in said
     assert "certify 300 fresh seeds for the answer and its neighbours in hidden_dim" in said
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import xortune as xt
-from xortune.core.numbers import FEWEST_FOR_MEANS, interval_of_all, of_all
+from xortune.core.numbers import FEWEST_FOR_MEANS, statistic_named
 from xortune.core.outcome import Details, Outcome
 from xortune.reports.document import markdown_text
 from xortune.reports.files import csv_text, write_report
@@ -127,11 +127,11 @@ def test_intervals_of_means_are_scipys(n):
     sample = np.random.default_rng(2).gamma(2.0, size=n)
     expected = scipy.stats.ttest_1samp(sample, 0.0).confidence_interval(0.95)
     within = max(expected.low, sample.min()), min(expected.high, sample.max())
-    assert interval_of_all(sample, "mean") == pytest.approx(within)
+    assert statistic_named("mean").interval(sample) == pytest.approx(within)
     for name in ("mean", "iqm"):
-        assert interval_of_all(sample[: FEWEST_FOR_MEANS - 1], name) is None
-        assert interval_of_all(np.full(6, 1e308), name) is None
-    assert interval_of_all(np.linspace(-1e200, 1e200, n), "mean") is None
+        assert statistic_named(name).interval(sample[: FEWEST_FOR_MEANS - 1]) is None
+        assert statistic_named(name).interval(np.full(6, 1e308)) is None
+    assert statistic_named("mean").interval(np.linspace(-1e200, 1e200, n)) is None
 
 
 @pytest.mark.parametrize("n", [8, 33, 300])
@@ -147,7 +147,7 @@ def test_intervals_of_interquartile_means_are_scipys_bootstrap_at_a_wider_level(
         rng=np.random.default_rng(0),
     ).confidence_interval
     width = found.high - found.low
-    assert interval_of_all(sample, "iqm") == pytest.approx(tuple(found), abs=0.05 * width)
+    assert statistic_named("iqm").interval(sample) == pytest.approx(tuple(found), abs=0.05 * width)
 
 
 def near(share, rng, size):
@@ -159,7 +159,7 @@ def near(share, rng, size):
 def test_an_interquartile_mean_with_a_gap_at_a_quartile_is_covered(n, least):
     """70 % near 1: 0.9. Of 5 seeds all are near 1 in 17 % of samples; of 10 in 3 %."""
     samples = near(0.7, np.random.default_rng(4), (1000, n))
-    ends = np.array([interval_of_all(one, "iqm") for one in samples])
+    ends = np.array([statistic_named("iqm").interval(one) for one in samples])
     covered = ((ends[:, 0] <= 0.9) & (ends[:, 1] >= 0.9)).mean()
     assert covered >= least  # Tukey and McLaughlin's: 0.49, 0.59 and 0.68
 
@@ -170,8 +170,8 @@ def test_an_interquartile_mean_with_a_gap_at_a_quartile_is_covered(n, least):
 )
 def test_no_interval_lies_beyond_the_numbers_or_misses_the_estimate(numbers, statistic):
     sample = np.array(numbers)
-    ends = interval_of_all(sample, statistic)
-    estimate = of_all(sample, statistic)
+    ends = statistic_named(statistic).interval(sample)
+    estimate = statistic_named(statistic).estimate(sample)
     if ends is None:
         assert sample.size < FEWEST_FOR_MEANS
         return
@@ -181,7 +181,7 @@ def test_no_interval_lies_beyond_the_numbers_or_misses_the_estimate(numbers, sta
     for end in ends:
         assert math.isinf(end) or sample.min() - 1e-9 <= end <= sample.max() + 1e-9
     if statistic in ("mean", "iqm"):
-        assert interval_of_all(-sample[::-1], statistic) == pytest.approx((-high, -low))
+        assert statistic_named(statistic).interval(-sample[::-1]) == pytest.approx((-high, -low))
 
 
 @pytest.mark.parametrize("statistic", ["q10", "median", "q90"])
@@ -192,7 +192,7 @@ def test_intervals_of_quantiles_are_scipys(n, statistic):
     found = scipy.stats.quantile_test(sample, p=share).confidence_interval(0.95)
     low = -INF if np.isnan(found.low) else found.low
     high = INF if np.isnan(found.high) else found.high
-    assert interval_of_all(sample, statistic) == (low, high)
+    assert statistic_named(statistic).interval(sample) == (low, high)
 
 
 def numbers_of(config, seed):
@@ -206,8 +206,8 @@ def test_numbers_need_no_rule_and_are_summed_up_with_their_intervals():
     summary = found.summary()
     values = np.array([100.0 + s for s in range(12) if s not in (3, 5)])
     assert (summary.name, summary.n, summary.crashed) == ("return", 12, 2)
-    assert summary.mean == (values.mean(), *interval_of_all(values, "mean"))
-    assert summary.iqm.value == of_all(values, "iqm")
+    assert summary.mean == (values.mean(), *statistic_named("mean").interval(values))
+    assert summary.iqm.value == statistic_named("iqm").estimate(values)
     assert summary.median == summary.quantiles["median"] == summary["q50"]
     assert summary.quantiles["q10"].low == -math.inf  # ten seeds are too few for this end
     assert float(summary["q25"]) == np.quantile(values, 0.25)

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.sequential import compared_in_step
+from xortune.core.numbers import statistic_named
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
+from xortune.stats import numbers as stats_of_numbers
 from xortune.stats.anytime import anytime_quantiles
-from xortune.stats.numbers import difference
 from xortune.stats.proportions import paired_margin_p, unpaired_margin_p
 
 TRAIN = """
@@ -32,6 +33,10 @@ def train(config, seed):
         raise ValueError("diverged")
     return {"return": float(noise.normal(config["base"], 9)), "loss": float(noise.random())}
 """
+
+
+def difference(first, second, statistic, **how):
+    return stats_of_numbers.difference(first, second, statistic_named(statistic), **how)
 
 
 def solves(good, _, seed):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.core import numbers
 from xortune.core.errors import InputError
-from xortune.core.numbers import of_all
+from xortune.core.numbers import statistic_named
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
@@ -21,7 +22,6 @@ from xortune.racing.objectives import (
     costs,
     estimates,
     front,
-    log_epochs_to_solve,
     numbers_in,
     sampler_value,
     sampler_values,
@@ -30,7 +30,8 @@ from xortune.racing.objectives import (
     statistic_value,
 )
 from xortune.runs.manifest import noted_objectives, objectives_of
-from xortune.spaces.model import Objective
+from xortune.spaces import model
+from xortune.spaces.model import Objective, log_epochs_to_solve
 from xortune.spaces.space import parse_space, with_search
 from xortune.stats.proportions import expected_rate
 from xortune.trainers.function import custom_trainer
@@ -125,12 +126,14 @@ def objective(statistic, *, maximize=True, failed=None):
 @given(numbers=FINITE)
 def test_without_failures_they_are_numpys(numbers):
     given_ = np.array(numbers)
-    assert of_all(given_, "mean") == given_.mean()
-    assert of_all(given_, "median") == np.quantile(given_, 0.5)
-    assert of_all(given_, "q07") == np.quantile(given_, 0.07)
+    assert statistic_named("mean").estimate(given_) == given_.mean()
+    assert statistic_named("median").estimate(given_) == np.quantile(given_, 0.5)
+    assert statistic_named("q07").estimate(given_) == np.quantile(given_, 0.07)
     cut = len(given_) // 4
     middle = np.sort(given_)[cut : len(given_) - cut]
-    assert of_all(given_, "iqm") == pytest.approx(middle.mean(), rel=1e-9, abs=1e-6)
+    assert statistic_named("iqm").estimate(given_) == pytest.approx(
+        middle.mean(), rel=1e-9, abs=1e-6
+    )
 
 
 @given(numbers=FINITE, failed=st.integers(0, 10), share=st.integers(1, 99))
@@ -138,12 +141,15 @@ def test_a_quantile_is_failed_where_a_failed_seed_has_a_part_in_it(numbers, fail
     every = np.sort(np.concatenate([np.full(failed, -np.inf), numbers]))
     place = (every.size - 1) * share / 100
     parts = every[[math.floor(round(place, 9)), math.ceil(round(place, 9))]]
-    found = float(of_all(np.random.default_rng(0).permutation(every), f"q{share:02}"))
+    found = float(
+        statistic_named(f"q{share:02}").estimate(np.random.default_rng(0).permutation(every))
+    )
     if np.isinf(parts).any():
         assert found == -np.inf
     else:
         assert parts[0] - 1e-6 <= found <= parts[1] + 1e-6
-    mirrored = float(of_all(-every, f"q{100 - share:02}"))  # less is better: the other end
+    other_end = statistic_named(f"q{100 - share:02}")  # less is better
+    mirrored = other_end.estimate(-every)
     assert mirrored == pytest.approx(-found, rel=1e-6, abs=1e-6)
 
 
@@ -337,3 +343,57 @@ def test_a_report_says_where_an_interval_is_open(tmp_path):
     assert "is 0.540 [open to 0.672] over all 8 seeds" in report
     row = next(line for line in report.splitlines() if "8 of 8 |" in line)
     assert {" 0.540 [open to 0.672] ", " 0.860 [0.728 to open] "} <= {*row.split("|")}
+
+
+def test_a_statistic_is_one_value_that_all_ask(tmp_path, monkeypatch):
+    worst = numbers.Statistic(
+        *("worst", "worst seed", "the smallest number"), lambda x: float(x.min()), lambda _: None
+    )
+    monkeypatch.setattr(numbers, "STATISTICS", (*numbers.STATISTICS, worst))
+
+    def train(config, seed):
+        return float(seed % 3 + config["x"])
+
+    space = {
+        "name": "worst",
+        "objectives": ["value_worst"],
+        "success": "value >= 2",
+        "parameters": {"x": {"choice": [0, 1]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [6]},
+    }
+    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
+    assert run.table.objective.tolist() == run.table.value_worst.tolist() == [1, 0]
+    found = xt.evaluate({"x": 2}, train=train, seeds=range(6), workers=0)
+    assert found.summary()["worst"].value == 2
+    xt.write_report(run)
+    assert "worst" in (run.path / "report.md").read_text(encoding="utf-8")
+    both = [{"x": 0}, {"x": 1}]
+    with pytest.raises(InputError, match="no test compares 'value_worst'"):
+        xt.compare(both, train=train, by="value_worst", output=tmp_path / "other", seeds=6)
+
+
+def test_a_measured_objective_is_one_value_that_all_ask(tmp_path, monkeypatch):
+    missed = model.MeasuredObjective(
+        *("missed", "seeds missed", "missed", False),
+        *(lambda seen: float(seen.n - seen.k), lambda value: f"{value:.0f} seeds"),
+        *(lambda seen: float(seen.n - seen.k), "missed"),
+    )
+    monkeypatch.setattr(model, "MEASURED", (*model.MEASURED, missed))
+
+    def train(config, seed):
+        return seed % 4 < config["x"]
+
+    space = {
+        "name": "missed",
+        "objectives": ["missed", "x"],
+        "parameters": {"x": {"choice": [1, 2, 3]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [8]},
+    }
+    run = xt.search(space, train=train, output=tmp_path / "run", workers=0, verbose=0)
+    assert run.table.front.all()
+    xt.write_report(run)
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert all(f"| {shown} seeds |" in report for shown in (2, 4, 6))
+    assert "seeds missed" in report

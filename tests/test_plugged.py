@@ -160,7 +160,7 @@ def test_what_is_said_of_a_status_stands_at_the_status_alone():
 
 @pytest.mark.parametrize("patterns", [True, False])
 def test_where_no_predictions_are_known_no_pattern_is_wrong(patterns):
-    wrong, zero, stopped = xt.Status.WRONG_PATTERN, xt.Status.ALL_ZERO, xt.Status.STOPPED
+    wrong, zero, pruned = xt.Status.WRONG_PATTERN, xt.Status.ALL_ZERO, xt.Status.PRUNED
     said = wrong.words(patterns=patterns), wrong.sentence(patterns=patterns)
     assert said == (
         ("wrong pattern", "learned a wrong pattern")
@@ -168,9 +168,9 @@ def test_where_no_predictions_are_known_no_pattern_is_wrong(patterns):
         else ("no success", "ended without success")
     )
     assert wrong.bar(patterns=patterns) == ("another wrong pattern" if patterns else "no success")
-    assert [one.is_told(0, patterns=patterns) for one in (wrong, zero, stopped)] == [
+    assert [one.is_told(0, patterns=patterns) for one in (wrong, zero, pruned)] == [
         True,
         patterns,
         False,
     ]
-    assert stopped.is_told(1, patterns=patterns)
+    assert pruned.is_told(1, patterns=patterns)

@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.point import Point
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import BestGrants, Grants
 from xortune.racing.halving import NumberGrants
-from xortune.racing.objectives import SeedSummary, cost_share, facts_for_race, seed_costs
+from xortune.racing.objectives import cost_share, seed_costs
 from xortune.racing.race import (
     Race,
     RaceRule,
@@ -23,7 +20,6 @@ from xortune.racing.race import (
     race_share,
     race_upper,
 )
-from xortune.racing.statement import Aim
 from xortune.spaces.model import Objective
 
 
@@ -242,43 +238,3 @@ def test_no_best_quantile_is_stopped_more_often_than_alpha(share):
                 race.see(name, 0, n, costs=(0.0,), seed_costs=np.sort(numbers[name, :n]))
         wrong += any(race.is_stopped(name) for name in range(3))
     assert wrong <= 60 * alpha
-
-
-@pytest.mark.parametrize("stopped", [0, 38])
-def test_a_seed_that_was_stopped_as_hopeless_is_no_failure_in_a_proof(stopped):
-    """It may have succeeded. For the one that is ahead it counts as failed all the same."""
-    rule = RaceRule((40, 80))
-    for race in (Grants(rule), FrontGrants(rule), BestGrants(rule, Aim())):
-        race.see("good", 80, 80, costs=(1.0,))
-        race.see("late", 2, 40, costs=(1.0,), stopped=stopped)
-        assert race.is_stopped("late") == (not stopped)
-    proven = Race(rule)
-    proven.see("late", 2, 40)
-    assert race.proven > proven.proven
-    for share, limits in ((0.5, None), (None, (0.0, 1.0))):
-        numbers = NumberGrants(rule, share=share, limits=limits)
-        numbers.see("good", 80, 80, costs=(0.0,), seed_costs=np.zeros(80))
-        failed = np.append(np.zeros(2), np.full(38, np.inf))
-        best = np.append(np.full(38, -np.inf), np.zeros(2)) if stopped else None
-        numbers.see("late", 2, 40, costs=(1.0,), seed_costs=failed, best_costs=best)
-        assert numbers.is_stopped("late") == (not stopped)
-
-
-def test_a_stopped_seed_may_be_worse_than_what_a_failed_one_counts_as():
-    """In a proof for the one that is ahead; the objective may say that a failed seed is good."""
-    wanted = Objective("accuracy_median", True, "accuracy", "median", failed=0.7)
-    seen = SeedSummary(4, 8, numbers=((0.9, math.nan, 0.2, *[math.nan] * 5),), stopped=5)
-    facts = facts_for_race([wanted], ["accuracy"], None, Point({}), seen)
-    assert facts.seed_costs.tolist() == [-0.9, -0.7, -0.2, *[math.inf] * 5]
-    assert facts.best_costs.tolist() == [*[-math.inf] * 5, -0.9, -0.7, -0.2]
-
-
-def test_what_the_audit_says_was_missed_leads_to_more_seeds_and_to_no_proof():
-    race = BestGrants(RaceRule((40, 80)), Aim())
-    race.see("good", 36, 40)
-    race.see("late", 4, 40, stopped=36, missed=36)
-    assert race.next({}, last=True) == "late"
-    assert race.proven < 0.9
-    assert race.next({"late": 40}, last=True) != "late"
-    race.see("late", 4, 40, stopped=36)
-    assert race.next({}, last=True) != "late"

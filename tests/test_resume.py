@@ -98,7 +98,6 @@ REFUSED = [
     ({"seeds.certify": 50}, "seeds.certify: 100 -> 50", "fewer"),
     ({"seeds.certify": None}, "seeds.certify: 100 -> (none)", "fewer"),
     ({"stop": {"proven_rate": 0.9}}, "stop.proven_rate: null -> 0.9", "counts"),
-    ({"seeds.stop_hopeless": {"on": "loss"}}, 'stop_hopeless: null -> {"on": loss', "counts"),
     ({"objectives": ["success_rate", "hidden_dim"]}, "objectives: [{", "not repeat the proposals"),
     ({"epochs": 60}, "epochs: 50 -> 60", "without [50], which is in the run"),
     ({"lr.high": 0.05, "start": None}, "lr.high: 0.1 -> 0.05", "narrower"),

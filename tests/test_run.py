@@ -42,6 +42,7 @@ from xortune.runs.run import (
     load_run,
     refuse_files_of_others,
 )
+from xortune.stats.sequential import boundary
 
 
 def test_create_then_load(tmp_path):
@@ -311,6 +312,55 @@ def test_an_attempt_that_lacks_seeds_has_no_bound():
         _ = found.best
     assert not certificate_of(FIRST[:1]).attempts[0].complete
     assert certificate_of([]) is None
+
+
+def sequence(*lines):
+    """The only finalist of an attempt that proves 0.9 with at most 40 seeds."""
+    told = {"min_rate": 0.9, "seeds": 40, "first": CERTIFY, "finalists": 1}
+    found = certificate_of([replace(one, purpose=replace(one.purpose, **told)) for one in lines])
+    [attempt] = found.attempts
+    return attempt.complete, attempt.finalists[0]
+
+
+def void(*seeds):
+    lines = [check(A, solved(CERTIFY + seed, 1, 1)) for seed in seeds]
+    return [replace(line, outcome=None, error="void: 429", final=False) for line in lines]
+
+
+def of_seeds(*given):
+    """Lines of seeds of a sequence; negative ones fail."""
+    return [check(A, solved(CERTIFY + abs(seed), int(seed > 0), 1)) for seed in given]
+
+
+def test_void_seeds_count_behind_all_others_in_a_sequence():
+    rule = boundary(0.9, 40, risk_of(1, 0.95, 1))
+    needed = rule.first(0)
+    known = of_seeds(*(seed for seed in range(1, 40) if seed != 5))
+    enough = known[: needed - 1]
+    seed_0 = check(A, solved(CERTIFY, 1, 1))
+    complete, found = sequence(seed_0, *void(5), *enough)
+    assert (complete, found.k, found.n, found.lower_bound) == (True, needed, needed, 0.9)
+    assert not sequence(seed_0, *enough)[0]  # its place is before theirs until it is void
+    assert not sequence(*void(5), *enough)[0]  # seed 0 still trains
+    # It comes back as a failure: the seeds before its new place have proven the rate all the same.
+    assert sequence(seed_0, *void(5), *of_seeds(-5), *enough) == (True, found)
+    # So it does where others are void later; and the order of lines decides nothing.
+    assert sequence(*enough, *of_seeds(-5), seed_0, *void(5, 39)) == (True, found)
+
+
+def test_a_void_seed_that_a_sequence_needs_is_taken_for_the_worst():
+    rule = boundary(0.9, 40, risk_of(1, 0.95, 1))
+    most = int(rule.allowed[-1])
+    assert most == 0
+    known = of_seeds(*range(40 - rule.first(0) + 1, 40))
+    first = [*void(*range(1, 40 - rule.first(0) + 1)), check(A, solved(CERTIFY, 1, 1))]
+    assert sequence(*first, *known)[0]
+    lacking = [*first, *void(39), *known[:-1]]
+    assert (sequence(*lacking)[0], sequence(*lacking)[1].lower_bound) == (False, None)
+    # One that fails gives it up, whatever the others come to.
+    complete, found = sequence(*lacking, *of_seeds(-3))
+    assert (complete, found.n - found.k) == (True, 1)
+    assert found.lower_bound == rule.bound_given_up(34)
 
 
 # The file.

@@ -81,12 +81,12 @@ def is_refused_to_a_thread(folder):
 
 
 def test_the_claim_says_who_and_no_password(tmp_path, monkeypatch):
-    words = ["/bin/xortune", "search", "s.yaml", "--study-storage", "postgresql://me:secret@h/d"]
+    words = ["/bin/xortune", "search", "s.yaml", "--mlflow", "http://me:secret@h/d"]
     monkeypatch.setattr("sys.argv", words)
     with held(tmp_path / "run") as lock:
         [found] = owners(tmp_path / "run")
         assert (found["pid"], found["host"]) == (os.getpid(), os.uname().nodename)
-        told = "xortune search s.yaml --study-storage postgresql://me:***@h/d"
+        told = "xortune search s.yaml --mlflow http://me:***@h/d"
         assert found["command"].replace("'", "") == told
         assert abs(found["heartbeat"] - time.time()) < 5
         assert holder(tmp_path / "run") == (lock.owner, "alive")

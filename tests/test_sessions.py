@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from unittest.mock import create_autospec
 
@@ -19,9 +19,11 @@ import xortune as xt
 from xortune.core.errors import InputError, from_command_line
 from xortune.core.point import Point
 from xortune.core.task import Task
+from xortune.deciding.configs import ResultsByVersion
 from xortune.deciding.propose import SampledProposer
 from xortune.driver import session as session_module
 from xortune.racing.grants import Grants
+from xortune.racing.objectives import SeedSummary
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations, decode
@@ -474,3 +476,32 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
     assert all(abs(evaluation.at - time.time()) < 600 for evaluation in run.evaluations)
     every = len(run.evaluations)
     assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"
+
+
+VERSIONS = st.sampled_from([A, B, "c" * 8])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from([A, B, "c" * 8]),
+            st.integers(0, 5),
+            st.integers(1, 3),
+        ),
+        max_size=12,
+        unique_by=lambda line: line[:3],
+    )
+)
+def test_a_search_and_its_journal_name_the_same_version_that_counts(lines):
+    states, written = defaultdict(ResultsByVersion), []
+    for x, version, place, count in lines:
+        states[Point({"x": x}).key].add(version, 10 * place, SeedSummary(0, count))
+        written.append(by(version, failed(0, {"x": x}, 10 * place, count)))
+    counted, aside = by_version(Evaluations.of(written))
+    seeds = Counter()
+    for line in counted:
+        seeds[line.block.point.key] += line.block.count
+    assert seeds == {key: state.counted.n for key, state in states.items()}
+    left = sum(line.block.count for line in aside)
+    assert left == sum(state.superseded for state in states.values())

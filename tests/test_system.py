@@ -112,6 +112,6 @@ def test_the_end_of_a_child_is_waited_for_up_to_a_time(place, request):
 def test_what_is_not_known_is_said(elsewhere):
     assert system.cores() == os.cpu_count()
     assert system.free_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert system.threads_besides(set()) is None
+    assert system.threads_besides() is None
     assert system.file_system_of(Path.cwd()) is None
     assert system.open_nameless(Path.cwd()) is None

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from xortune.core.outcome import Status as Status
     from xortune.core.point import Point as Point
     from xortune.core.task import Task as Task
-    from xortune.deciding.shared_study import Study as Study
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
     from xortune.driver.evaluate import evaluate as evaluate
@@ -82,10 +81,11 @@ if TYPE_CHECKING:
     from xortune.runs.status import SeedsDone as SeedsDone
     from xortune.runs.status import status as status
     from xortune.spaces.model import SearchSpace as SearchSpace
+    from xortune.spaces.samplers import Sampler as Sampler
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
-    from xortune.training.cluster import Ray as Ray
-    from xortune.training.cluster import Workers as Workers
+    from xortune.training.resources import Ray as Ray
+    from xortune.training.resources import Workers as Workers
 
 _NAMES = {
     "certificates.gate": "Verdict",
@@ -98,13 +98,12 @@ _NAMES = {
     "core.point": "Point",
     "core.task": "Task",
     "driver.certify": "certify",
-    "training.cluster": "Ray Workers",
+    "training.resources": "Ray Workers",
     "driver.compare": "compare",
     "driver.evaluate": "evaluate",
     "driver.gate": "gate",
     "driver.exchange": "from_optuna import_results to_optuna",
     "driver.search": "DryRun search",
-    "deciding.shared_study": "Study",
     "driver.voice": "Message",
     "integrations.export": "export",
     "integrations.following": "log",
@@ -126,6 +125,7 @@ _NAMES = {
     "runs.run": "load_run Run",
     "runs.status": "Progress RunStatus SeedsDone status",
     "spaces.model": "SearchSpace",
+    "spaces.samplers": "Sampler",
     "spaces.space": "load_space",
     "trainers.torch_training": "TorchTraining",
 }

@@ -16,10 +16,8 @@ import xortune as xt
 from quality.journal import Journal
 from quality.spaces import SPACES, SpaceTrainer, shifted
 from quality.trace import Tracer
-from xortune.training.cluster import (  # sets what Ray reads when it is imported
-    THIS_MACHINE,
-    connected,
-)
+from xortune.training.cluster import connected  # sets what Ray reads when it is imported
+from xortune.training.resources import THIS_MACHINE
 
 from ray import tune  # isort: skip
 from ray.tune.search.optuna import OptunaSearch  # isort: skip

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from xortune.certificates.plan import gate_seeds
-from xortune.core.numbers import interval_of_all, summary
+from xortune.core.numbers import IQM, summary
 from xortune.core.outcome import wilson
 from xortune.racing.grants import BestGrants
 from xortune.racing.race import RaceRule
@@ -316,7 +316,7 @@ def numbers() -> Figure:
             [np.random.default_rng([seed, len(name)]).normal(base, 9) for seed in range(10)]
         )
         axes.plot(returns, np.full(returns.size, row), "o", color=GREY, alpha=0.6, markersize=4)
-        low, high = interval_of_all(returns, "iqm") or (np.nan, np.nan)
+        low, high = IQM.interval(returns) or (np.nan, np.nan)
         axes.hlines(row, low, high, color=A, linewidth=2)
         axes.plot(summary(returns)["iqm"], row, "D", color=A, markersize=6)
     axes.set_yticks([0, 1], ["PPO", "SAC-X"])

@@ -49,7 +49,7 @@ class XortuneSweeperConf:
             number is called ``value``); null if it returns true or false.
         params: overrides: choice(), range(), interval() or a value. The command line replaces them.
         trials: configurations to propose.
-        sampler: auto, tpe, gp, nsgaii, cmaes, random or grid.
+        sampler: as in a space file.
         seed: of the sampler.
         race: maximum number of seeds of a configuration in a race; null for the default ladder.
         n_jobs: maximum number of blocks of seeds in one launch.

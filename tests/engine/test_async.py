@@ -81,35 +81,6 @@ def test_what_it_raises_reports_and_how_long_it_takes_is_the_seeds_own():
     assert outcome.details.values["step"].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
 
 
-def test_a_hopeless_seed_of_a_search_ends_early(tmp_path):
-    reports = dict.fromkeys(("plain", "awaited"), 0)
-
-    def told(kind, config, seed, report):
-        good = random.Random(seed).random() < config["rate"]
-        for step in range(12):
-            reports[kind] += 1
-            report({"score": step * (0.08 if good else 0.01)})
-        return {"score": 0.9 if good else 0.1}
-
-    def plain(config, seed, report):
-        return told("plain", config, seed, report)
-
-    async def awaited(config, seed, report):
-        return told("awaited", config, seed, report)
-
-    space = {
-        "name": "hopeless",
-        "parameters": {"rate": {"choice": [0.5, 0.6, 0.7]}},
-        "success": "score >= 0.5",
-        "search": {"sampler": "grid"},
-        "seeds": {"ladder": [32, 64], "stop_hopeless": {"on": "score"}},
-    }
-    for name, train, workers in (("plain", plain, 0), ("awaited", awaited, 1)):
-        options = {"output": tmp_path / name, "workers": workers, "check": False, "verbose": 0}
-        xt.search(space, train=train, **options)
-    assert reports["plain"] == reports["awaited"] < 12 * 3 * 64
-
-
 def test_a_seed_that_exceeds_its_time_limit_fails_alone(tmp_path, monkeypatch):
     (tmp_path / "slow.py").write_text(
         "import asyncio\n"

@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
-from xortune.core.band import Band, reports_of
+from xortune.core.config import OPTIMIZERS
 from xortune.core.outcome import Status
 from xortune.core.point import Point
+from xortune.core.pruning import Pruning, reports_of
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import vectorized
@@ -27,11 +28,10 @@ from xortune.trainers.function import custom_trainer
 from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.pilot import Pilot, pilot_of
-from xortune.trainers.reports import Hopeless, cancelling_if, hearing_reports
+from xortune.trainers.reports import Pruned, cancelling_if, hearing_reports
 from xortune.trainers.seed_draws import SeedDraw
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import Stack
-from xortune.trainers.stack_optimizers import ELEMENTWISE
 from xortune.trainers.vectorized import trained_as_one
 
 SEEDS = [0, 1, 7, 2**32 - 1]
@@ -375,7 +375,7 @@ def test_a_training_of_no_epochs_is_the_loop():
     _same(found, [kind({}).run(seed) for seed in SEEDS])
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_elementwise_optimizer_steps_a_stack_as_it_steps_one_model(name):
     _check((Small({"optimizer": name}), SEEDS), rtol=1e-3)
 
@@ -609,18 +609,20 @@ def test_a_stack_that_takes_longer_than_its_seeds_may_trains_each_of_them_alone(
     [outcome] = trainer.train([Block(Point({"lr": 0.01}), 0, 3)])
     assert outcome.details.failed == {1: "took longer than 2 s"}
     assert (outcome.successes, outcome.n) == (2, 3)
-    ways = reports_of(outcome.details, "loss")
-    assert {seed: reports for seed, (reports, _) in ways.items()} == {0: [1, 2], 2: [1, 2]}
+    [curves] = outcome.details.curves
+    assert (curves.seed.tolist(), curves.report.tolist()) == ([0, 0, 2, 2], [1, 2, 1, 2])
 
 
 @pytest.mark.usefixtures("trusted")
 def test_the_last_seed_of_a_stack_that_trains_again_reports_from_the_start(monkeypatch):
-    """The others have left as hopeless: reports of before would tell of other epochs."""
-    monkeypatch.setattr(Band, "is_audited", lambda _, __, seed: seed == 7)
-    band = Band("loss", higher=False, audit=0.5, draw=0, limits={1: 0.0})
+    """The others were pruned and have left: reports of before would tell of other epochs."""
+
+    monkeypatch.setattr(Pruning, "is_trained_on", lambda *given: given[-1] == 7)
+    monkeypatch.setattr(Pruning, "of_seed", lambda _: lambda *_: True)
     trainer = replace(_trainer(FailsLate), on="loss")
-    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 6, 2, band)])
+    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 6, 2, Pruning("loss", 0, b""))])
     assert outcome.details.failed == {7: "ValueError: no fourth epoch"}
+    assert outcome.details.pruned == {6: 1}
     assert reports_of(outcome.details, "loss")[7][0] == [1]
 
 
@@ -742,7 +744,7 @@ class FailsLate(Counted):
 def test_the_only_seed_left_in_a_stack_may_fail():
     groups = [(FailsLate({}), SEEDS)]
     [found], *_ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
-    assert [type(one) for one in found] == [Hopeless, Hopeless, ValueError, Hopeless]
+    assert [type(one) for one in found] == [Pruned, Pruned, ValueError, Pruned]
 
 
 @pytest.mark.parametrize("kind", [Small, Convolution, Attention])

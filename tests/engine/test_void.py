@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import itertools
+import json
 import math
 import random
 import sys
@@ -21,7 +22,9 @@ from xortune.certificates.gate import SeedLine
 from xortune.core import seeds as core_seeds
 from xortune.core import trainer as core_trainer
 from xortune.core.trainer import Stacking
+from xortune.runs.certificate import risk_of
 from xortune.stats.betting import mean_evidence_above
+from xortune.stats.sequential import boundary
 
 
 class RateLimitError(Exception):
@@ -465,7 +468,7 @@ SOLVING = {
 }
 
 
-@pytest.mark.parametrize("asked", [{"seeds": 60}, {"seeds": 400, "min_rate": 0.9, "top": 2}])
+@pytest.mark.parametrize("asked", [{"seeds": 60}, {"seeds": 64, "min_rate": 0.95}])
 def test_a_certificate_with_void_seeds_ends_says_so_and_goes_on_with_the_same_call(tmp_path, asked):
     down = [True]
 
@@ -749,3 +752,89 @@ def test_places_in_a_line_are_given_before_results_are_known(data, workers):
     assert order == [(seed, f"result {seed}") for seed in places[: len(order)]]
     left = set(places[len(order) :])
     assert not left or places[len(order)] in running
+
+
+def every_25th_void(config, seed):
+    """4 % of the fresh seeds; attempts of 10 ms."""
+    time.sleep(0.01)
+    if seed > 2**30 and seed % 25 == 7:
+        raise xt.Unavailable("429")
+    return solves(config, seed)
+
+
+@pytest.mark.usefixtures("_waits")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_void_seeds_hold_up_no_certificate_of_a_rate_that_does_not_need_them(tmp_path, workers):
+    space = {**SOLVING, "parameters": {"rate": 1.0}}
+    asked, said = {"seeds": 500, "min_rate": 0.95, "verbose": 0}, []
+    own = {"train": every_25th_void, "workers": workers}
+    xt.search(space, output=tmp_path / "run", verbose=0, **own)
+    began = time.monotonic()
+    found = xt.certify(tmp_path / "run", listener=said.append, **asked, **own)
+    assert time.monotonic() - began < 45  # it had no answer: the attempt was never complete
+    assert [attempt.complete for attempt in found.attempts] == [True]
+    best = found.best
+    needed = boundary(0.95, 500, risk_of(1, 0.95, 1)).first(0)  # as without void seeds
+    assert (best.k, best.n, best.lower_bound) == (needed, needed, 0.95)
+    void = [line.block.first for line in xt.load_run(tmp_path / "run").checks.void]
+    last = best.first + best.n + len(best.left_out)
+    assert set(best.left_out) <= set(void)
+    assert list(best.left_out) == [s for s in range(best.first, last) if s % 25 == 7]
+    text = (tmp_path / "run" / "certificate.json").read_text()
+    assert json.loads(text)["finalists"][0]["void"] == list(best.left_out)
+    told = f"{len(void)} seeds could not be tried: Unavailable: 429; the answer does not need them"
+    assert any(told in str(one) for one in said)
+    assert xt.load_run(tmp_path / "run").certificate == found
+
+
+@pytest.mark.usefixtures("_waits")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_void_seeds_hold_up_no_sequential_comparison_that_does_not_need_them(tmp_path, workers):
+    def compared(train, path, **more):
+        both = [{"rate": 0.95}, {"rate": 0.6}]
+        options = {"sequential": True, "max_seeds": 400, "verbose": 0, **more}
+        return xt.compare(both, labels=["good", "bad"], train=train, output=path, **options)
+
+    plain = compared(solves, tmp_path / "plain", workers=0)
+    began = time.monotonic()
+    found = compared(every_25th_void, tmp_path / "seeds", workers=workers)
+    assert time.monotonic() - began < 45  # it was a minute for each void seed
+    assert found.best == plain.best == 0
+    first = found.first_seed
+    kept = [seed for seed in range(first, first + 400) if seed % 25 != 7][: found.n]
+    assert found.k == tuple(
+        sum(solves({"rate": rate}, seed) for seed in kept) for rate in (0.95, 0.6)
+    )
+    assert abs(found.n - plain.n) <= 2
+    void = [seed for seed in range(first, kept[-1] + 8) if seed % 25 == 7]
+    assert void
+    assert "good: " in str(found)
+    assert "could not be tried: Unavailable: 429; left out for all" in str(found)
+    again = compared(every_25th_void, tmp_path / "again", workers=0)
+    assert again.pairs == found.pairs
+
+
+@pytest.mark.usefixtures("_waits")
+def test_a_seed_that_comes_back_counts_behind_all_others_of_a_sequential_comparison(tmp_path):
+    first = xt.compare.__globals__["COMPARE"].start
+    tries = Counter()
+
+    def training(config, seed):
+        tries[config["rate"], seed] += 1
+        if seed == first + 2 and config["rate"] == 0.5 and tries[0.5, seed] == 1:
+            raise xt.Unavailable("429", retry_after=1.1)
+        if seed == first + 20:
+            return config["rate"] == 0.5
+        return seed != first + 2
+
+    found = xt.compare(
+        [{"rate": 0.5}, {"rate": 0.9}],
+        train=training,
+        output=tmp_path / "seeds",
+        sequential=True,
+        max_seeds=30,
+        workers=0,
+        verbose=0,
+    )
+    assert tries[0.5, first + 2] == 2
+    assert (found.n, found.best, found.k) == (30, None, (29, 28))

@@ -20,7 +20,7 @@ import xortune as xt
 from xortune.cli import app
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.errors import InputError
-from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched, wilson
+from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
@@ -402,65 +402,6 @@ def test_a_config_with_fewer_seeds_is_not_tied(tmp_path):
 
 
 LADDER = {"ladder": [4, 8], "complete": True}
-WATCHED_SPACE = """
-name: watched
-success: "accuracy >= 0.9"
-parameters: {rate: {low: 0.0, high: 1.0}}
-search: {trials: 2}
-seeds: {ladder: [16], stop_hopeless: {on: accuracy}}
-"""
-
-
-def watched(statuses, reports, left):
-    """An outcome of seeds that each reported so often; those of `left` left their band."""
-    count = len(statuses)
-    seeds = np.arange(count)
-    each = np.repeat(seeds, reports)
-    number = np.concatenate([np.arange(1, many + 1) for many in reports])
-    curves = Curves(("accuracy",), each, number, np.zeros((len(each), 1), np.float32))
-    return Outcome(
-        seeds,
-        0,
-        np.array(statuses, np.uint8),
-        np.zeros(count, np.int32),
-        np.full(count, np.nan, np.float32),
-        np.zeros((count, 0), bool),
-        details=Details(
-            {"accuracy": np.zeros(count)},
-            curves=(curves,),
-            watched=Watched({seed: Left(2, 2) for seed in left}),
-        ),
-    )
-
-
-def test_a_stopped_seed_would_have_trained_as_long_as_failed_ones_that_got_as_far(tmp_path):
-    """Also if these ended by themselves: it might have, too."""
-    statuses = [Status.WRONG_PATTERN, Status.CRASHED, Status.DIVERGED, Status.SOLVED]
-    found = watched([*statuses, Status.STOPPED], [10, 1, 4, 20, 2], left=[4])
-    alone = watched([Status.CRASHED, Status.STOPPED], [1, 2], left=[1])  # no seed got as far
-    good = watched([Status.SOLVED, Status.STOPPED], [21, 2], left=[1])
-    lines = [done(i, {"rate": i / 9}, one) for i, one in enumerate((found, alone, good))]
-    run = write_run(tmp_path / "run", lines, space_text=WATCHED_SPACE)
-    audit = analysis.audit_of(run)
-    assert audit.stopped == 3
-    assert audit.saved == (7 - 2) + (7 - 2) + (21 - 2)
-    assert audit.total == 10 + 1 + 4 + 20 + 1 + 21 + 7 + 7 + 21
-
-
-@pytest.mark.parametrize(("solved", "told"), [(3, "before 49 seeds have"), (49, "none reported")])
-def test_that_no_seed_was_stopped_is_said(tmp_path, solved, told):
-    statuses = [Status.SOLVED] * solved + [Status.WRONG_PATTERN]
-    found = watched(statuses, [3] * len(statuses), left=[])
-    run = write_run(tmp_path / "run", [done(0, {"rate": 0.1}, found)], space_text=WATCHED_SPACE)
-    [said] = [one for one in markdown(run).splitlines() if one.startswith("No seed ended early")]
-    assert told in said
-
-
-def test_of_many_stopped_seeds_each_saved_its_rest(tmp_path):
-    found = watched([Status.WRONG_PATTERN] + [Status.STOPPED] * 300, [3] * 301, range(1, 301))
-    run = write_run(tmp_path / "run", [done(0, {"rate": 0.1}, found)], space_text=WATCHED_SPACE)
-    assert analysis.audit_of(run).saved == 300
-
 
 COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
 

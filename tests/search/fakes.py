@@ -121,10 +121,10 @@ def batches_of(trainer, proposed, *, ladder=(10,), in_flight=None, slots=2, **mo
     return Batches(decisions, trainer, Record(lines), slots=slots, **more), lines
 
 
-def received(batches, jobs, *, seconds, results=None):
+def received(batches, jobs, *, seconds, results=None, stacking=None):
     """What a worker sends."""
     results = results or [encode_outcome(job.block, by_rate(job.block)) for job in jobs]
-    batches.receive(Done(tuple(jobs), results, seconds, "here:1"))
+    batches.receive(Done(tuple(jobs), results, seconds, "here:1", stacking))
 
 
 def failed(batches, jobs, reason="it died", *, kind="batch", seconds=0.0):

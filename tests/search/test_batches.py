@@ -30,9 +30,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import AUDITED, Block, Stacking, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
-from xortune.deciding.optuna_study import STARTUP
 from xortune.deciding.propose import (
-    LEARNING,
     RANDOM_EVERY,
     RANDOM_EVERY_OF_COUNTS,
     proposer_for,
@@ -41,6 +39,7 @@ from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
+from xortune.spaces.samplers import SAMPLERS, STARTUP, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 from xortune.training.ahead import Ahead
 from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
@@ -542,7 +541,7 @@ def test_what_has_no_outcome_ahead_is_trained_when_it_is_decided():
     assert sum(line.final for line in gone) == tries.count(1) == tries.count(ATTEMPTS)
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid", "auto", "tpe", "nsgaii"])
+@pytest.mark.parametrize("sampler", [one.name for one in SAMPLERS if only_ranges not in one.needs])
 def test_what_is_foreseen_is_what_is_proposed(sampler):
     trials = "" if sampler == "grid" else ", trials: 14"
     parameters = "{a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}"
@@ -561,7 +560,8 @@ def test_what_is_foreseen_is_what_is_proposed(sampler):
     every = RANDOM_EVERY_OF_COUNTS if sampler == "auto" else RANDOM_EVERY
     drawn = {n for n in range(14) if n < STARTUP or n % every == 0}
     drawn = drawn if sampler in ("auto", "tpe") else set()
-    assert set(foreseen) == (drawn if sampler in LEARNING else set(range(14)))
+    own = sampler_named(sampler)
+    assert set(foreseen) == (drawn if own.learns or own.make else set(range(14)))
 
 
 def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():
@@ -613,6 +613,36 @@ def test_workers_are_told_how_many_seeds_have_agreed():
     assert [job.block.agreed for job in batches.next()] == [30], "what the journal knows"
     batches, _ = stacking(audit=Audit(fault="one differed"))
     assert [job.block.agreed for job in batches.next()] == [None]
+
+
+def test_while_seeds_are_audited_for_the_first_time_idle_workers_help_with_that():
+    """Otherwise each of 16 workers would train 29 seeds alone, too."""
+    batches, _ = stacking(9, slots=16)
+    first = batches.next()
+    assert first[0].block.idle == 15
+    told = Stacking(frozenset(), 64, 20.0)
+    received(batches, first, **told_by(first, Audit(0, 10)), stacking=told)
+    two = [batches.next(), batches.next()]
+    assert [jobs[0].block.idle for jobs in two] == [15, 14]
+    assert batches.next() == (), "these two train ten seeds alone each"
+    received(batches, two[0], **told_by(two[0], Audit(1, 8)))
+    last = batches.next()  # 18 agree, and 10 are under way
+    assert last
+    assert batches.next() == ()
+    received(batches, two[1], **told_by(two[1], Audit(0, 10)))
+    assert batches.next() == ()
+    received(batches, last, **told_by(last, Audit(8, 2)))
+    assert len(list(iter(batches.next, ()))) == 5, "30 agree"
+
+
+def test_what_is_not_stacked_waits_for_no_audit():
+    batches, _ = stacking(9, slots=16)
+    assert len(list(iter(batches.next, ()))) == 9, "nobody has said that seeds are stacked"
+    batches, _ = stacking(9, slots=16)
+    first = batches.next()
+    told = Stacking(frozenset(), 1)
+    received(batches, first, **told_by(first, Audit()), stacking=told)
+    assert len(list(iter(batches.next, ()))) == 8
 
 
 def test_after_a_fault_what_is_in_flight_from_a_stack_trains_again_alone():

@@ -21,7 +21,6 @@ from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source, named_source, packages_of
 from xortune.training import processes as processes_module
 from xortune.training import worker as worker_module
-from xortune.training.cluster import Cluster, slots_here
 from xortune.training.executors import LocalExecutor, Pool
 from xortune.training.jobs import Batch, Clock, Job, Limits, WorkerFailure
 from xortune.training.loop import Executor
@@ -31,6 +30,8 @@ from xortune.training.processes import (
     processes_for,
     train_in_process,
 )
+from xortune.training.resources import Cluster, Resources
+from xortune.training.slots import slots_here
 
 TRAIN = """
 import os, random, time
@@ -428,7 +429,7 @@ def test_slots_are_the_cores_or_the_number_of_workers():
     assert slots_here(Cluster()) == len(os.sched_getaffinity(0))
     assert slots_here(Cluster(workers=16)) == 16
     with pytest.raises(InputError, match="cpus: 1e"):
-        slots_here(Cluster(cpus_per_trial=1e9))
+        slots_here(Cluster(each=Resources(cpus=1e9)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

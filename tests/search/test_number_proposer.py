@@ -14,7 +14,6 @@ from scipy.special import ndtr
 
 from xortune.core.outcome import Details
 from xortune.core.point import Point
-from xortune.deciding.optuna_study import STARTUP
 from xortune.deciding.propose import (
     RANDOM_EVERY_OF_COUNTS,
     RANDOM_EVERY_OF_NUMBERS,
@@ -34,6 +33,7 @@ from xortune.racing.gaussian_process import (
 )
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import rungs_up_to
+from xortune.spaces.samplers import STARTUP
 from xortune.spaces.space import parse_space
 
 SPACE = """

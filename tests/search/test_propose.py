@@ -1,11 +1,14 @@
 """Where points come from: inside the space, by the seed and the number alone."""
 
+import math
+
 import optuna
 import pytest
 from fakes import space_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
+from scipy.stats import qmc
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
@@ -13,6 +16,7 @@ from xortune.deciding.optuna_study import Draw
 from xortune.deciding.propose import RANDOM_EVERY, proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
+from xortune.spaces.samplers import SAMPLERS, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 
 NUMBERS = """
@@ -55,10 +59,10 @@ def assert_inside(point, space):
     assert set(point) == set(present)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsgaii", "random", "cmaes"])
+@pytest.mark.parametrize("sampler", [one.name for one in SAMPLERS if one.name != "grid"])
 def test_every_sampler_proposes_points_of_the_space_without_a_warning(sampler, capsys):
     spaces = [parse_space(NUMBERS.replace("SAMPLER", sampler))]
-    if sampler != "cmaes":
+    if only_ranges not in sampler_named(sampler).needs:
         spaces.append(space_of(sampler, trials=14))
     for space in spaces:
         found = proposals(space, 12)
@@ -182,3 +186,31 @@ def test_tpe_knows_that_close_numbers_of_a_list_are_alike():
     assert len(good) > 13, "as categories 5 to 9"
     assert len(set(good)) > 9
     assert first.propose(60) == replayed.propose(60)
+
+
+MIXED = """
+name: mixed
+parameters:
+  a: {low: 0.0, high: 1.0}
+  b: {low: 1.0e-4, high: 1.0, log: true}
+  c: {choice: [p, q, r]}
+  d: {choice: [1, 2, 3]}
+search: {sampler: SAMPLER, trials: 64, seed: SEED}
+seeds: {ladder: [2]}
+"""
+
+
+def test_sobol_spreads_ranges_evenly_whatever_the_results():
+    def uneven(points):
+        return qmc.discrepancy([[point["a"], math.log10(point["b"]) / 4 + 1] for point in points])
+
+    found = {}
+    for sampler in ("sobol", "random"):
+        texts = (MIXED.replace("SAMPLER", sampler).replace("SEED", str(s)) for s in range(4))
+        found[sampler] = [proposals(parse_space(text), 64) for text in texts]
+    assert max(map(uneven, found["sobol"])) < 0.001 < min(map(uneven, found["random"]))
+    first, second, *_ = found["sobol"]
+    assert first[:3] != second[:3]
+    assert len({(point["c"], point["d"]) for point in first}) == 9, "drawn apart from each other"
+    proposer = proposer_for(parse_space(MIXED.replace("SAMPLER", "sobol").replace("SEED", "0")))
+    assert [proposer.propose(number) for number in range(64)] == first, "nothing is told"

@@ -14,7 +14,7 @@ from xortune.core.outcome import SeedCount, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.deciding.configs import ResultsByVersion
-from xortune.deciding.propose import LEARNING, proposer_for
+from xortune.deciding.propose import proposer_for
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import BestGrants, Grants, raced
 from xortune.racing.objectives import SeedSummary
@@ -24,6 +24,7 @@ from xortune.runs.results import ConfigResults, by_version
 from xortune.runs.sessions import differences
 from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import rungs_up_to
+from xortune.spaces.samplers import SAMPLERS, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 
 LADDERS = {"one": (8,), "ladder": LADDER, "race": rungs_up_to(64)}
@@ -33,16 +34,17 @@ parameters: {x: {choice: [a, b]}, y: {low: 0.0, high: 1.0, step: 0.25}, v: 0.0}
 search: {sampler: grid}
 start: [{x: b, y: 0.5}]
 """
-CMAES = """
+RANGES = """
 name: fake
 parameters: {y: {low: 0.0, high: 1.0}, v: {low: -3.0, high: 2.0}}
-search: {sampler: cmaes, trials: 16}
+search: {sampler: SAMPLER, trials: 16}
 """
 
 
 def asked(sampler, kind):
-    if sampler in ("grid", "cmaes"):  # which takes no choices and no conditions
-        text = GRID if sampler == "grid" else CMAES
+    takes_ranges = only_ranges in sampler_named(sampler).needs
+    if sampler == "grid" or takes_ranges:
+        text = RANGES.replace("SAMPLER", sampler) if takes_ranges else GRID
         return parse_space(f"{text}seeds: {{ladder: {list(LADDERS[kind])}}}\n")
     return space_of(sampler, trials=16, ladder=LADDERS[kind])
 
@@ -56,7 +58,7 @@ def whole(sampler, kind, window):
 
 
 @pytest.mark.parametrize("kind", LADDERS)
-@pytest.mark.parametrize("sampler", ["auto", "random", "grid", "tpe", "nsgaii", "cmaes"])
+@pytest.mark.parametrize("sampler", [one.name for one in SAMPLERS if one.name != "gp"])  # slow
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, data):
@@ -151,7 +153,7 @@ def extended(sampler, trials, changes=(), ladder=(10,)):
 
 def searched(space, *, known=(), earlier=(), **more):
     """A search of its own: of a run's known evaluations, or from the beginning."""
-    window = 2 if space.search.sampler in LEARNING or raced(space) else None
+    window = 2 if sampler_named(space.search.sampler).learns or raced(space) else None
     given = {"known": known, "window": window, "workers": 1, **more}
     return run(space, proposer_for(space, earlier), **given)
 

@@ -25,7 +25,7 @@ from xortune.runs.store import JOURNAL
 from xortune.spaces.space import parse_space
 from xortune.training import ray_executor as ray_tune
 from xortune.training.batches import Batches
-from xortune.training.cluster import Cluster
+from xortune.training.resources import Cluster, Resources
 
 SPACE = """
 name: tiny
@@ -146,16 +146,16 @@ def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, t
     assert numbers(xt.search(space_file, resume=True, **given).evaluations) == [0]
 
 
-STOPPING = """
-name: stopping
+PRUNING = """
+name: pruning
 success: "accuracy >= 0.9"
 parameters: {rate: {choice: [0.2, 0.4, 0.5, 0.7]}}
-search: {sampler: grid, seed: 3}
-seeds: {ladder: [16, 64], stop_hopeless: {on: accuracy, false_stops: 0.2, audit: 0.3}}
+search: {sampler: grid, seed: 3, pruner: median}
+seeds: {ladder: [16, 64]}
 """
 
 
-def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
+def test_the_same_seeds_are_pruned_as_without_ray(tmp_path):
     def train(config, seed):
         draw = random.Random(f"{config['rate']} {seed}")
         is_good = draw.random() < config["rate"]
@@ -163,7 +163,7 @@ def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
             yield {"accuracy": draw.random() / 20 + (1 - 0.5**epoch if is_good else 0)}
 
     path = tmp_path / "space.yaml"
-    path.write_text(STOPPING)
+    path.write_text(PRUNING)
     ray = xt.Ray(cpus=2)  # one worker, as the start of each takes seconds
     on_ray = xt.search(str(path), train=train, output=tmp_path / "ray", ray=ray)
     # All but its first line is trained again in this process, with as many seeds in flight.
@@ -179,8 +179,8 @@ def test_the_same_hopeless_seeds_are_stopped_as_without_ray(tmp_path):
 
 
 def ended(outcome):
-    """The seeds that were stopped."""
-    return outcome.seeds[outcome.status == Status.STOPPED].tolist()
+    """The seeds that were pruned."""
+    return outcome.seeds[outcome.status == Status.PRUNED].tolist()
 
 
 def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
@@ -201,7 +201,10 @@ def test_a_block_that_kills_its_worker_or_raises_costs_no_other_block(
     monkeypatch.setattr(logging.getLogger("ray"), "handlers", [caplog.handler])
     trainer = Dying(str(tmp_path / "log"), deadly=0, broken=2, seconds=0.001)
     progress = []
-    given = {"voice": Voice(0, heard(progress.append)), "cluster": Cluster(None, 1, 0.5)}
+    given = {
+        "voice": Voice(0, heard(progress.append)),
+        "cluster": Cluster(ray=True, each=Resources(gpus=0.5)),
+    }
     assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", **given)
     logged = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: trains on GPU 0", message) for message in logged)

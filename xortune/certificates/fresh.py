@@ -40,7 +40,6 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.runs.store import JOURNAL
-from xortune.spaces.model import MEASURED, SECONDS
 from xortune.spaces.neighbours import neighbours
 from xortune.stats.planning import seeds_for_lower_bound
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY
@@ -274,7 +273,7 @@ def finalists_of(run: Run, top: int) -> list[ConfigResult]:
     cost = results.measured(objective) * (-1.0 if objective.maximize else 1.0)
     solved = results.counts.k > 0
     better, worse = solved & (cost < cost[0]), solved & (cost > cost[0])
-    if objective.number is None and objective.name not in (*MEASURED, SECONDS):
+    if objective.is_parameter:
         # Of a parameter the next value; what was measured has no next one.
         better &= cost == cost[better].max(initial=-math.inf)
         worse &= cost == cost[worse].min(initial=math.inf)

@@ -34,7 +34,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
 from xortune.core.files import writing
-from xortune.core.success import judged_number
+from xortune.core.success import judged_numbers
 from xortune.core.trainer import Trainer
 from xortune.runs.certificate import LEDGER
 from xortune.runs.evaluation import MAX_IN_ACCOUNT
@@ -154,8 +154,8 @@ def question_of(run: Run, trainer: Trainer) -> Question:
     else:
         name = re.split(r"\s+-|\s*\S*\{", label)[0] or label
     files, task = trainer.describe().get("source"), known.get("task")
-    rule = judged_number(known.get("success") or run.asked.success)
-    about = (rule,) if task is None else (task, known.get("task_fingerprint"))
+    rule = judged_numbers(known.get("success") or run.asked.success)
+    about = rule if task is None else (task, known.get("task_fingerprint"))
     return Question(
         tuple(one for one in (name[:LONGEST_NAME], files) if one),
         tuple(str(one) for one in about if one),

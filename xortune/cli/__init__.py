@@ -41,7 +41,7 @@ RESULT_ELSEWHERE = ("search", "certify", "report", "compare", "import", "log", "
 
 ORDER = (
     *("search", "space", "report", "status", "certify", "gate", "plan", "evaluate", "compare"),
-    *("export", "import", "log"),
+    *("export", "import", "log", "plugins"),
 )
 """The order of the commands in --help."""
 

@@ -18,6 +18,7 @@ from xortune.core.errors import InputError
     "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
     "xortune compare runs/new runs/old --sequential --max-seeds 500",
     "xortune compare runs/ppo runs/sac --by return_iqm",
+    trains=(xt.Workers,),
 )
 def compare(
     runs: Annotated[
@@ -39,17 +40,14 @@ def compare(
     engine: str | None = None,
     trainer: list[str] | None = None,
     success: str | None = None,
-    workers: int | None = None,
     reuse: bool = False,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
     fail_if_worse: bool = False,
     alpha: float = 0.05,
     output: str | None = None,
     formats: str = "md,html,csv",
     quiet: bool = False,
     as_json: bool = False,
+    **trains: Any,
 ) -> None:
     """Say which of several runs solves more seeds, or has better numbers.
 
@@ -82,7 +80,6 @@ def compare(
         output: Directory for the files; runs/compare-A-B if not given.
         formats (--format): Files to write: any of md, html, csv, tex.
     """
-    untried = {"retry": retry, "retry_wait": retry_wait, "max_void": max_void}
     training: dict[str, Any] = {
         "by": by,
         "margin": margin,
@@ -92,13 +89,12 @@ def compare(
         "max_seeds": max_seeds,
         "engine": engine,
         "success": success,
-        "workers": workers,
         "reuse": reuse,
         "different_tasks": different_tasks,
     }
     more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, [*more, *training, *untried]):
+    with cli.exit_on_error(interrupted, [*more, *training, *trains]):
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
         from xortune.reports.terminal import comparison_json, render_comparison
@@ -113,7 +109,7 @@ def compare(
                 named,
                 labels=labels,
                 **training,
-                **cli.outages(untried),
+                **cli.training(trains),
                 train=functions[0] if len(functions) == 1 else functions or not no_train,
                 output=output,
                 alpha=alpha,

@@ -1,8 +1,10 @@
-"""`xortune export`, `import` and `log`: results to and from other programs."""
+"""`xortune export`, `import`, `log` and `plugins`: results and values of other programs."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from xortune.cli import shared as cli
 from xortune.cli.searching import show_run
 from xortune.core.files import writing
 from xortune.core.formats import count, plain
+from xortune.core.plugins import offers
 from xortune.runs.store import replace_file
 from xortune.training.process import settle
 
@@ -143,3 +146,29 @@ def log(
         elif not quiet:
             for one in trackers:
                 cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
+
+
+GROUPS = {
+    "xortune.samplers": "xortune.spaces.samplers:SAMPLERS",
+    "xortune.trainers": "xortune.driver.trainer:KINDS",
+    "xortune.executors": "xortune.training.executors:EXECUTORS",
+}
+"""The groups of entry points, and where xortune's own values of each stand."""
+
+
+@cli.command("xortune plugins", "xortune plugins --json")
+def plugins(as_json: bool = False) -> None:
+    """List what installed packages add, by group, and what of it cannot be used, with the cause."""
+    with cli.exit_on_error():
+        owns = {group: resolve_name(place) for group, place in GROUPS.items()}
+        found = [one for group, own in owns.items() for one in offers(group, type(own[0]), own)]
+    if as_json:
+        named = [replace(one, values=tuple(value.name for value in one.values)) for one in found]
+        cli.print_json({"plugins": [asdict(one) for one in named]})
+        return
+    for offer in found:
+        given = [value.name for value in offer.values]
+        given += [] if offer.error is None else [f"cannot be used: {offer.error}"]
+        cli.show(plain(f"{offer.group}: {offer}: {', '.join(given)}"))
+    if not found:
+        cli.show("No installed package adds anything.")

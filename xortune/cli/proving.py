@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
     "xortune certify runs/xor --extendable",
     "xortune certify runs/xor --seeds 2000 --extend",
+    trains=(xt.Ray, xt.Workers),
 )
 def certify(
     run: cli.RunDirectory,
@@ -44,17 +45,9 @@ def certify(
     accept_versions: bool = False,
     engine: str | None = None,
     trainer: str | None = None,
-    address: str | None = None,
-    ray: bool = False,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    trial_timeout: str | None = None,
-    workers: int | None = None,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
     quiet: bool = False,
     as_json: bool = False,
+    **trains: Any,
 ) -> None:
     """Train the best configurations on fresh seeds, and bound their success rates from below.
 
@@ -73,11 +66,10 @@ def certify(
         accept_versions: Begin a new attempt if another engine, torch or Numba began the last one.
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
-    resources = dict(locals())
-    given = cli.arguments(resources, "run", "trainer", *cli.RESOURCES, *cli.OUTAGES)
+    given = cli.arguments(locals(), "run", "trainer", "trains")
     silent = quiet or as_json
     interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, ["trainer", *given, *cli.RESOURCES, *cli.OUTAGES]):
+    with cli.exit_on_error(interrupted, ["trainer", *given, *trains]):
         from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
@@ -89,8 +81,7 @@ def certify(
             xt.certify(
                 loaded,
                 **given,
-                **cli.resources(resources),
-                **cli.outages(resources),
+                **cli.training(trains),
                 train=None if trainer is None else cli.functions_named([trainer])[0],
                 listener=cli.listener(shown.seeds(), quiet=quiet),
                 verbose=0,
@@ -129,6 +120,7 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
     "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
     "xortune gate --trainer ./train.py:run --config config.yaml --min-mean 0.8 --of score",
     "xortune gate runs/xor --min-rate 0.99",
+    trains=(xt.Workers,),
 )
 def gate(
     run: Annotated[
@@ -146,16 +138,13 @@ def gate(
     success: str | None = None,
     metric: str | None = None,
     timeout: str | None = None,
-    workers: int | None = None,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
     task: str | None = None,
     first_seed: int | None = None,
     engine: str | None = None,
     key: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
+    **trains: Any,
 ) -> None:
     """Prove a success rate or a mean: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
@@ -174,13 +163,13 @@ def gate(
         engine: What trains the built-in network: auto, fused, reference or cuda.
         key: With RUN: the key of a finalist other than the best.
     """
-    given = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
+    given = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout", "trains")
     silent = quiet or as_json
-    options = [*given, "trainer", "metric", "timeout"]
+    options = [*given, *trains, "trainer", "metric", "timeout"]
     with cli.exit_on_error("interrupted: no answer; nothing is kept", options):
         _check_gated(run, config)
         given["train"] = _training(trainer, metric, timeout)
-        given |= cli.outages(given)
+        given |= cli.training(trains)
         if config is not None and trainer is None and not silent:
             cli.announce_compilation(engine or "auto")
         try:
@@ -328,6 +317,7 @@ def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, An
     "xortune evaluate --trainer ./train.py:run --config config.yaml --seeds 50",
     "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
     "--hidden-dim 5 --epochs 1000 --seeds 100",
+    trains=(xt.Workers,),
 )
 def evaluate(
     config: Path | None = None,
@@ -335,10 +325,6 @@ def evaluate(
     success: str | None = None,
     metric: str | None = None,
     timeout: str | None = None,
-    workers: int | None = None,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
     activation: str | None = None,
     loss: str | None = None,
     optimizer: str | None = None,
@@ -353,6 +339,7 @@ def evaluate(
     engine: str = "auto",
     quiet: bool = False,
     as_json: bool = False,
+    **trains: Any,
 ) -> None:
     """Train one configuration under many seeds: how many are solved, and what numbers they have.
 
@@ -384,12 +371,21 @@ def evaluate(
         "epochs": epochs,
         "zero_grad": False if no_zero_grad else None,
     }
-    own: dict[str, Any] = {"success": success, "workers": workers}
-    own |= {"retry": retry, "retry_wait": retry_wait, "max_void": max_void}
-    options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
+    own: dict[str, Any] = {"success": success}
+    options = [
+        *network,
+        *trains,
+        "success",
+        "trainer",
+        "metric",
+        "timeout",
+        "task",
+        "engine",
+        "config",
+    ]
     with cli.exit_on_error(options=options):
         train = _training(trainer, metric, timeout)
-        own |= cli.outages(own)
+        own |= cli.training(trains)
         target = _evaluated(config, network, trainer)
         if seeds < 1:
             raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")

@@ -39,6 +39,7 @@ and into `_SearchOptions`, `_Asked` and `search` of driver/search.py.
     "xortune search my.yaml --trials 50 --output runs/a",
     "xortune search my.yaml --output runs/a --trials 100 --resume",
     trackers=True,
+    trains=(xt.Ray, xt.Workers),
 )
 def search(
     space: cli.SpaceFile,
@@ -47,14 +48,6 @@ def search(
     sampler: str | None = None,
     seed: int | None = None,
     time_budget: str | None = None,
-    address: str | None = None,
-    ray: bool = False,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    trial_timeout: str | None = None,
-    workers: int | None = None,
-    study_storage: str | None = None,
-    study_name: str | None = None,
     tensorboard: str | None = None,
     mlflow: str | None = None,
     wandb: str | None = None,
@@ -68,12 +61,10 @@ def search(
     note: str | None = None,
     tag: list[str] | None = None,
     fail_fast: bool = False,
-    retry: list[str] | None = None,
-    retry_wait: str | None = None,
-    max_void: float | None = None,
     from_: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
+    **trains: Any,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds.
 
@@ -91,8 +82,7 @@ def search(
         fail_fast: Stop the search at the first seed that fails, with exit code 4.
     """
     given, silent = dict(locals()), quiet or as_json
-    options = [*cli.RESOURCES, *cli.OUTAGES, *cli.TRACKERS, "study_storage", "study_name"]
-    options += OF_SEARCH
+    options = [*trains, *cli.TRACKERS, *OF_SEARCH]
     with cli.exit_on_error(_interrupted, options):
         if no_check and check_seeds:
             raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
@@ -130,12 +120,10 @@ def search(
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `xt.search`, but for those of the space and what it shows."""
     return {
-        **cli.resources(given),
-        **cli.outages(given),
+        **cli.training(given["trains"]),
         **{name: given[name] for name in OF_SEARCH},
         "trackers": cli.trackers_of(given),
         "tags": given["tag"],
-        "study": cli.study_of(given["study_storage"], given["study_name"]),
         "check": "seeds" if given["check_seeds"] else not given["no_check"],
     }
 

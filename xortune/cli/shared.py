@@ -14,6 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from textwrap import dedent
 from typing import (
@@ -24,6 +25,7 @@ from typing import (
     TextIO,
     TypeAlias,
     TypeVar,
+    get_args,
     get_origin,
     get_type_hints,
 )
@@ -46,10 +48,11 @@ from xortune.core.errors import (
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
 from xortune.driver.voice import Message, show_failure
+from xortune.spaces.samplers import SAMPLERS
 from xortune.training.process import ending, is_interrupted, settle
+from xortune.training.resources import settings
 
 if TYPE_CHECKING:
-    from xortune.deciding.shared_study import Study
     from xortune.driver.voice import Event
     from xortune.integrations.trackers import Tracker
 
@@ -73,32 +76,22 @@ app = typer.Typer(
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
 
-OPTIONS = """
+OPTIONS = f"""
 quiet (-q): Print errors only.
 as_json (--json): Print the result as JSON.
 trials: Configurations to evaluate.
 note: A sentence about the run, for its manifest, status and report.
 tag: A tag of the run; give it as often as you like.
-sampler: auto, tpe, gp, nsgaii, random, grid or cmaes.
+sampler: {", ".join(one.name for one in SAMPLERS)}, or one that `xortune plugins` lists.
 seed: Seed of the sampler.
 time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
     most a tenth of this time.
-address: Ray cluster to run on, such as auto. This machine if not given.
 ray: Train by Ray Tune on this machine too, in place of a pool of processes.
-cpus_per_trial: CPUs for each trial.
-gpus_per_trial: GPUs for each trial, by Ray; with 0.25 four trials share one.
-trial_timeout: Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training
-    that takes longer alone counts as crashed.
-study_storage: Share an Optuna study with other searches of the space: journal://PATH,
-    sqlite:///PATH or postgresql://...
-study_name: Name of that study; derived from the space if not given.
-workers: How many processes train at once on this machine. If not given, as many as its CPUs allow.
-    0: this process.
 trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
-    command such as 'python train.py --lr={lr} --seed={seed}'.
+    command such as 'python train.py --lr={{lr}} --seed={{seed}}'.
 success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
 metric: With a command: where it prints its numbers: last line json, last line number, or
-    "{regex: 'accuracy: (.*)', name: accuracy}".
+    "{{regex: 'accuracy: (.*)', name: accuracy}}".
 timeout: With --trainer: time limit for one seed, such as 90s or 10m.
 resume: Continue the run.
 from_ (--from): Another run, or an imported table, whose best configurations are proposed first; its
@@ -144,28 +137,62 @@ def trackers_of(given: Mapping[str, Any]) -> list[Tracker]:
 
 
 RENAMED = {
-    "cpus": "cpus_per_trial",
-    "gpus": "gpus_per_trial",
-    "timeout": "trial_timeout",
-    "storage": "study_storage",
-    "study": "study_storage",
-    "name": "study_name",
+    name: setting.option
+    for kind in (xt.Ray, xt.Workers)
+    for name, setting in settings(kind).items()
 }
-"""Options, by the fields of `xt.Ray`, `xt.Workers` and `xt.Study` that they set."""
+"""Options, by the fields of `xt.Ray` and `xt.Workers` that they set."""
 
-RESOURCES = ("address", "ray", "cpus_per_trial", "gpus_per_trial", "trial_timeout", "workers")
-
-
-def resources(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options named in `RESOURCES`, as arguments of a verb."""
-    cpus, gpus = given["cpus_per_trial"], given["gpus_per_trial"]
-    timeout, workers = given["trial_timeout"], given["workers"]
-    if given["ray"] or given["address"] is not None or gpus:
-        return {"ray": xt.Ray(given["address"], cpus, gpus, timeout), "workers": workers}
-    return {"workers": xt.Workers(workers, cpus, timeout)}
+UNTRIED = {"retry": list[str] | None, "retry_wait": str | None, "max_void": float | None}
+"""The types of the options that say what becomes of seeds that cannot be tried."""
 
 
-OUTAGES = ("retry", "retry_wait", "max_void")
+def training_options(*kinds: type) -> dict[str, inspect.Parameter]:
+    """The options of a command that trains, by their names; see `command`."""
+    found = {}
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        for field in fields(kind):
+            option, hint = settings(kind)[field.name].option, hints[field.name]
+            found[option] = (str | None if str in get_args(hint) else hint, field.default)
+    if xt.Ray in kinds:
+        found["ray"] = (bool, False)
+    found |= {name: (hint, None) for name, hint in UNTRIED.items()}
+    return {
+        name: inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+        )
+        for name, (hint, default) in found.items()
+    }
+
+
+def training(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command that trains, as arguments of its verb.
+
+    Raises:
+        InputError: one of them is not usable.
+    """
+    workers, ray = _asked(xt.Workers, given), _asked(xt.Ray, given)
+    who: dict[str, Any] = {"workers": workers.get("count")}
+    try:
+        if given.get("ray") or ray.keys() - workers.keys():
+            who["ray"] = xt.Ray(**ray)
+        elif workers.keys() - {"count"}:
+            who["workers"] = xt.Workers(**workers)
+    except InputError as error:  # --timeout may be another option of the command
+        place = error.place or ""
+        raise error.at(_flag(RENAMED.get(place, place))) from None
+    return who | _outages(given)
+
+
+def _asked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an `xt.Ray` or an `xt.Workers` that options set."""
+    named, asked = settings(kind), {}
+    for field in fields(kind):
+        value = given.get(named[field.name].option, field.default)
+        if value != field.default:
+            asked[field.name] = value
+    return asked
 
 
 def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
@@ -179,12 +206,8 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
     return trainer.functions_named(texts)
 
 
-def outages(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options named in `OUTAGES`, as arguments of a verb.
-
-    Raises:
-        InputError: no exception, or no seconds.
-    """
+def _outages(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options named in `UNTRIED`, as arguments of a verb."""
     from xortune.driver.trainer import exceptions_named
 
     return {
@@ -208,19 +231,6 @@ def waits_of(text: str | None) -> float | list[float] | None:
         problem = f"{text!r} is no number of seconds"
         raise InputError(problem, field="retry_wait", allowed="5, or several: 1,10,60") from None
     return waits if "," in text else waits[0]
-
-
-def study_of(storage: str | None, name: str | None) -> Study | None:
-    """The study that the options name.
-
-    Raises:
-        InputError: a name without a storage.
-    """
-    if storage is None and name is not None:
-        raise InputError(
-            f"{name!r} without a storage", field="study_name", fix="give --study-storage too"
-        )
-    return None if storage is None else xt.Study(storage, name)
 
 
 def listener(
@@ -266,7 +276,9 @@ _OPTION = re.compile(r"^(\w+)(?: \((.+?)\))?: (.+(?:\n .+)*)", re.MULTILINE)
 """`name: text`; in brackets other names of the option, or the placeholder of its value."""
 
 
-def command(*examples: str, name: str | None = None, trackers: bool = False) -> Callable[[F], F]:
+def command(
+    *examples: str, name: str | None = None, trackers: bool = False, trains: Sequence[type] = ()
+) -> Callable[[F], F]:
     """Register a command, whose help is its docstring. A flag has no opposite `--no-...`.
 
     The docstring explains below `Options:` those options that are not in `OPTIONS`.
@@ -275,12 +287,22 @@ def command(*examples: str, name: str | None = None, trackers: bool = False) -> 
         examples: shown below the help.
         name: of the command, if it is not the function's.
         trackers: whether it has the options of `TrackerCommand`.
+        trains: the values, `xt.Ray` and `xt.Workers`, whose fields are options; they and those of
+            `UNTRIED` come before --quiet, and reach the function as its last argument `**given`.
     """
 
     def registered(function: F) -> F:
         about, _, own = (inspect.getdoc(function) or "").partition("\n\nOptions:\n")
-        texts = {key: more for key, *more in _OPTION.findall(f"{OPTIONS}\n{dedent(own)}")}
+        texts = {one.option: ["", one.help] for kind in trains for one in settings(kind).values()}
+        texts |= {key: more for key, *more in _OPTION.findall(f"{OPTIONS}\n{dedent(own)}")}
         hints = get_type_hints(function, include_extras=True)
+        parameters = dict(inspect.signature(function).parameters)
+        if trains:
+            hints.pop(parameters.popitem()[0])
+            last = {name: parameters.pop(name) for name in ("quiet", "as_json")}
+            options = training_options(*trains)
+            hints |= {name: option.annotation for name, option in options.items()}
+            parameters |= options | last
         for key, kind in hints.items():
             if key in texts and get_origin(kind) is not Annotated:
                 brackets, text = texts[key]
@@ -292,6 +314,12 @@ def command(*examples: str, name: str | None = None, trackers: bool = False) -> 
                 about_it = typer.Option(*names, help=" ".join(text.split()), metavar=metavar)
                 hints[key] = Annotated[kind, about_it]
         function.__annotations__ = hints
+        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+                for name, one in parameters.items()
+            ]
+        )
         epilog = "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *examples])
         kind = TrackerCommand if trackers else None
         app.command(name, cls=kind, help=about, epilog=epilog)(function)
@@ -322,9 +350,10 @@ def exit_on_error(
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
             if isinstance(error, InputError):
-                for name in (error.place, RENAMED.get(error.place or "")):
+                place = error.place or ""
+                for name in (place, RENAMED.get(place, "")):
                     if name in options:
-                        error = error.at(f"--{name}".rstrip("_").replace("_", "-"))
+                        error = error.at(_flag(name))
                         break
             fail(*_message(error, interrupted))
         except ImportError:
@@ -332,6 +361,11 @@ def exit_on_error(
                 raise
             # What a compiled package makes of a signal that comes while it is imported.
             fail(*_message(KeyboardInterrupt(), interrupted))
+
+
+def _flag(option: str) -> str:
+    """An option as it is typed: `--trial-timeout` of `trial_timeout`."""
+    return f"--{option}".rstrip("_").replace("_", "-")
 
 
 def _message(error: BaseException, interrupted: Interruption) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from xortune.core.errors import InputError, check_type, kind_of, nearest, with_k
 from xortune.core.formats import count
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Rule, parse_success, rule_in
 from xortune.core.task import Task
 from xortune.core.version import VERSION
 from xortune.runs.certificate import Attempt, Certificate, certificate_of
@@ -250,15 +250,12 @@ def _named(trainer: str) -> str:
     return "the built-in network" if trainer == "network" else trainer
 
 
-def rule_of(facts: Mapping[str, str]) -> Success | None:
+def rule_of(facts: Mapping[str, str]) -> Rule | None:
     """Return the rule for success among these facts; None if there is none that can be parsed."""
-    try:
-        return parse_success(facts[RULE]) if RULE in facts else None
-    except InputError:  # the name of an imported column, or an edited manifest
-        return None
+    return rule_in(facts.get(RULE))  # it may be the name of an imported column
 
 
-def rule_of_trainer(identity: Mapping[str, str]) -> Success | None:
+def rule_of_trainer(identity: Mapping[str, str]) -> Rule | None:
     """Return the rule by which a user's own trainer of this identity judges seeds, as `rule_of`."""
     return rule_of(_own_facts(identity))
 
@@ -390,7 +387,7 @@ def candidates_of(
 
 
 def _located(
-    item: Compared, task: Task, rule: Success | None
+    item: Compared, task: Task, rule: Rule | None
 ) -> tuple[Callable[[str], Candidate], str, str]:
     """Return what makes the candidate from its label, its short name and its full name."""
     if isinstance(item, Outcome):
@@ -426,7 +423,7 @@ def _located(
     return partial(candidate_of, run, key), short, full
 
 
-def _given(outcome: Outcome, rule: Success | None, label: str) -> Candidate:
+def _given(outcome: Outcome, rule: Rule | None, label: str) -> Candidate:
     facts = {} if rule is None else {RULE: str(rule)}
     twice = outcome.details.twice or ""
     known = Contestant(label, "", None, outcome, "given", facts, rule=rule, twice=twice)

@@ -36,16 +36,15 @@ from xortune.core.formats import (
 )
 from xortune.core.numbers import (
     CONFIDENCE,
-    ENDINGS,
     Estimate,
-    interval_of_all,
+    Statistic,
+    endings,
     named_statistic,
-    of_all,
     quantile_meant,
-    quantile_share,
+    statistic_named,
 )
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.runs.results import number_names, reported
 from xortune.stats.betting import (
     UNIT,
@@ -105,8 +104,13 @@ class Measure:
                 values, alpha=(1 - CONFIDENCE) / 2, limits=limits, ordered=False
             )
             return Estimate(float(values.mean()), low, high)
-        low, high = interval_of_all(values, self.statistic) or (-math.inf, math.inf)
-        return Estimate(of_all(values, self.statistic), low, high)
+        low, high = self.of_numbers.interval(values) or (-math.inf, math.inf)
+        return Estimate(self.of_numbers.estimate(values), low, high)
+
+    @property
+    def of_numbers(self) -> Statistic:
+        """The statistic; `SIGN` is none."""
+        return statistic_named(self.statistic)
 
     @property
     def is_bounded(self) -> bool:
@@ -122,15 +126,15 @@ def parse_measure(by: str, *, sequential: bool) -> tuple[str, str]:
     Raises:
         InputError: it ends with no statistic.
     """
-    check_type("by", by, str, f"the name of a number with {ENDINGS}")
+    check_type("by", by, str, f"the name of a number with {endings()}")
     found = named_statistic(by)
     if found is None and sequential:
         return by, SIGN
-    if found is None:
+    if found is None or not statistic_named(found[1]).has_test:
         raise InputError(
-            f"{by!r} is no statistic of a number",
+            f"{by!r} is no statistic of a number" if found is None else f"no test compares {by!r}",
             field="by",
-            allowed=f"the name of a number with {ENDINGS}; with sequential also the name alone",
+            allowed=f"the name of a number with {endings()}; with sequential also the name alone",
             fix=f"write {quantile_meant(by) or f'{by}_mean, {by}_iqm or {by}_median'}",
         )
     return found
@@ -139,7 +143,7 @@ def parse_measure(by: str, *, sequential: bool) -> tuple[str, str]:
 def measure_of(
     by: str,
     outcomes: Sequence[Outcome],
-    rules: Sequence[Success | None],
+    rules: Sequence[Rule | None],
     limits: tuple[float, float] | None,
     *,
     sequential: bool = False,
@@ -152,7 +156,7 @@ def measure_of(
     Raises:
         InputError: no outcome has such a number, or one is beyond the limits.
     """
-    name, statistic = parse_measure(by, sequential=sequential)
+    name, ending = parse_measure(by, sequential=sequential)
     known = number_names(outcomes)
     if not known:
         raise InputError(
@@ -162,7 +166,7 @@ def measure_of(
         )
     refuse_unknown(name, known, f"there is no number {name!r}", field="by")
     larger = larger_is_better(name, rules, reported(outcomes, name))
-    return Measure(name, statistic, "larger" if larger else "smaller", limits)
+    return Measure(name, ending, "larger" if larger else "smaller", limits)
 
 
 @dataclass(frozen=True)
@@ -385,10 +389,10 @@ def method(measure: Measure, *, shared: bool) -> str:
     """The test and the interval of a difference, in words."""
     if measure.is_bounded:
         return "bets on differences"
-    if quantile_share(measure.statistic) is not None:
+    if measure.of_numbers.share is not None:
         return "order statistics"
     of_pairs = " of pairs" if shared else ""
-    if measure.statistic == "iqm":
+    if measure.of_numbers.trim:
         return f"Yuen's t{of_pairs}, resampled seeds, rearranged labels"
     return f"{'Student' if shared else 'Welch'}'s t{of_pairs}, rearranged labels"
 
@@ -452,8 +456,8 @@ def _tested(
         p_margin = _margin_p(sign * first, sign * second, measure, margin, shared=shared)
     return NumberPair(
         *(0, 1, shared, first.size, second.size),
-        value_a=of_all(first, measure.statistic),
-        value_b=of_all(second, measure.statistic),
+        value_a=measure.of_numbers.estimate(first),
+        value_b=measure.of_numbers.estimate(second),
         difference=found.value,
         low=found.low,
         high=found.high,
@@ -471,7 +475,7 @@ def difference_of(
 ) -> StatisticDifference:
     """The statistic of A minus that of B: by bets if the mean has limits, else `difference`."""
     if not measure.is_bounded:
-        return difference(first, second, measure.statistic, shared=shared, alpha=alpha)
+        return difference(first, second, measure.of_numbers, shared=shared, alpha=alpha)
     limits, apart = paired_limits(measure.limits or UNIT), first - second
     # After the last seed, which is the only look: no order of the seeds says more than another.
     low, high = mean_bounds(apart, alpha=alpha / 2, limits=limits, ordered=False)
@@ -488,7 +492,7 @@ def _margin_p(
         limits = paired_limits(measure.limits or UNIT)
         grown = mean_evidence_above(first - second, -margin, limits=limits)[-1]
         return min(1.0, math.exp(-grown))
-    return p_not_larger(first + margin, second, measure.statistic, shared=shared)
+    return p_not_larger(first + margin, second, measure.of_numbers, shared=shared)
 
 
 def _least(n: int, m: int, measure: Measure, *, shared: bool) -> float:
@@ -499,7 +503,7 @@ def _least(n: int, m: int, measure: Measure, *, shared: bool) -> float:
         return difference_of(*ends, measure, shared=shared, alpha=0.05).p
     # Scattered otherwise in A than in B, so that differences of shared seeds scatter too.
     one, other = np.arange(n, dtype=np.float64) + 1e9, 2 * np.arange(m, dtype=np.float64)
-    return difference(one, other, measure.statistic, shared=shared, alpha=0.05).p
+    return difference(one, other, measure.of_numbers, shared=shared, alpha=0.05).p
 
 
 def _ends(low: float, high: float) -> tuple[float | None, float | None]:

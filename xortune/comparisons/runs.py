@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,10 @@ from xortune.core.formats import (
     rounded_down,
     rounded_up,
 )
-from xortune.core.numbers import finite, interval_of_all, of_all
+from xortune.core.numbers import IQM, finite
 from xortune.core.outcome import Outcome, SeedCount, wilson
 from xortune.core.point import Point
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule
 from xortune.runs.results import free_name, measured_names
 from xortune.stats.numbers import probability_of_larger
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
@@ -78,7 +78,7 @@ class Contestant:
     origin: Origin
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    rule: Success | None = None
+    rule: Rule | None = None
     twice: str = ""
 
 
@@ -128,8 +128,8 @@ class Pair:
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
         wins, losses: shared seeds that only A solves, and only B; None if seeds are not shared.
         difference: rate of A minus rate of B, in [-1, 1].
-        low, high: its 95 % interval; see `stats.proportions`. The test decides whether 0 is in it:
-            an end is moved to 0 if they disagree.
+        low, high: its interval, with the `confidence` of the comparison, by the score test that
+            belongs to p. 0 is in it if and only if the pair does not differ.
         p: two-sided exact McNemar test of shared seeds, else Boschloo's test.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.
@@ -232,13 +232,13 @@ class ComparedNumbers:
     wins: tuple[Improvement | None, ...]
 
 
-def _better(name: str, rules: Sequence[Success | None], numbers: Sequence[Floats]) -> Better:
-    """What rules say of a number, if each orders the numbers of all contestants in one way."""
-    judging, every = [rule for rule in rules if rule], np.concatenate(numbers)
-    same = len({rule.larger_is_better(every) for rule in judging}) == 1
-    if not same or not all(rule.orders(every) for rule in judging):
-        return ""
-    return "larger" if larger_is_better(name, judging, every) else "smaller"
+def _better(name: str, rules: Sequence[Rule | None], numbers: Sequence[Floats]) -> Better:
+    """What rules say of a number, if all that judge it order the numbers of all contestants."""
+    every = np.concatenate(numbers)
+    said = {rule.ordering(name, every) for rule in rules if rule and name in rule.names}
+    if said == {True}:
+        return "larger"
+    return "smaller" if said == {False} else ""
 
 
 def epochs_needed(outcome: Outcome) -> Floats:
@@ -257,10 +257,10 @@ def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
 def _summary(values: Floats, better: Better) -> NumberSummary:
     counting = _counting(values, better)
     known, n = int(np.isfinite(counting).sum()), counting.size
-    middle = of_all(counting, "iqm")
+    middle = IQM.estimate(counting)
     if not np.isfinite(middle):
         return NumberSummary(known, n, None, None, None)
-    ends = interval_of_all(counting, "iqm") or (-np.inf, np.inf)
+    ends = IQM.interval(counting) or (-np.inf, np.inf)
     low, high = (end if np.isfinite(end) else None for end in ends)
     return NumberSummary(known, n, middle, low, high)
 
@@ -290,6 +290,8 @@ class RunComparison:
         alpha: level of all tests together (Holm).
         margin: by how much a contestant's rate may be lower and it counts as not worse; None: not
             asked.
+        confidence: of the interval of each difference: 1 minus the level at which Holm's tests end,
+            alpha divided by the number of pairs that are indistinguishable.
         reused: how many seeds are old; None if none were asked for.
     """
 
@@ -297,6 +299,7 @@ class RunComparison:
     pairs: tuple[Pair, ...]
     alpha: float
     margin: float | None = None
+    confidence: float = 0.95
     reused: Reused | None = None
 
     @cached_property
@@ -312,7 +315,7 @@ class RunComparison:
 
         Others are left out if they are the same for all seeds, or count the progress of a seed.
         """
-        judged = [one.rule.name for one in self.contestants if one.rule is not None]
+        judged = [name for one in self.contestants if one.rule for name in one.rule.names]
         outcomes = [one.outcome for one in self.contestants]
         others = [
             name
@@ -326,12 +329,12 @@ class RunComparison:
         """Each of `number_names` that two contestants or more have."""
         compared = []
         for name in self.number_names:
-            rules = [o.rule if o.rule and o.rule.name == name else None for o in self.contestants]
+            rules = [one.rule for one in self.contestants]
             reported = [_reported(one.outcome, name) for one in self.contestants]
             known = [bool(np.isfinite(values).any()) for values in reported]
             # A contestant that is judged by the number counts even if all of its seeds failed.
             counted = [
-                values if rule or has else None
+                values if has or (rule and name in rule.names) else None
                 for values, rule, has in zip(reported, rules, known, strict=True)
             ]
             if sum(values is not None for values in counted) > 1 and any(known):
@@ -448,25 +451,28 @@ def compare_runs(
     places = list(combinations(range(len(contestants)), 2))
     tested = [_tested(contestants[a], contestants[b], a, b) for a, b in places]
     adjusted = holm([pair.p for pair in tested])
+    apart = adjusted < alpha
     # The strictest level of Holm: seeds that are enough at it are enough whatever other pairs give.
     level = alpha / len(tested)
+    confidence = 1 - alpha / max(1, int((~apart).sum()))
     pairs = []
-    for pair, p in zip(tested, adjusted.tolist(), strict=True):
-        differs = p < alpha
+    for pair, p, differs in zip(tested, adjusted.tolist(), apart.tolist(), strict=True):
+        low, high = _interval(pair, confidence, differs=differs)
         more = None if differs else _more_seeds(pair, level)
-        low, high = pair.low, pair.high
-        if not differs:
-            low, high = min(low, 0.0), max(high, 0.0)
-        elif pair.difference > 0:
-            low = max(low, 0.0)
-        else:
-            high = min(high, 0.0)
         verdict = {"p_holm": p, "differs": differs, "more_seeds": more}
         pairs.append(replace(pair, low=low, high=high, **verdict))
     if margin is not None:
         worse = holm([_margin_p(pair, margin) for pair in pairs]).tolist()
         pairs = [replace(pair, p_margin=p) for pair, p in zip(pairs, worse, strict=True)]
-    return RunComparison(tuple(contestants), tuple(pairs), alpha, margin)
+    return RunComparison(tuple(contestants), tuple(pairs), alpha, margin, confidence)
+
+
+def _interval(pair: Pair, confidence: float, *, differs: bool) -> tuple[float, float]:
+    """The interval of the difference."""
+    asked: dict[str, Any] = {"alpha": 1 - confidence, "apart": differs}
+    if pair.wins is None or pair.losses is None:
+        return unpaired_difference(pair.k_a, pair.n_a, pair.k_b, pair.n_b, **asked)
+    return paired_difference(pair.wins, pair.losses, pair.n_a, **asked)
 
 
 def _margin_p(pair: Pair, margin: float) -> float:
@@ -485,17 +491,14 @@ def _tested(first: Contestant, second: Contestant, a: int, b: int) -> Pair:
     wins = losses = None
     if shared:
         wins, losses = int((solved & ~their_solved).sum()), int((~solved & their_solved).sum())
-        both, neither = k_a - wins, n_a - k_a - losses
-        low, high = paired_difference(both, wins, losses, neither)
         p = float(mcnemar_two_sided(wins, losses))
     else:
-        low, high = unpaired_difference(k_a, n_a, k_b, n_b)
         p = boschloo(k_a, n_a, k_b, n_b)
     return Pair(
         *(a, b, shared, k_a, n_a, k_b, n_b, wins, losses),
         difference=k_a / n_a - k_b / n_b,
-        low=float(low),
-        high=float(high),
+        low=-1.0,
+        high=1.0,
         p=p,
         p_holm=p,
         differs=False,

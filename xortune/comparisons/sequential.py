@@ -22,7 +22,6 @@ from xortune.comparisons.numbers import SIGN, Measure
 from xortune.comparisons.runs import Reused
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, estimated, number, span
-from xortune.core.numbers import of_all, quantile_share
 from xortune.core.point import Point
 from xortune.stats.anytime import anytime_quantile, anytime_quantiles
 from xortune.stats.betting import (
@@ -217,7 +216,7 @@ def check_sequential(measure: Measure) -> None:
     Raises:
         InputError: it is an interquartile mean, or a mean of numbers without known limits.
     """
-    known = measure.statistic == SIGN or quantile_share(measure.statistic) is not None
+    known = measure.statistic == SIGN or measure.of_numbers.share is not None
     if known or measure.is_bounded:
         return
     raise InputError(
@@ -362,7 +361,7 @@ def _value(seeds: Seeds, measure: Measure | None) -> float:
     """The success rate of one, or its statistic; NaN if only signs are compared."""
     if measure is None:
         return float(np.mean(seeds))
-    return math.nan if measure.statistic == SIGN else of_all(seeds, measure.statistic)
+    return math.nan if measure.statistic == SIGN else measure.of_numbers.estimate(seeds)
 
 
 def _answer(
@@ -410,7 +409,7 @@ def _answer(
 
 def _share(measure: Measure) -> float:
     """Of the quantile that is compared."""
-    share = quantile_share(measure.statistic)
+    share = measure.of_numbers.share
     assert share is not None  # `check_sequential` refuses the rest
     return share
 

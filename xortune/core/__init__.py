@@ -1,7 +1,8 @@
 """The types that all rooms share: points, seeds, outcomes, configs, tasks, errors, formats."""
 
 EXPORTS = (
-    *("audit", "band", "config", "errors", "files", "forks", "formats", "numbers", "outcome"),
-    *("point", "private", "seeds", "success", "system", "tables", "task", "trainer", "version"),
+    *("audit", "config", "errors", "files", "forks", "formats", "numbers", "outcome", "plugins"),
+    *("point", "private", "pruning", "seeds", "success", "system", "tables", "task", "trainer"),
+    "version",
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -273,10 +273,6 @@ _OTHERS = frozenset(
 )
 _RENAMED = {
     "no-check": "check=False",
-    "cpus-per-trial": "cpus of xt.Ray or xt.Workers",
-    "gpus-per-trial": "gpus of xt.Ray",
-    "study-storage": "study",
-    "study-name": "name of xt.Study",
     "tensorboard": "xt.TensorBoard()",
     "mlflow": "xt.MLflow(URI)",
     "wandb": "xt.WandB()",
@@ -319,6 +315,8 @@ def _argument(found: re.Match[str]) -> str:
     option, value = found["option"], found["value"]
     if option in _RENAMED:
         return _RENAMED[option]
+    if option is not None and option.endswith("-per-trial"):
+        return f"{option.removesuffix('-per-trial')} of xt.Ray"
     if option in _FLAGS:
         return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
     if option not in _OTHERS:

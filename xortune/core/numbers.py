@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,42 +20,88 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # `summary` is of the seeds that have a finite number; a crashed seed has none, so reports show how
-# many seeds these are. The objective of a search covers all seeds: in `of_all` a failed seed is
-# infinitely bad.
+# many seeds these are. The objective of a search covers all seeds: a failed seed is infinitely bad.
 
 CONFIDENCE = 0.95  # of all intervals here
 
 FEWEST_FOR_MEANS = 5
 """Means of fewer numbers have no interval: so few say little about their scatter."""
 
-
-def _interquartile_mean(numbers: NDArray[np.float64]) -> Any:
-    """The mean of the middle half; `trim_mean` cuts a whole number of seeds at each end."""
-    from scipy.stats import trim_mean  # half a second to import
-
-    return trim_mean(numbers, 0.25)
-
-
-STATISTICS: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
-    "iqm": _interquartile_mean,
-    "q10": partial(np.quantile, q=0.1),
-    "median": np.median,
-    "q90": partial(np.quantile, q=0.9),
-}
-"""Statistic functions, keyed by column suffix."""
-
-ENDINGS = "_mean, _iqm, _median, _q01 to _q99"
-"""Endings that make an objective of a number's name."""
-
 _QUANTILE = re.compile(r"q(0[1-9]|[1-9][0-9])")
+
+Ends: TypeAlias = tuple[float, float]
+"""Both ends of an interval; infinite where too few seeds leave them open."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One way to sum up the numbers of seeds: tables, objectives, comparisons and gates ask it.
+
+    Every seed counts: `estimate` and `interval` take numbers, float64 of shape (S,), that are
+    finite, or infinite with one sign where seeds failed: infinitely bad. There is no NaN.
+
+    Attributes:
+        name: the ending that makes an objective of a number's name: `accuracy_q10`.
+        heading: what people read.
+        about: what it is, in a line.
+        estimate: its value for at least one number; infinite if failed seeds decide it.
+        interval: its 95 % interval; None if it has none for these numbers, which may be none.
+        share: of the numbers up to a quantile, in (0, 1); None for others.
+        trim: the share of numbers that a mean leaves out at each end; None for others. Without
+            `share` and `trim` no test compares the statistic.
+        maximize: whether more is better whatever the number is; None: as of the number.
+    """
+
+    name: str
+    heading: str
+    about: str
+    estimate: Callable[[NDArray[np.float64]], float]
+    interval: Callable[[NDArray[np.float64]], Ends | None]
+    share: float | None = None
+    trim: float | None = None
+    maximize: bool | None = None
+
+    @property
+    def has_test(self) -> bool:
+        """Whether a test compares two samples by it."""
+        return self.share is not None or self.trim is not None
+
+
+def known_statistics() -> tuple[Statistic, ...]:
+    """The statistics that tables show of every number."""
+    return STATISTICS
+
+
+def endings() -> str:
+    """The endings that make an objective of a number's name, as text."""
+    own = [f"_{one.name}" for one in known_statistics() if one.share in (None, 0.5)]
+    return ", ".join([*own, "_q01 to _q99"])
+
+
+def find_statistic(name: str) -> Statistic | None:
+    """The statistic of a name: one of `known_statistics`, or q01 to q99; None without one."""
+    for one in known_statistics():
+        if one.name == name:
+            return one
+    return quantile(int(name[1:])) if _QUANTILE.fullmatch(name) else None
+
+
+def statistic_named(name: str) -> Statistic:
+    """As `find_statistic`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (found := find_statistic(name)) is None:
+        known = endings().replace("_", "")
+        raise InputError(f"{name!r} is no statistic", field="statistic", allowed=known)
+    return found
 
 
 def named_statistic(text: str) -> tuple[str, str] | None:
-    """("accuracy", "q10") for `accuracy_q10`; None without one of `ENDINGS`."""
+    """("accuracy", "q10") for `accuracy_q10`; None without one of `endings`."""
     name, _, ending = text.rpartition("_")
-    known = ending in STATISTICS or _QUANTILE.fullmatch(ending) is not None
-    return (name, ending) if name and known else None
+    return (name, ending) if name and find_statistic(ending) else None
 
 
 def quantile_meant(text: str) -> str | None:
@@ -69,31 +115,9 @@ def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return numbers[np.isfinite(numbers)]
 
 
-# A sum near the largest float overflows: the statistic is NaN, without a warning.
 @np.errstate(over="ignore", invalid="ignore")
-def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
-    """Each of `STATISTICS` of the finite numbers; NaN without any, or if their sum overflows."""
-    known = finite(numbers)
-    if not known.size:
-        return dict.fromkeys(STATISTICS, math.nan)
-    values = {name: float(statistic(known)) for name, statistic in STATISTICS.items()}
-    return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
-    """A statistic of all seeds, where a failed seed has an infinite number: infinitely bad.
-
-    A mean is infinite as soon as one seed failed, the interquartile mean if more than a quarter
-    failed, a quantile if it falls on a failed seed or next to one. If none failed it is that of
-    `STATISTICS`.
-
-    Args:
-        numbers: float64, shape (S,), at least one: finite, or infinite with one sign; no NaN.
-        statistic: mean, iqm, median, or q01 to q99.
-    """
-    if (share := quantile_share(statistic)) is None:
-        return float(STATISTICS[statistic](numbers))
+def _quantile(numbers: NDArray[np.float64], share: float) -> float:
+    """A quantile of all seeds; it is infinite if it falls on a failed seed or next to one."""
     known = np.isfinite(numbers)
     if known.all():
         return float(np.quantile(numbers, share))
@@ -104,6 +128,16 @@ def of_all(numbers: NDArray[np.float64], statistic: str) -> float:
     # Failed seeds keep their end of the order, with a finite number that can be interpolated.
     worst = numbers[known].min() if bad < 0 else numbers[known].max()
     return float(np.quantile(np.where(known, numbers, worst), share))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a sum near the largest float: NaN
+def _mean(numbers: NDArray[np.float64], trim: float) -> float:
+    """A mean of all seeds, without a share of the numbers at each end, rounded down."""
+    if not trim:
+        return float(np.mean(numbers))
+    from scipy.stats import trim_mean  # half a second to import
+
+    return float(trim_mean(numbers, trim))
 
 
 def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
@@ -133,44 +167,38 @@ def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float
     )
 
 
-def interval_of_all(numbers: NDArray[np.float64], statistic: str) -> tuple[float, float] | None:
-    """The 95 % interval of `of_all`: exact for a quantile, approximate for a mean.
+def _mean_interval(
+    numbers: NDArray[np.float64], trim: float, ends: Callable[[NDArray[np.float64]], Ends]
+) -> Ends | None:
+    """The approximate 95 % interval of a mean, whose ends a function finds among all numbers.
 
-    No end lies beyond the smallest or the largest number. A quantile has `quantile_interval`, a
-    mean Student's interval, cut off there, and the interquartile mean `_resampled`. The last two
-    are approximate; docs/statistics.md says how often they cover with few seeds, and what a mean
-    needs.
-
-    Args:
-        numbers: shape (S,), as of `of_all`.
-        statistic: as of `of_all`.
+    No end lies beyond the smallest or the largest number. docs/statistics.md says how often it
+    covers with few seeds, and what a mean needs.
 
     Returns:
-        (low, high); None for a mean of fewer than `FEWEST_FOR_MEANS` seeds, for no seeds, and if
-        squares of the numbers overflow. An end is infinite where failed seeds decide it: both ends
-        of a mean as soon as one failed; the worse end of the interquartile mean unless a failure
-        rate above a quarter is ruled out; an end of a quantile with too few seeds.
+        (low, high); None for fewer than `FEWEST_FOR_MEANS` seeds, and if squares of the numbers
+        overflow. An end is infinite where failed seeds decide it: both ends of a mean as soon as
+        one failed; the worse end of an interquartile mean unless a failure rate above a quarter is
+        ruled out.
     """
-    if (share := quantile_share(statistic)) is not None:
-        return quantile_interval(numbers, share) if numbers.size else None
     if numbers.size < FEWEST_FOR_MEANS:
         return None
     ordered = np.sort(numbers)
-    cut = ordered.size // 4 if statistic == "iqm" else 0
+    cut = int(ordered.size * trim)
     middle = ordered[cut : ordered.size - cut]
     if not np.isfinite(middle).all():
         bad = float(ordered[~np.isfinite(ordered)][0])
-        return (bad, bad) if statistic == "mean" else None
+        return None if trim else (bad, bad)
     with np.errstate(over="ignore", invalid="ignore"):
-        low, high = _resampled(ordered) if cut else _students(ordered)
+        low, high = ends(ordered)
         mean = float(middle.mean())
-    if not math.isfinite(mean) or not (cut or math.isfinite(high - low)):
+    if not math.isfinite(mean) or not (trim or math.isfinite(high - low)):
         return None
     # The mean of equal numbers may be beyond them by a rounding.
     low, high = max(low, min(ordered[0], mean)), min(high, max(ordered[-1], mean))
-    if ordered[0] == -np.inf and np.isneginf(quantile_interval(ordered, 0.25)[0]):
+    if ordered[0] == -np.inf and np.isneginf(quantile_interval(ordered, trim)[0]):
         low = -np.inf
-    if ordered[-1] == np.inf and np.isposinf(quantile_interval(ordered, 0.75)[1]):
+    if ordered[-1] == np.inf and np.isposinf(quantile_interval(ordered, 1 - trim)[1]):
         high = np.inf
     return float(low), float(high)
 
@@ -227,12 +255,59 @@ def _resamples(size: int) -> NDArray[np.int32]:
     return np.diff(drawn.clip(cut, size - cut), axis=1, prepend=cut).astype(np.int32)
 
 
+@lru_cache(maxsize=256)
+def quantile(percent: int, name: str = "") -> Statistic:
+    """The quantile of a share of numbers, in percent; its interval is exact."""
+    share, called = percent / 100, name or f"q{percent:02}"
+    return Statistic(
+        called,
+        name or f"{percent} % quantile",
+        f"the number that {percent} % of the seeds do not exceed",
+        partial(_quantile, share=share),
+        lambda numbers: quantile_interval(numbers, share) if numbers.size else None,
+        share=share,
+    )
+
+
+MEAN = Statistic(
+    name="mean",
+    heading="mean",
+    about="the mean, with Student's interval from 5 seeds on, cut off at the extreme numbers",
+    estimate=partial(_mean, trim=0.0),
+    interval=partial(_mean_interval, trim=0.0, ends=_students),
+    trim=0.0,
+)
+IQM = Statistic(
+    name="iqm",
+    heading="IQM",
+    about="the mean of the middle half, with an interval of resamples from 5 seeds on",
+    estimate=partial(_mean, trim=0.25),
+    interval=partial(_mean_interval, trim=0.25, ends=_resampled),
+    trim=0.25,
+)
+
+STATISTICS: tuple[Statistic, ...] = (MEAN, IQM, quantile(10), quantile(50, "median"), quantile(90))
+"""The statistics of which table.csv has columns, in their order there; see `known_statistics`."""
+
+
+def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
+    """Each known statistic of the finite numbers, by its name; NaN without any, or where infinite.
+
+    A sum of finite numbers is infinite if it overflows.
+    """
+    known = finite(numbers)
+    if not known.size:
+        return {one.name: math.nan for one in known_statistics()}
+    values = {one.name: one.estimate(known) for one in known_statistics()}
+    return {name: value if math.isfinite(value) else math.nan for name, value in values.items()}
+
+
 class Estimate(NamedTuple):
     """A statistic of the seeds, and its 95 % interval.
 
     Attributes:
         value: of the statistic.
-        low, high: the ends of `interval_of_all`; infinite where too few seeds leave them open.
+        low, high: the ends of its interval; infinite where too few seeds leave them open.
     """
 
     value: float
@@ -248,10 +323,6 @@ class Estimate(NamedTuple):
             value = estimated(self.value, self.low, self.high)
             return value + ("" if open_ends else f" ({span(self.low, self.high)})")
         return f"{estimated(self.value, self.low, self.high)} ({span(self.low, self.high)})"
-
-
-SHOWN = ("mean", "iqm", "median", "q10", "q90")
-"""The statistics of a `Summary` that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,14 +344,12 @@ class Summary:
     crashed: int
     values: NDArray[np.float64]
 
-    def __getitem__(self, statistic: str) -> Estimate:
-        if statistic not in STATISTICS and _QUANTILE.fullmatch(statistic) is None:
-            known = ENDINGS.replace("_", "")
-            raise InputError(f"{statistic!r} is no statistic", field="statistic", allowed=known)
+    def __getitem__(self, name: str) -> Estimate:
+        found = statistic_named(name)
         if not self.values.size:
             return Estimate(math.nan, -math.inf, math.inf)
-        low, high = interval_of_all(self.values, statistic) or (-math.inf, math.inf)
-        return Estimate(of_all(self.values, statistic), low, high)
+        low, high = found.interval(self.values) or (-math.inf, math.inf)
+        return Estimate(found.estimate(self.values), low, high)
 
     @property
     def mean(self) -> Estimate:
@@ -303,23 +372,29 @@ class Summary:
         return {name: self[name] for name in ("q10", "q25", "median", "q75", "q90")}
 
     @property
+    def estimates(self) -> dict[str, Estimate]:
+        """The means and what else is known of numbers, then `quantiles`, by their names."""
+        others = (one.name for one in known_statistics() if one.share is None)
+        return {**{name: self[name] for name in others}, **self.quantiles}
+
+    @property
     def table(self) -> pd.DataFrame:
         """A row for each statistic: its value and both ends of its interval."""
         import pandas as pd  # slow to import
 
-        rows = {name: self[name] for name in ("mean", "iqm", *self.quantiles)}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+        return pd.DataFrame.from_dict(
+            self.estimates, orient="index", columns=["value", "low", "high"]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: open ends are None."""
-        rows = {name: self[name] for name in ("mean", "iqm", *self.quantiles)}
         return {
             "name": self.name,
             "n": self.n,
             "crashed": self.crashed,
             **{
-                statistic: [end if math.isfinite(end) else None for end in estimate]
-                for statistic, estimate in rows.items()
+                name: [end if math.isfinite(end) else None for end in estimate]
+                for name, estimate in self.estimates.items()
             },
         }
 
@@ -327,7 +402,7 @@ class Summary:
         return f"Summary({self})"
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{TITLES.get(name, name)} {self[name]}" for name in SHOWN)
+        shown = ", ".join(f"{one.heading} {self[one.name]}" for one in known_statistics())
         return f"{plain(self.name)}: {shown}"
 
     def _repr_html_(self) -> str:
@@ -335,18 +410,7 @@ class Summary:
         return as_html(f"{count(self.n, 'seed')}, {self.crashed:,} without a number", table)
 
 
-TITLES = {"iqm": "IQM", "q10": "10 % quantile", "q90": "90 % quantile"}
-"""How the statistics of a `Summary` are called where people read."""
-
-
 def summed(name: str, values: NDArray[np.float64]) -> Summary:
     """The summary of numbers, shape (S,), which are NaN or infinite where a seed has none."""
     known = finite(values)
     return Summary(name, values.size, values.size - known.size, known)
-
-
-def quantile_share(statistic: str) -> float | None:
-    """The share of numbers up to a quantile; None for a mean."""
-    if statistic in ("mean", "iqm"):
-        return None
-    return 0.5 if statistic == "median" else int(statistic[1:]) / 100

@@ -91,34 +91,6 @@ class KeptCurves(Protocol):
         """Return the curves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """How far a seed came that left its band; see `core.band`.
-
-    Attributes:
-        report: the report at which it left.
-        trained: the epochs that it was trained, or its reports where epochs are not known.
-        own: whether its band was learned from seeds of its own configuration.
-    """
-
-    report: int
-    trained: int
-    own: bool = False
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What became of seeds that a search watches for hopeless ones.
-
-    Attributes:
-        left: by seed, those that left their band. They were stopped, or are audited and trained on.
-        length: epochs of a whole training; 0 where they are not known.
-    """
-
-    left: Mapping[int, Left] = field(default_factory=dict)
-    length: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class Details:
     """Numbers, failures and outputs of the seeds of an outcome.
@@ -136,8 +108,9 @@ class Details:
         twice: two results of a seed that was trained a second time, in a sentence, if they differ;
             empty if they do not; None if none was. Not kept in a run's journal.
         void: by seed, why seeds that are in no count could not be tried; not kept there either.
-        watched: of seeds that are watched for hopeless ones; None if they were not.
         audit: of seeds that trained as one model; None where a trainer never stacks seeds.
+        pruned: by seed, the report at which a search prunes it; see `core.pruning`. Such a seed has
+            ended there, or it was trained on, and its status says what became of it.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -150,8 +123,8 @@ class Details:
     twice: str | None = None
     void: Mapping[int, str] = field(default_factory=dict)
     ruled: bool = True
-    watched: Watched | None = None
     audit: Audit | None = None
+    pruned: Mapping[int, int] = field(default_factory=dict)
 
     def first_failure(self, config: Mapping[str, object]) -> Failure | None:
         """The failed seed with the smallest number; None if none failed."""
@@ -181,18 +154,14 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
         output = ChainMap(second.output, first.output)  # type: ignore[arg-type]  # read only
     raised = first if first.traceback else second
     failed = {**first.failed, **second.failed}
-    curves, watched = first.curves + second.curves, first.watched or second.watched
-    if first.watched and second.watched:
-        left = {**first.watched.left, **second.watched.left}
-        watched = Watched(left, first.watched.length or second.watched.length)
     return Details(
         *(values, failed, raised.traceback, output, raised.raised),
-        curves=curves,
+        curves=first.curves + second.curves,
         ruled=first.ruled and second.ruled,
-        watched=watched,
         audit=first.audit + second.audit
         if first.audit and second.audit
         else first.audit or second.audit,
+        pruned={**first.pruned, **second.pruned},
     )
 
 
@@ -253,10 +222,10 @@ class Status(enum.IntEnum):
     ALL_ONE = 3, Ending("output 1 for every row", "#ff47a3", "all 1", is_told="with patterns")
     DIVERGED = 4, Ending("diverged", "#b927b9", result="no finite number", has_numbers=False)
     CRASHED = 5, Ending("crashed", "#8a5c2e", result="an exception", has_numbers=False)
-    STOPPED = (
+    PRUNED = (
         6,
-        Ending("stopped", "#ad932e", "stopped: hopeless", has_numbers=False, is_told="never"),
-    )  # it was hopeless and ended early, in a search alone
+        Ending("were pruned", "#ad932e", has_numbers=False, is_told="never"),
+    )  # a search has ended it by what it reported
 
     @property
     def label(self) -> str:
@@ -610,7 +579,7 @@ MAX_REASON = 100
 def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
     """The counts without statuses that a training of the user's own cannot have.
 
-    Only a search stops seeds, so that `stopped` is there if some were.
+    Only a search prunes seeds, so that `pruned` is there if some were.
     """
     return {s: n for s, n in counts.items() if s.is_told(n, patterns=False)}
 

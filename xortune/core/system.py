@@ -48,14 +48,18 @@ def free_memory() -> int | None:
     return free
 
 
-def threads_besides(harmless: set[str]) -> int | None:
-    """How many threads with other names run beside this one; None where the system does not say."""
+HARMLESS_THREADS = {"jemalloc_bg_thd"}
+"""Threads of packages that know what to do when their process forks."""
+
+
+def threads_besides() -> int | None:
+    """How many threads run beside this one that know of no forks; None if the system says none."""
     try:
         tasks = list((PROC / "self" / "task").iterdir())
         names = [(task / "comm").read_text().strip() for task in tasks]
     except OSError:
         return None
-    return sum(name not in harmless for name in names) - 1
+    return sum(name not in HARMLESS_THREADS for name in names) - 1
 
 
 def file_system_of(directory: Path) -> str | None:

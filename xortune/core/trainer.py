@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from xortune.core.band import Band
 from xortune.core.errors import InputError, TrainingError, check_number, kind_of
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
+from xortune.core.pruning import Pruning
 from xortune.core.success import Rule
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
@@ -37,17 +37,20 @@ class Block:
         point: in its trainer's normal form.
         first: the first seed.
         count: how many seeds, contiguous from `first`.
-        band: ends its hopeless seeds; None: all are trained to the end. No part of what a block
-            is: a seed's training is the same.
+        pruning: prunes its seeds; None: all are trained to the end. No part of what a block is: a
+            seed's training is the same.
         agreed: how many seeds of this training are known to give the same in a stack and alone;
             None: no seed is to be stacked. No part of what a block is, either.
+        idle: workers that have nothing to do: as many forks of the block's may train seeds alone
+            that train in a stack, too. No part of it, either.
     """
 
     point: Point
     first: int
     count: int
-    band: Band | None = field(default=None, compare=False, repr=False)
+    pruning: Pruning | None = field(default=None, compare=False, repr=False)
     agreed: int | None = field(default=0, compare=False, repr=False)
+    idle: int = field(default=0, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -56,11 +59,11 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.band, self.agreed)
+        return Block, (self.point, self.first, self.count, self.pruning, self.agreed, self.idle)
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.band, self.agreed)
+        return Block(self.point, first, count, self.pruning, self.agreed, self.idle)
 
 
 @dataclass(frozen=True)
@@ -335,7 +338,7 @@ TRY_AGAIN_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 
 PLACE_SECONDS = 1.0
 """A test that counts seeds in their order waits so long, in all, for a seed that is tried again.
-Then the others pass it over; see `SeedLine`."""
+Then the others pass it over; see `SeedLine`, and `Later` of `driver.shared_seeds`."""
 
 HELD_AFTER = 8
 """After so many seeds in a row that could not be tried no further one begins until one of them has

@@ -4,10 +4,7 @@ import warnings
 
 from xortune.core.formats import in_notebook
 
-EXPORTS = (
-    *("decisions", "importance", "in_flight", "knowledge", "optuna_study", "propose"),
-    *("shared_study",),
-)
+EXPORTS = (*("decisions", "importance", "in_flight", "knowledge", "optuna_study", "propose"),)
 """The modules that other rooms import from; tests/test_architecture.py compares."""
 
 if in_notebook():

@@ -12,13 +12,14 @@ from typing import TypeAlias
 
 from xortune.core.point import Point
 from xortune.racing.objectives import Numbers, SeedSummary
+from xortune.runs.results import counting_version
 
 
 @dataclass(slots=True)
 class ResultsByVersion:
     """Results of a configuration by the version of the software that trained them.
 
-    Only one version counts; `runs.results.by_version` says which.
+    Only one version counts; `runs.results.counting_version` says which.
 
     Attributes:
         fingerprint: of the version that counts; None without any seed.
@@ -36,8 +37,8 @@ class ResultsByVersion:
         self.parts[fingerprint] = first, more
         self.fingerprint = fingerprint
         if len(self.parts) > 1:
-            self.fingerprint = max(
-                self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0])
+            self.fingerprint = counting_version(
+                (version, seen.n, lowest) for version, (lowest, seen) in self.parts.items()
             )
 
     def join(self, more: ResultsByVersion) -> bool:

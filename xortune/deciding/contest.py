@@ -13,8 +13,9 @@ from xortune.deciding.configs import ConfigState
 from xortune.deciding.in_flight import InFlight
 from xortune.deciding.measured import Measured
 from xortune.deciding.tally import Rooms
-from xortune.racing.grants import SeedRace, race_of
+from xortune.racing.grants import race_of
 from xortune.racing.objectives import SeedSummary
+from xortune.racing.race import SeedRace
 from xortune.spaces.model import SearchSpace
 
 MAX_AHEAD = 6

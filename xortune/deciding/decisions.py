@@ -37,7 +37,7 @@ from xortune.core.trainer import (
 from xortune.deciding.configs import ConfigState, FinishedConfigs
 from xortune.deciding.contest import contest_of
 from xortune.deciding.in_flight import Decision, InFlight
-from xortune.deciding.measured import Measured, watch_of
+from xortune.deciding.measured import Measured, SeedStudy
 from xortune.deciding.propose import Proposer
 from xortune.deciding.recorded import Recorded
 from xortune.deciding.tally import Tally
@@ -183,7 +183,7 @@ class SearchDecisions:
         assert self._flight.learns or not self.contest.is_repeated  # a race uses results
         waits = self.contest.weighs
         self._trials = Trials(space, trainer, proposer, self._recorded, waits=waits)
-        self._watch = watch_of(space)
+        self._seeds = SeedStudy(space)
         # What is to be done.
         self._halt: Halt | None = None
         self._ready: deque[Job] = deque()
@@ -435,7 +435,7 @@ class SearchDecisions:
                 continue
             self._recalled += one.block.count
             self._gain(decision, one.block, one.seen, one.fingerprint)
-            self._watch.keep(decision, one)
+            decision.trials[one.block.first] = self._seeds.trials_of(one)
             end = max(end, one.block.seeds.stop)  # the ladder was another one
         for version, (lowest, gained) in decision.gained.parts.items():
             self._tally.grow(state, version, lowest, gained)
@@ -454,11 +454,10 @@ class SearchDecisions:
         """Make jobs of seeds that have to be trained."""
         state = decision.state
         is_noted = self.contest.is_repeated and self._trials.are_left
-        band = self._watch.band(state.point.key)
         self._ready.extend(
             Job(
                 decision.proposal,
-                Block(state.point, part.start, len(part), band),
+                Block(state.point, part.start, len(part), self._seeds.pruning()),
                 promoted=state.granted > decision.seeds,
                 decision=number,
                 noted=number if is_noted else None,
@@ -476,7 +475,7 @@ class SearchDecisions:
             block = result.block
             seen = self._measured.summary(result, learns=self._flight.learns)
             gained = self._gain(decision, block, seen, self._fingerprint)
-            self._watch.keep(decision, result)
+            decision.trials[block.first] = self._seeds.trials_of(result)
             self._tally.grow(decision.state, self._fingerprint, block.first, gained)
             self._count(decision, fresh=True)
         elif result.error == NOT_FINISHED or is_void(result.error):
@@ -526,7 +525,8 @@ class SearchDecisions:
         decision = self._flight.remove(number)
         state = decision.state
         version_changed = state.seen.join(decision.gained)
-        self._watch.learn(decision)
+        for _, trials in sorted(decision.trials.items()):  # whichever came first
+            self._seeds.learn(trials)
         if not state.in_flight:
             self._trials.release(state.point.key)
         if state.seen.counted.n:  # else all its seeds are void, and there is nothing to learn

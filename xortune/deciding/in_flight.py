@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from xortune.deciding.configs import ConfigState, ResultsByVersion
-from xortune.racing.hopeless import Curve
+from xortune.deciding.measured import SeedTrial
 from xortune.training.batches import BATCH_SECONDS
 
 WIDENS = 16
@@ -75,7 +75,7 @@ class Decision:
         gained: results so far.
         missing: seeds without a result yet.
         counted: whether the trial is counted as done.
-        curves: of the results so far, for the band of hopeless seeds.
+        trials: of the results so far, by the first seed of a block, for a pruner.
     """
 
     proposal: int
@@ -85,7 +85,7 @@ class Decision:
     gained: ResultsByVersion = field(default_factory=ResultsByVersion)
     missing: int = 0
     counted: bool = False
-    curves: dict[int, list[Curve]] = field(default_factory=dict)  # by the first seed of a block
+    trials: dict[int, list[SeedTrial]] = field(default_factory=dict)
 
 
 class InFlight:

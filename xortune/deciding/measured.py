@@ -1,27 +1,36 @@
-"""What a search measures of its seeds, as its space says; and which of them are hopeless."""
+"""What a search measures of its seeds, as its space says; and its seeds as trials of a pruner.
+
+A pruner compares a seed with those whose results decisions have used when it is granted, of
+whatever configuration. So a resumed search, a pool and Ray prune the same seeds.
+"""
 
 from __future__ import annotations
 
 import math
+import pickle
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from xortune.core.band import Band
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
+
 from xortune.core.outcome import Outcome, Status, valid_numbers
 from xortune.core.point import Point
+from xortune.core.pruning import Pruning, asked, is_look, reports_of
 from xortune.core.trainer import Block
-from xortune.deciding.in_flight import Decision
-from xortune.racing.hopeless import HopelessSeeds
 from xortune.racing.objectives import (
     SeedSummary,
-    SeenFacts,
     constrained,
     facts_for_race,
     numbers_named,
     only_statistic,
 )
+from xortune.racing.race import SeenFacts
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
-from xortune.spaces.model import SECONDS, Objective, SearchSpace, StopHopeless
+from xortune.spaces.model import SECONDS, Objective, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -33,14 +42,12 @@ class Measured:
         names: of the trainer's numbers that objectives, their ties and the price are made of.
         price: what a seed costs: `seconds` or a number; None: all cost the same.
         is_timed: whether the seconds of blocks are kept: an objective or the price asks for them.
-        is_watched: whether hopeless seeds end early.
     """
 
     objectives: tuple[Objective, ...]
     names: tuple[str, ...]
     price: str | None
     is_timed: bool
-    is_watched: bool = False
 
     @classmethod
     def of(cls, space: SearchSpace) -> Measured:
@@ -50,8 +57,7 @@ class Measured:
         paid = () if price in (None, SECONDS) else (price,)
         names = tuple(dict.fromkeys((*numbers_named(space.objectives), *paid)))
         is_timed = SECONDS in (price, optimized and optimized.name)
-        is_watched = space.seeds.stop_hopeless is not None
-        return cls(tuple(space.objectives), names, price, is_timed, is_watched)
+        return cls(tuple(space.objectives), names, price, is_timed)
 
     @property
     def judges_numbers(self) -> bool:
@@ -77,7 +83,6 @@ class Measured:
             for name in self.names
         )
         each = max(0.0, float(line.seconds)) / line.block.count
-        audited, audited_solved = audited_of(line)
         return SeedSummary(
             outcome.successes,
             outcome.n,
@@ -85,9 +90,6 @@ class Measured:
             budget=int(outcome.epochs),
             numbers=numbers,
             timed_blocks=((each, line.block.count),) if self.is_timed else (),
-            stopped=int((outcome.status == Status.STOPPED).sum()),
-            audited=audited,
-            audited_solved=audited_solved,
         )
 
     def crashed(self, block: Block) -> SeedSummary:
@@ -106,7 +108,20 @@ class Measured:
 
 
 # -------------------------------------------------------------------------------------------------
-# Hopeless seeds.
+# Seeds as trials of a study, which a pruner of Optuna reads.
+
+MOST_TRIALS = 128
+"""A study has at most so many seeds. Once it has them, a new one begins with the last half."""
+
+STATES = {Status.PRUNED: TrialState.PRUNED, Status.CRASHED: TrialState.FAIL}
+"""How seeds ended, as a pruner reads it; all others are complete."""
+
+
+class SeedTrial(NamedTuple):
+    """A seed as a trial: its reports that a pruner is asked after, and how it ended."""
+
+    reports: tuple[tuple[int, float], ...]
+    state: TrialState
 
 
 class TrainedBlock(Protocol):
@@ -121,53 +136,65 @@ class TrainedBlock(Protocol):
         """Their results; None if there are none."""
 
 
-def audited_of(trained: TrainedBlock) -> tuple[int, int]:
-    """How many hopeless seeds of a block were trained on, and how many of them succeeded."""
-    outcome = trained.outcome
-    if outcome is None or (watched := outcome.details.watched) is None:
-        return 0, 0
-    status = outcome.status[[seed - trained.block.first for seed in watched.left]]
-    return int((status != Status.STOPPED).sum()), int((status == Status.SOLVED).sum())
+class SeedStudy:
+    """The study of a search's seeds. Where the space names no pruner it has none, and none ends."""
 
+    def __init__(self, space: SearchSpace) -> None:
+        self._space, self._on = space, space.pruned_by
+        self._kept: deque[SeedTrial] = deque(maxlen=MOST_TRIALS // 2)
+        self._pruning: Pruning | None = None  # by what is known now
+        if self._on is not None:
+            self._study = self._empty()
 
-class SeedWatch:
-    """Says when seeds are hopeless, by the curves of the results that decisions have used."""
+    def trials_of(self, trained: TrainedBlock) -> list[SeedTrial]:
+        """The seeds of a block that have reported, in their order."""
+        if self._on is None or (outcome := trained.outcome) is None:
+            return []
+        reports, pruned, found = reports_of(outcome.details, self._on), outcome.details.pruned, []
+        for seed, ended in zip(trained.block.seeds, outcome.status.tolist(), strict=True):
+            if seed in reports:
+                last = pruned[seed] if ended == Status.PRUNED else math.inf
+                pairs = zip(reports[seed][0], reports[seed][1].tolist(), strict=True)
+                told = tuple((at, number) for at, number in pairs if is_look(at) and at <= last)
+                found.append(SeedTrial(told, STATES.get(ended, TrialState.COMPLETE)))
+        return found
 
-    def __init__(self, settings: StopHopeless, space: SearchSpace) -> None:
-        self._seeds = HopelessSeeds(settings, space.success, space.search.seed)
+    def learn(self, trials: Iterable[SeedTrial]) -> None:
+        """Use seeds, in the order of decisions."""
+        for trial in trials:
+            if len(self._study.get_trials(deepcopy=False)) == MOST_TRIALS:
+                self._study = self._empty()
+                for kept in self._kept:
+                    self._add(kept)
+            self._kept.append(trial)
+            self._add(trial)
+            self._pruning = None
 
-    def keep(self, decision: Decision, trained: TrainedBlock) -> None:
-        """Keep a block's curves until the decision's results are used."""
-        if (outcome := trained.outcome) is not None:
-            key, seeds = trained.block.point.key, trained.block.seeds
-            curves = self._seeds.curves_of(key, seeds, outcome.status, outcome.details)
-            decision.curves[trained.block.first] = curves
+    def pruning(self) -> Pruning | None:
+        """What prunes the seeds that are granted next; None if none is pruned."""
+        if self._pruning is None and self._on is not None:
+            # Optuna's documents keep studies in memory so ("How can I save and resume studies?").
+            study = pickle.dumps(self._study)
+            self._pruning = Pruning(self._on, self._space.search.seed, study)
+        return self._pruning
 
-    def learn(self, decision: Decision) -> None:
-        """Use a decision's curves, in the order of seeds, whichever came first."""
-        for _, curves in sorted(decision.curves.items()):
-            self._seeds.see(curves)
+    def _empty(self) -> optuna.Study:
+        chosen, rule = self._space.search.pruner, self._space.success
+        assert chosen is not None
+        assert rule is not None
+        assert self._on is not None
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.create_study(
+            study_name=str(self._space.search.seed),  # Hyperband draws brackets by it
+            direction="maximize" if rule.direction(self._on) else "minimize",
+            sampler=RandomSampler(0),  # proposes nothing
+            pruner=chosen.make(),
+        )
 
-    def band(self, key: str) -> Band | None:
-        """The band that the next seeds of a configuration have to stay in."""
-        return self._seeds.band(key)
-
-
-class NoSeedWatch:
-    """No seed is hopeless; like `SeedWatch`."""
-
-    def keep(self, decision: Decision, trained: TrainedBlock) -> None:
-        """Keep nothing."""
-
-    def learn(self, decision: Decision) -> None:
-        """Learn nothing."""
-
-    def band(self, key: str) -> None:  # noqa: ARG002
-        """None: all seeds are trained to the end."""
-        return
-
-
-def watch_of(space: SearchSpace) -> SeedWatch | NoSeedWatch:
-    """Who watches the seeds of a space for hopeless ones."""
-    settings = space.seeds.stop_hopeless
-    return NoSeedWatch() if settings is None else SeedWatch(settings, space)
+    def _add(self, seed: SeedTrial) -> None:
+        """Add a seed as it was trained: pruners note in a trial what they have asked of it."""
+        is_pruned = asked(trial := self._study.ask())
+        for report, number in seed.reports:
+            is_pruned(report, number)
+        value = 0.0 if seed.state == TrialState.COMPLETE else None  # no pruner asks for it
+        self._study.tell(trial, value, seed.state)

@@ -23,8 +23,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point, Value
 from xortune.deciding.knowledge import OldProposals, TakenOver
 from xortune.deciding.measured import Measured
-from xortune.deciding.optuna_study import STARTUP, Draw, OptunaStudy, point_of, proposal_seed
-from xortune.deciding.shared_study import SharedStudy
+from xortune.deciding.optuna_study import Draw, OptunaStudy, point_of, proposal_seed
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
@@ -45,9 +44,7 @@ from xortune.racing.gaussian_process import (
 from xortune.racing.objectives import SeedSummary, only_rate, price_of_seed
 from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import Choice, Range, SearchSpace, finite_values
-
-LEARNING = ("auto", "tpe", "gp", "nsgaii", "cmaes")
-"""Samplers whose proposals depend on earlier results."""
+from xortune.spaces.samplers import STARTUP, sampler_named
 
 RANDOM_EVERY = 4
 """In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
@@ -75,7 +72,6 @@ def proposer_for(
     space: SearchSpace,
     earlier: Sequence[SearchSpace] = (),
     normal: Callable[[Point], Point] = _unchanged,
-    shared: SharedStudy | None = None,
     taken: TakenOver | None = None,
 ) -> Proposer:
     """The proposer for the space's sampler.
@@ -85,11 +81,7 @@ def proposer_for(
         earlier: the run's spaces before it was extended, the first one first; each contains those
             before it.
         normal: returns a point in its trainer's normal form, as it is replayed.
-        shared: a study that other searches use too; None for one of its own.
         taken: what is taken over from another run.
-
-    Raises:
-        InputError: the storage fails, or the study is another space's.
     """
     sampler = space.search.sampler
     if sampler == "grid" and space.seeds.price is not None:
@@ -98,15 +90,15 @@ def proposer_for(
         return GridProposer(space, earlier)
     model: Model | None = None
     guards = False
-    if sampler == "auto" and shared is None and (number := learned_number(space)) is not None:
+    if sampler == "auto" and (number := learned_number(space)) is not None:
         model = NumberModel(space, number)
         guards = number.objective is None  # else the counts are not what is searched for
     elif sampler == "auto":
         space = replace(space, search=replace(space.search, sampler="tpe"))
-        guards = shared is None and only_rate(space.objectives)
-    if model is None and (sampler != "random" or shared is not None):
-        model = OptunaStudy(space, shared)
-    return SampledProposer(space, model, earlier, normal, shared, taken=taken, guards=guards)
+        guards = only_rate(space.objectives)
+    if sampler_named(space.search.sampler).make is not None:
+        model = OptunaStudy(space)
+    return SampledProposer(space, model, earlier, normal, taken=taken, guards=guards)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -346,7 +338,7 @@ class SampledProposer:
     Args:
         space: what is searched.
         model: proposes; None: all proposals are random.
-        earlier, normal, shared, taken: see `proposer_for`.
+        earlier, normal, taken: see `proposer_for`.
         guards: whether a random proposal takes the place of the model's where the counts of
             random ones promise more; see `ProposalKinds`.
     """
@@ -357,7 +349,6 @@ class SampledProposer:
         model: Model | None,
         earlier: Sequence[SearchSpace] = (),
         normal: Callable[[Point], Point] = _unchanged,
-        shared: SharedStudy | None = None,
         *,
         taken: TakenOver | None = None,
         guards: bool = False,
@@ -365,11 +356,11 @@ class SampledProposer:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
         self._normal, self._entered = normal, set[str]()
-        self._space, self._model, self._shared = space, model, shared
+        self._space, self._model = space, model
         self._draw = Draw(space)
         self._kinds = ProposalKinds() if guards else None
         common = () if taken is None else taken.points
-        seeds = (proposal_seed(space, OLD + i, shared) for i in range(len(common)))
+        seeds = (proposal_seed(space, OLD + i) for i in range(len(common)))
         old = [self._draw.point(*one) for one in zip(seeds, common, strict=True)]
         self._old = OldProposals(old, normal, len(self._start))
 
@@ -386,7 +377,7 @@ class SampledProposer:
         if (old := self._old.at(number)) is not None:
             self.replay(number, old)
             return old
-        number = self._own(number)
+        number = self._old.own(number)
         guarded = self._kinds is not None and not self._kinds.learned_are_worth_more
         if self._model is None or guarded or self._draws(number):
             learned = None
@@ -402,9 +393,9 @@ class SampledProposer:
         """A proposal that depends on no results: of `start`, or drawn from the whole space."""
         if number < len(self._start):
             return self._start[number]
-        if self._added or self._shared is not None or self._old.are_left:
+        if self._added or self._old.are_left:
             return None
-        own = self._own(number)
+        own = self._old.own(number)
         return self._drawn(own) if self._draws(own) else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
@@ -412,43 +403,34 @@ class SampledProposer:
         if self._added:
             self._entered.add(self._normal(Point(point)).key)
         if self._old.enter(number, Point(point)):
-            if self._model is not None and self._shared is None:
+            if self._model is not None:
                 self._model.avoid(point)
-                return
-        else:
-            self._enter_kind(self._own(number), Point(point).key)
+            return
+        self._enter_kind(self._old.own(number), Point(point).key)
         if self._model is not None:
-            self._model.enter(self._own(number), point)
+            self._model.enter(self._old.own(number), point)
 
     def learn(self, number: int, point: Point, seen: SeedSummary) -> None:
         """Tell the model the results of a finished proposal, unless an old run made it."""
-        if self._model is not None and not self._is_untold(point):
-            self._model.learn(self._own(number), point, seen)
+        if self._model is not None and point not in self._old:
+            self._model.learn(self._old.own(number), point, seen)
 
     def see(self, point: Point, seen: SeedSummary) -> None:
         """Tell the model and the safeguard all results of a configuration so far."""
         self._old.see(point, seen.k, seen.n)
         if self._kinds is not None:
             self._kinds.see(point.key, seen.k, seen.n)
-        if self._model is not None and not self._is_untold(point):
+        if self._model is not None and point not in self._old:
             self._model.see(point, seen)
 
     def seed(self, number: int) -> int:
         """The seed for a proposal."""
-        return proposal_seed(self._space, number, self._shared)
-
-    def _own(self, number: int) -> int:
-        """The number of a proposal where old ones are not counted. A shared study has all."""
-        return number if self._shared is not None else self._old.own(number)
-
-    def _is_untold(self, point: Point) -> bool:
-        """Whether the model is not told of a point: an old one. A shared study has all."""
-        return point in self._old and self._shared is None
+        return proposal_seed(self._space, number)
 
     def _draws(self, number: int) -> bool:
         """Whether a proposal is drawn from the whole space, whatever the results."""
         sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        first = number < STARTUP and self._shared is None
+        first = number < STARTUP
         if sampler == "auto":
             return first or number % RANDOM_EVERY_OF_NUMBERS == 0
         if sampler == "tpe":

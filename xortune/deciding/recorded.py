@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
-from xortune.deciding.measured import Measured, audited_of
+from xortune.deciding.measured import Measured
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines
 
@@ -77,7 +77,6 @@ class Recorded:
                 *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
                 *(journal.column("epochs"), journal.places),
                 *(journal.solved, journal.column("epochs_solved")),
-                journal.column(Status.STOPPED.label),
             ]
         )
         self.seeds = int(journal.column("count")[final].sum())
@@ -106,7 +105,7 @@ class Recorded:
             return []
         found = []
         for start, n, final, has_outcome, version, *more in self._rows[rows].tolist():
-            epochs, line, solved, taken, stopped = more
+            epochs, line, solved, taken = more
             if start not in seeds:
                 continue
             seen = None
@@ -123,13 +122,9 @@ class Recorded:
                     timed_blocks=((float(self._lines.column("seconds")[line]) / n, n),)
                     if self._measured.is_timed
                     else (),
-                    stopped=stopped,
                 )
             fingerprint = "" if version < 0 else self._lines.names[version]
             block = Block(point, start, n)
             one = RecordedBlock(block, bool(final), fingerprint, seen, self._lines, line)
-            if seen is not None and self._measured.is_watched:
-                audited, solved = audited_of(one)
-                one = replace(one, seen=replace(seen, audited=audited, audited_solved=solved))
             found.append(one)
         return found

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import NO_SEEDS, SeedCount
-from xortune.core.success import Finite
 from xortune.deciding.configs import ConfigState
 from xortune.racing.objectives import (
     Numbers,
@@ -39,7 +38,6 @@ class Tally:
         best: of the first configuration in the order of the table.
         done, fresh: trials with a result, and those of them with a result of this session.
         seeds: with a result.
-        stopped: those of them that ended early because they were hopeless.
         dropped: seeds that were granted and are given up.
         failed: trials of which a block finally produced no outcome.
     """
@@ -47,8 +45,9 @@ class Tally:
     def __init__(self, space: SearchSpace) -> None:
         self.total, self.best, self._order = budget(space), NO_SEEDS, _Order(space)
         # Without a rule the first is shown by its number, the second of its criteria.
-        self._number = only_statistic(space.objectives) if isinstance(space.rule, Finite) else None
-        self.done = self.fresh = self.seeds = self.stopped = self.dropped = 0
+        asks = space.rule is None or space.rule.asks
+        self._number = None if asks else only_statistic(space.objectives)
+        self.done = self.fresh = self.seeds = self.dropped = 0
         self.failed = set[int]()
         self._results: Counter[tuple[float, ...]] = Counter()
         self._first: tuple[float, ...] = (math.inf,)
@@ -56,7 +55,6 @@ class Tally:
     def grow(self, state: ConfigState, fingerprint: str, first: int, more: SeedSummary) -> None:
         """Add results of one version to a configuration's, and update the best."""
         self.seeds += more.n
-        self.stopped += more.stopped
         shown = state.shown
         before = self._order(state) if shown.counted.n else None
         shown.add(fingerprint, first, more)
@@ -91,7 +89,6 @@ class Tally:
             seeds_done=self.seeds,
             seeds_expected=(least, most),
             number=self.number,
-            stopped=self.stopped,
         )
 
 

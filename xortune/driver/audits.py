@@ -145,7 +145,7 @@ def _drawn(lines: Sequence[Evaluation], lack: int) -> list[tuple[Evaluation, int
         for line in lines
         if line.audit is None
         for seed in line.block.seeds
-        if (line.block.point.key, seed) not in known and not _is_stopped(line, seed)
+        if (line.block.point.key, seed) not in known and not _is_pruned(line, seed)
     ]
     first = "".join(line.block.point.key for line, _ in stacked[:1])
     random.Random(first).shuffle(stacked)  # noqa: S311  # the same search audits the same seeds
@@ -171,10 +171,10 @@ ROUNDED = 10.0
 by at most so many times its largest difference."""
 
 
-def _is_stopped(line: Evaluation, seed: int) -> bool:
-    """Whether a seed was hopeless: alone it would train to its end."""
+def _is_pruned(line: Evaluation, seed: int) -> bool:
+    """Whether a seed was pruned: alone it would train to its end."""
     assert line.outcome is not None
-    return bool(line.outcome.status[seed - line.block.first] == Status.STOPPED)
+    return bool(line.outcome.status[seed - line.block.first] == Status.PRUNED)
 
 
 def compared(

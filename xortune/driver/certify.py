@@ -26,17 +26,17 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
-from xortune.driver.audits import audit_stacks, stacked_lines
+from xortune.core.trainer import PLACE_SECONDS, VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.trainer import trainer_of
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.workplace import Workplace, who_trains
 from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
-from xortune.runs.journal import held_journal
+from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
     fingerprint_of,
@@ -49,13 +49,11 @@ from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
-from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.training.executors import executor_for
-from xortune.training.loop import Record
-from xortune.training.loop import run as run_loop
+from xortune.training.jobs import Job
 from xortune.training.process import exclusive, process_restored
-from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.processes import ending_processes
+from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
 from xortune.training.timing import MeasuredSeconds
 
 SHORT, LONG = 5.0, 600.0
@@ -153,8 +151,10 @@ def certify(
         workers: as in `search`; 0 trains in this process.
         ray: as in `search`.
         address: as in `search`.
-        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt with void
-            seeds is not complete: the same call tries them again.
+        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt that lacks
+            void seeds is not complete: the same call tries them again. With `min_rate` seeds that
+            wait for their next try for more than a second in all, and void ones, count behind all
+            others, and the attempt lacks them only if the others decide nothing.
         retry_wait: as of `evaluate`.
         max_void: the share of seeds that may be void; 0.05 if not given.
         listener: called with each event: `SeedsDone`, or a `Message`.
@@ -195,18 +195,16 @@ def certify(
         here = cluster.workers == 0
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
-            gpus = 0.0 if cluster.address is None else cluster.gpus_per_trial
+            gpus = 0.0 if cluster.address is None else cluster.each.gpus
             trainer = trainer_of(
                 loaded, engine, gpus, train=train, accept=accept_versions, here=here
             )
-        trainer = trainer.retrying(outages.retry)
-        if here:
-            trainer = in_this_process(trainer)
+        who = who_trains(trainer, cluster, outages)
         certificate = certify_run(
             driver_directory(loaded.path),
-            trainer,
+            who.trainer,
             call,
-            cluster=cluster,
+            cluster=who.cluster,
             voice=shown,
             accept_versions=accept_versions,
             outages=outages,
@@ -234,7 +232,7 @@ def certify_run(
     this is not part of a search.
     """
     outages = Outages() if outages is None else outages
-    worker = trainer.for_worker(cluster.gpus_per_trial)
+    worker = trainer.for_worker(cluster.each.gpus)
     trains = worker.on_all_cores() if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
@@ -259,34 +257,19 @@ def certify_run(
         if session is not None:
             begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
-
-        def stacked() -> list[Evaluation]:
-            journal.sync()
-            return stacked_lines(load_run(path).evaluations, fingerprint)
-
+        limit, file = cluster.each.limit, path / JOURNAL
+        place = Workplace(trains, executor, voice, outages, limit, journal, file)
         begins_again = True
         while begins_again:
-            record = Record(
-                journal,
-                on_fault=voice.warn,
-                max_void=outages.max_void,
+            record = place.record(
                 before=_done_of(run, attempt),
                 ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
             )
-            batches = Batches(
-                fresh,
-                trains,
-                record,
-                slots=executor.slots,
-                limit=cluster.trial_timeout,
-                expected=expected,
-                outages=outages,
-                audit=run.evaluations.lines.audit(fingerprint),
-            )
+            known_audit = run.evaluations.lines.audit(fingerprint)
+            passing = {} if call.min_rate is None else _passing(fresh, journal)
+            batches = place.batches(fresh, record, expected=expected, audit=known_audit, **passing)
             try:
-                run_loop(batches, executor, record, voice.seeds)
-                if record.ends is None:
-                    audit_stacks(batches, stacked, trains, executor, record, inform=voice.inform)
+                place.train(batches, record, voice.seeds)
             finally:
                 if not batches.begins_again:
                     certificate = save_certificate(
@@ -297,10 +280,36 @@ def certify_run(
                 fresh, _ = _fresh_seeds(run, worker, call, accept=accept_versions)
     if record.ends is not None:
         raise TrainingError(record.ends.reason, outcome=certificate)
-    if void := count_of_void(record.void.values()):
-        voice.warn(f"{void}; the attempt is not complete, and the same call tries them again")
     assert certificate is not None
+    if void := count_of_void(fresh.void.values()):
+        again = "the attempt is not complete, and the same call tries them again"
+        is_complete = certificate.attempts[-1].complete
+        voice.warn(f"{void}; {'the answer does not need them' if is_complete else again}")
     return certificate
+
+
+def _passing(fresh: FreshSeeds, journal: Journal) -> dict[str, Any]:
+    """How a sequence goes on without seeds that wait for long to be tried again.
+
+    The journal has them as void from then on: so their places, which are behind all others, follow
+    from it.
+    """
+
+    def wait(job: Job, why: str) -> None:
+        if job.waited > PLACE_SECONDS:
+            key = job.block.point.key, job.block.first
+            if key not in fresh.void:
+                void = (job.proposal, job.block, None, f"{VOID}{why}", False, 0.0, "")
+                line = Evaluation(*void, purpose=job.purpose)
+                journal.append(line)
+                fresh.lines.append(line)
+            fresh.pass_over()
+
+    def again(job: Job) -> None:
+        if job.waited > PLACE_SECONDS:
+            fresh.take_up()
+
+    return {"on_wait": wait, "on_again": again}
 
 
 def _left(run: Run, path: Path) -> Run:

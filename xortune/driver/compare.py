@@ -67,6 +67,7 @@ from xortune.driver.shared_seeds import (
     WantedSeeds,
     earlier_seeds,
     kept_for,
+    later_seeds,
     note,
     other_looks,
     outcomes_in,
@@ -85,6 +86,7 @@ from xortune.driver.trainer import (
     trainer_of,
 )
 from xortune.driver.voice import Listen, Voice
+from xortune.driver.workplace import who_trains
 from xortune.reports.files import comparison_directory
 from xortune.runs.lock import held
 from xortune.runs.manifest import identity_of
@@ -94,8 +96,8 @@ from xortune.stats.betting import checked_limits
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, PairedAnswer, seeds_to_tell_apart
 from xortune.trainers.network import NetworkTrainer, is_compiled
 from xortune.trainers.verdicts import judged_names
-from xortune.training.cluster import Cluster, Workers
-from xortune.training.processes import ending_processes, in_this_process
+from xortune.training.processes import ending_processes
+from xortune.training.resources import Cluster, Workers
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -244,7 +246,8 @@ def compare(
         alpha: the level of all tests together.
         workers: as in `search`; 0 trains in this process, for a debugger.
         retry: as of `evaluate`. A seed that is void for one is left out for all; a call with
-            `reuse` tries it again.
+            `reuse` tries it again. With `sequential` a seed that waits for its next try for more
+            than a second in all counts behind all others, if these decide nothing.
         retry_wait: as of `evaluate`.
         max_void: the share of all seeds of the comparison that may be void; 0.05 if not given.
         reuse: use the seeds that the last comparison of these in `output` has trained, and train
@@ -287,8 +290,12 @@ def compare(
             None
             if candidate.is_given
             else _seeds_of(
-                candidate, learned, own, engine, success=success, by=by, pool=pool
-            ).retried(outages.retry)
+                *(candidate, learned, own, engine),
+                success=success,
+                by=by,
+                pool=pool,
+                outages=outages,
+            )
             for candidate, own in zip(candidates, trainers, strict=True)
         ]
     if not different_tasks:
@@ -487,9 +494,7 @@ def _trained(
         pool=training.pool,
         outages=training.outages,
         void=void,
-        on_message=voice.warn,
-        on_estimate=voice.inform,
-        on_seeds=voice.seeds,
+        voice=voice,
     )
     outcomes = training.checked(candidates, without_void(found))
     notes = training.notes(outcomes, void)
@@ -654,13 +659,13 @@ def _sequential(  # noqa: PLR0915  # one loop
     shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
     known: dict[int, Outcome] = {}
     looked: dict[tuple[int, int], PairedAnswer] = {}
-    void = Void()
+    void, later = Void(), later_seeds(training.kept, wanted)
     dropped: frozenset[int] = frozenset()
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = slots_of(training.pool)
-    n, is_over, is_announced = 0, False, False
+    n, is_over, is_last, is_announced = 0, False, False, False
     faults: list[None] = []  # one for each time that recorded results are replaced
-    while not is_over and n < most:  # with void seeds, fewer than `most` have results in the end
+    while not (is_over or is_last):  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
@@ -668,6 +673,7 @@ def _sequential(  # noqa: PLR0915  # one loop
                 voice.inform(sentence)
         before, started = n, time.perf_counter()
         trained = sum(one.n for one in known.values())
+        is_last = n == most  # then those count that were put off
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
         going = [wanted[place] for place in left]
@@ -679,19 +685,29 @@ def _sequential(  # noqa: PLR0915  # one loop
             pool=training.pool,
             outages=training.outages,
             void=void,
-            on_message=voice.warn,
+            later=later,
+            settles=is_last,
+            voice=voice,
+            tells=False,
             on_fault=lambda: faults.append(None),
         )
         if faults:  # earlier looks used them
-            n, dropped = 0, frozenset()
-            for one in (faults, known, looked):
+            n, is_last, dropped = 0, False, frozenset()
+            for one in (faults, known, looked, later.waiting):
                 one.clear()
             continue
         known |= dict(zip(left, found, strict=True))
         if sum(one.n for one in known.values()) == trained:  # a service is down
             refuse_void(void, trained + sum(map(len, void.values())), training.outages.max_void)
-        outcomes = without_void([known[place] for place in range(len(wanted))])
-        if before and seconds is None:  # the first round also starts processes, and compiles
+        late = later.seeds | {seed for untried in void.values() for _, seed in untried}
+        is_last |= n == most and not late
+        outcomes = [known[place] for place in range(len(wanted))]
+        if not is_last and any(late.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
+            continue  # none counts yet
+        outcomes = without_void(outcomes, late, left if is_last else ())
+        if (
+            n > before > 0 and seconds is None
+        ):  # the first round also starts processes, and compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(candidates, outcomes, training)
         measure = None
@@ -706,6 +722,11 @@ def _sequential(  # noqa: PLR0915  # one loop
         voice.seeds((comparison.n, most))
     tried = sum(one.n for one in known.values()) + sum(map(len, void.values()))
     refuse_void(void, tried, training.outages.max_void)
+    for place, config in enumerate(wanted):
+        has_result = set(known[place].seeds.tolist())
+        for (key, seed), why in later.why.get(config.fingerprint, {}).items():
+            if key == config.point.key and seed not in has_result:
+                void.setdefault(config.fingerprint, {})[key, seed] = why
     looks = other_looks(training.kept, wanted, training.look)
     outcomes = training.checked(candidates, outcomes)
     told = zip(labels, training.notes(outcomes, void), strict=True)
@@ -814,6 +835,7 @@ def _seeds_of(
     success: str | None,
     by: str | None,
     pool: Cluster,
+    outages: Outages,
 ) -> WantedSeeds:
     run, point, here = candidate.run, candidate.point, pool.workers == 0
     assert point is not None  # an outcome is not trained
@@ -834,10 +856,9 @@ def _seeds_of(
         )
     else:
         numbers = by is not None
-        used = single_config(point, trainer, success, pool.cpus_per_trial, numbers=numbers)[1]
-    if here:
-        used = in_this_process(used)
-    used = used.for_worker().on_all_cores() if here else used.for_worker()
+        used = single_config(point, trainer, success, pool.each.cpus, numbers=numbers)[1]
+    used = who_trains(used, pool, outages).trainer.for_worker()
+    used = used.on_all_cores() if here else used
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, point.key)
     return WantedSeeds(point, used, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial, reduce
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,9 +34,9 @@ from xortune.core.trainer import (
     Waits,
     is_void,
 )
-from xortune.driver.audits import audit_stacks
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.voice import Listen, Voice
+from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.workplace import Workplace, who_trains
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
 from xortune.trainers.function import custom_trainer, form_of
@@ -45,11 +45,10 @@ from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, Workers
 from xortune.training.executors import pool_or_here
 from xortune.training.jobs import Job
-from xortune.training.loop import Executor, NoJournal, Record, run
-from xortune.training.processes import ending_processes, in_this_process, refuse_unsendable
+from xortune.training.processes import ending_processes, refuse_unsendable
+from xortune.training.resources import THIS_MACHINE, Cluster, Workers
 
 # -------------------------------------------------------------------------------------------------
 # The trainer of a configuration without a space.
@@ -130,14 +129,12 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
     further: Callable[[object], Sequence[SeedsToTrain]] | None = None,
     pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
-    on_failure: Callable[[Failure], None] | None = None,
+    voice: Voice = SILENT,
     rule: str | None = None,
     outages: Outages | None = None,
     on_void: Callable[[int, str], None] | None = None,
     on_pass_over: Callable[[int, str], None] | None = None,
     on_take_up: Callable[[int, int], None] = lambda _, __: None,
-    on_ignored: Callable[[str], None] | None = None,
-    on_fault: Callable[[str], None] | None = None,
 ) -> tuple[str | None, Audit | None]:
     """Train seeds without a journal, and the first one a second time if that is cheap.
 
@@ -150,7 +147,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
         further: as of `FreshSeeds`.
         pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
-        on_failure: called with the first seed that fails.
+        voice: tells the user of the first seed that fails, and of what else is to be known.
         rule: of a user's function, for the check of a call that takes many seeds.
         outages: what becomes of seeds that cannot be tried.
         on_void: called with each seed that is void, and why.
@@ -158,8 +155,6 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             another one is asked for in its place. None: none is.
         on_take_up: called with it when it is tried again, and with the first seed that has not
             begun.
-        on_ignored: called with a sentence if the training seems to ignore its seed.
-        on_fault: as of `Record`.
 
     Returns:
         As `trainer.Check.twice`. Of a training in this process it is not known: a debugger follows
@@ -172,79 +167,63 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             seed failed and `fail_fast` was given, or too many seeds are void; with the `outcome` of
             those that had finished.
     """
-    own, raised = trainer.traits.users_code, list[BaseException]()
-    outages = Outages() if outages is None else outages
-    cluster, trainer = pool if own else Cluster(workers=0), trainer.retrying(outages.retry)
-    here = cluster.workers == 0 or trainer.traits.awaits
-    if here:
-        trainer = in_this_process(trainer, raised.append)
-    else:
+    own, outages = trainer.traits.users_code, Outages() if outages is None else outages
+    who = who_trains(trainer, pool if own else Cluster(workers=0), outages)
+    trainer = who.trainer
+    if not who.here:
         refuse_unsendable(trainer)
-    fresh = FreshSeeds(())
+    ignored = IgnoredSeed(judged_names(trainer), voice.warn, several=False)
+    setup = _Setup(trainer, who.raised)
 
     def fail(failure: Failure) -> None:
         if fail_fast:
-            raise TrainingError(f"{failure}") from next(iter(raised), None)
-        if on_failure is not None:
-            on_failure(failure)
+            raise TrainingError(f"{failure}") from next(iter(who.raised), None)
+        voice.fail(failure)
 
-    names, record = judged_names(trainer), Record(NoJournal())
-    ignored = on_ignored and IgnoredSeed(names, on_ignored, several=False)
-    setup = _Setup(trainer, raised)
-
-    def train(executor: Executor, audit: Audit | None = None) -> Batches:
-        nonlocal fresh, record
+    def train(place: Workplace, audit: Audit | None = None) -> tuple[FreshSeeds, Batches]:
         fresh = FreshSeeds(tasks(), further=further)
-        record = Record(
-            NoJournal(), fail, on_fault=on_fault, max_void=outages.max_void, ignored=ignored
-        )
-        batches = Batches(
-            fresh,
-            trainer,
-            take,
-            slots=executor.slots,
-            attempts=1,
-            outages=outages,
-            audit=audit,
-            **({} if on_pass_over is None else _passing(fresh, on_pass_over, on_take_up)),
-        )
+        record = place.record(fail, ignored=ignored)
+
+        def take(line: Evaluation) -> None:
+            outcome = line.outcome
+            if line.audit is not None or is_void(line.error):
+                if line.audit is None and on_void is not None:
+                    on_void(line.block.first, str(line.error).removeprefix(VOID))
+                record(line)
+                return
+            if line.error == NOT_FINISHED:  # the answer is known without it
+                return
+            if outcome is None:
+                if not own:
+                    raise TrainingError(line.error)
+                outcome = Outcome.crashed(line.block.seeds, 0, line.error)
+            elif not fresh.lines:
+                _refuse_unjudged(outcome, trainer)
+            on_outcome(outcome, line.block.first)
+            record(line)
+            setup.see(outcome)
+
+        waits = {} if on_pass_over is None else _passing(fresh, on_pass_over, on_take_up)
+        batches = place.batches(fresh, take, attempts=1, audit=audit, **waits)
         try:
-            run(batches, executor, record)
+            place.run(batches, record)
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
         except TrainingError as error:
             error.outcome = _finished(fresh.lines)
             raise
         setup.refuse_broken()
-        audit_stacks(batches, partial(getattr, fresh, "lines"), trainer, executor, record)
-        return batches
-
-    def take(line: Evaluation) -> None:
-        outcome = line.outcome
-        if line.audit is not None or is_void(line.error):
-            if line.audit is None and on_void is not None:
-                on_void(line.block.first, str(line.error).removeprefix(VOID))
-            record(line)
-            return
-        if line.error == NOT_FINISHED:  # the answer is known without it
-            return
-        if outcome is None:
-            if not own:
-                raise TrainingError(line.error)
-            outcome = Outcome.crashed(line.block.seeds, 0, line.error)
-        elif not fresh.lines:
-            _refuse_unjudged(outcome, trainer)
-        on_outcome(outcome, line.block.first)
-        record(line)
-        setup.see(outcome)
+        place.audit(batches, record, fresh.lines)
+        return fresh, batches
 
     with ending_processes():
-        executor = pool_or_here(trainer, cluster, encodes=False)
-        batches = train(executor)
+        executor = pool_or_here(trainer, who.cluster, encodes=False)
+        place = Workplace(trainer, executor, voice, outages, who.cluster.each.limit)
+        fresh, batches = train(place)
         if batches.begins_again:
             forget()
-            batches = train(executor, Audit(fault=batches.recorded.fault))
-        twice = _trained_again(trainer, fresh.lines) if own and not here else None
+            fresh, batches = train(place, Audit(fault=batches.recorded.fault))
+        twice = _trained_again(trainer, fresh.lines) if own and not who.here else None
         if trainer.traits.mixes_seeds and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
     return twice, batches.recorded if trainer.traits.stacks_seeds else None
@@ -460,7 +439,7 @@ def evaluate(
     voice, pool = Voice(verbose, listener), Cluster.pool(workers)
     outages = Outages.of(retry, retry_wait, max_void)
     own = own_config(config, "config")
-    point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=True)
+    point, trainer = single_config(own, train, success, pool.each.cpus, numbers=True)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
     void: dict[int, str] = {}
@@ -488,12 +467,10 @@ def evaluate(
             forget=forget,
             pool=pool,
             fail_fast=fail_fast,
-            on_failure=voice.fail,
+            voice=voice,
             rule=success,
             outages=outages,
             on_void=void.__setitem__,
-            on_ignored=voice.warn,
-            on_fault=voice.warn,
         )
     if not outcomes:
         raise TrainingError(

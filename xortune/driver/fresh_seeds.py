@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 
-from xortune.core.trainer import Block, Reported, is_void
+from xortune.core.trainer import VOID, Block, Reported, is_void
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
 from xortune.training.jobs import Job
 
@@ -23,7 +23,9 @@ class FreshSeeds:
 
     Args:
         tasks: the seeds of each config.
-        further: called with all lines so far; returns further tasks, or none once all is decided.
+        further: called with all lines so far; returns further tasks, none once all is decided, and
+            tasks without seeds where it is not and no others are left.
+        passed_over: other seeds that wait for their next try.
 
     Attributes:
         configs: number of configs with seeds to train.
@@ -36,13 +38,14 @@ class FreshSeeds:
         tasks: Sequence[SeedsToTrain],
         *,
         further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
+        passed_over: int = 0,
     ) -> None:
         self._further = further
         self._waiting = deque(_jobs_of(tasks))
         self._begun = set[str]()  # keys of configs
-        self._passed_over, self._decided = 0, False
+        self._passed_over, self._decided = passed_over, False
         self.configs = len({job.block.point.key for job in self._waiting})
-        self._total, self._done = _seeds_of(self._waiting), 0
+        self._total, self._done = _seeds_of(self._waiting) + passed_over, 0
         self._end = max((job.block.seeds.stop for job in self._waiting), default=0)
         self.news: deque[object] = deque([(0, self._total)])
         self.lines: list[Evaluation] = []
@@ -51,6 +54,18 @@ class FreshSeeds:
     def blocks(self) -> list[Block]:
         """The seeds that nobody has begun to train."""
         return [job.block for job in self._waiting]
+
+    @property
+    def void(self) -> dict[tuple[str, int], str]:
+        """By config key and seed, why those that have no result could not be tried."""
+        found: dict[tuple[str, int], str] = {}
+        for line in self.lines:
+            seeds = [(line.block.point.key, seed) for seed in line.block.seeds]
+            if is_void(line.error):
+                found |= dict.fromkeys(seeds, str(line.error).removeprefix(VOID))
+            elif line.final:
+                found = {seed: why for seed, why in found.items() if seed not in seeds}
+        return found
 
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002
         """Begin no further seed; those in flight may finish."""
@@ -80,6 +95,10 @@ class FreshSeeds:
         """Whether a block's result is wanted: always, but no seed is tried again for an answer."""
         return not (self._decided and job.tries)
 
+    def rests(self) -> bool:
+        """Whether all that is left are seeds that were passed over."""
+        return self._done + self._passed_over == self._total
+
     def pass_over(self) -> None:
         """Ask for another seed in the place of one that waits for its next try."""
         self._passed_over += 1
@@ -102,13 +121,13 @@ class FreshSeeds:
     def _ask_further(self) -> None:
         if self._further is None:
             return
-        more = _jobs_of(task for task in self._further(self.lines) if task.seeds)
-        self._decided = not more
-        if self._done + self._passed_over == self._total:
+        tasks = self._further(self.lines)
+        more, self._decided = _jobs_of(tasks), not tasks
+        if self.rests():
             self._waiting.extend(more)
             self._total += _seeds_of(more)
             self._end = max((job.block.seeds.stop for job in more), default=self._end)
-        elif not more:  # the seeds so far have decided
+        elif self._decided:
             self._total -= _seeds_of(self._waiting)
             self._waiting.clear()
 

@@ -47,7 +47,7 @@ from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
 from xortune.stats.betting import UNIT, checked_limits
 from xortune.trainers.network import NetworkTrainer, usable_cores
-from xortune.training.cluster import Cluster, Workers
+from xortune.training.resources import Cluster, Workers
 
 
 def gate(
@@ -167,7 +167,7 @@ def gate(
         refuse_built_in(task=task, engine=engine)
         own = own_config(given, "config_or_run")
         numbers = min_mean is not None
-        point, trainer = single_config(own, train, success, pool.cpus_per_trial, numbers=numbers)
+        point, trainer = single_config(own, train, success, pool.each.cpus, numbers=numbers)
     else:
         refuse_given(
             "only with train=",
@@ -182,12 +182,10 @@ def gate(
         learned = Task.named(task or "xor")
         trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
+    outages = Outages.of(retry, retry_wait, max_void)
     with voice.drawing(f"gate at {what}") as shown:
-        options: dict[str, Any] = {"pool": pool, "fail_fast": fail_fast}
-        options |= {"on_failure": voice.fail, "rule": success}
-        options |= {"outages": Outages.of(retry, retry_wait, max_void), "on_ignored": voice.warn}
-        options["on_fault"] = voice.warn
-        verdict = gate_config(point, trainer, test, tell=shown.tell, **options)
+        options = {"pool": pool, "fail_fast": fail_fast, "rule": success, "outages": outages}
+        verdict = gate_config(point, trainer, test, voice=shown, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
     return verdict
@@ -223,7 +221,7 @@ def gate_config(
     trainer: Trainer,
     test: SequentialTest,
     *,
-    tell: Listen = SILENT.tell,
+    voice: Voice = SILENT,
     **options: Any,
 ) -> Verdict: ...
 
@@ -234,7 +232,7 @@ def gate_config(
     trainer: Trainer,
     test: MeanTest | SequentialTest,
     *,
-    tell: Listen = SILENT.tell,
+    voice: Voice = SILENT,
     **options: Any,
 ) -> Verdict | MeanVerdict: ...
 
@@ -244,7 +242,7 @@ def gate_config(
     trainer: Trainer,
     test: SequentialTest | MeanTest,
     *,
-    tell: Listen = SILENT.tell,
+    voice: Voice = SILENT,
     **options: Any,
 ) -> Verdict | MeanVerdict:
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
@@ -287,7 +285,7 @@ def gate_config(
             answer, n = test.decide(seen)
             is_rate = isinstance(test, SequentialTest)
             solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
-            tell(SeedsDone(n, test.max_seeds, solved))
+            voice.tell(SeedsDone(n, test.max_seeds, solved))
 
     def forget() -> None:
         nonlocal line, seen, seeds, answer, n, in_a_row
@@ -302,7 +300,7 @@ def gate_config(
 
     options |= {"further": missing, "on_void": add_void, "forget": forget}
     options |= {"on_pass_over": pass_over, "on_take_up": take_up}
-    twice, _ = train_seeds(missing, trainer, add, **options)
+    twice, _ = train_seeds(missing, trainer, add, voice=voice, **options)
     own = trainer.traits.users_code
     verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=line.why, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)

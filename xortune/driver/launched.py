@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success
+from xortune.core.success import Rule
 from xortune.core.trainer import Block, Trainer, Traits
 from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
@@ -38,7 +38,7 @@ class LaunchedTrainer(Trainer):
 
     launch: Launch
     label: str
-    success: Success | None
+    success: Rule | None
 
     @property
     def traits(self) -> Traits:

@@ -43,6 +43,7 @@ from xortune.driver.trainer import (
     with_train,
 )
 from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.workplace import WhoTrains, who_trains
 from xortune.integrations.following import following
 from xortune.integrations.trackers import Tracker, checked_trackers
 from xortune.racing.grants import refuse_unprovable
@@ -64,25 +65,17 @@ from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_line
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
 from xortune.trainers.limits import threads_for
-from xortune.training.cluster import (
-    THIS_MACHINE,
-    Cluster,
-    Ray,
-    Workers,
-    awaiting,
-    slots_to_come,
-)
 from xortune.training.process import ending, exclusive, process_restored
 from xortune.training.processes import (
     ending_processes,
-    in_this_process,
     processes_for,
     refuse_unsendable,
 )
+from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
+from xortune.training.slots import slots_to_come
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
-    from xortune.deciding.shared_study import SharedStudy, Study
     from xortune.training.loop import Executor
 
 
@@ -110,7 +103,6 @@ class _SearchOptions(TypedDict, total=False):
     workers: int | Workers | None
     ray: bool | Ray
     address: str | None
-    study: Study | None
     trackers: Sequence[Tracker]
     listener: Listen | None
     check: CheckFirst
@@ -134,7 +126,6 @@ class _Asked:
         how: whether and how it may continue a run.
         train, engine, cluster: who trains.
         outages: what becomes of seeds that cannot be tried.
-        shared: the study that other searches use too.
         taken: what a new run takes over from another one.
         check: whether the user's function is called first.
         labels: the user's note and tags.
@@ -147,28 +138,12 @@ class _Asked:
     engine: str = "auto"
     cluster: Cluster = THIS_MACHINE
     outages: Outages = field(default_factory=Outages)
-    shared: SharedStudy | None = None
     taken: TakenOver | None = None
     trackers: tuple[Tracker, ...] = ()
     check: CheckFirst = True
     dry_run: bool = False
     labels: Mapping[str, Any] | None = None
     fail_fast: bool = False
-
-
-@dataclass(frozen=True)
-class _WhoTrains:
-    """The trainer of a search, and where it trains.
-
-    Attributes:
-        here: whether this process trains, without workers.
-        raised: exceptions of the seeds that this process trains, for a debugger.
-    """
-
-    trainer: Trainer
-    cluster: Cluster = THIS_MACHINE
-    here: bool = False
-    raised: Sequence[BaseException] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +158,7 @@ class _Checked:
     """
 
     asked: _Asked
-    who: _WhoTrains
+    who: WhoTrains
     goes_on: bool
     check: Check | None = None
     check_later: Callable[[], Check | None] | None = None
@@ -220,7 +195,6 @@ def search(
     workers: int | Workers | None = None,
     ray: bool | Ray = False,
     address: str | None = None,
-    study: Study | None = None,
     trackers: Sequence[Tracker] = (),
     listener: Listen | None = None,
     dry_run: bool = False,
@@ -264,8 +238,6 @@ def search(
         ray: train by Ray Tune: True on this machine, where the search starts Ray and stops it
             again, or an `xt.Ray`, which may name a cluster, CPUs and GPUs.
         address: of a Ray cluster, short for `ray=xt.Ray(address)`.
-        study: an Optuna study in which several searches take part, each with its own run; see
-            docs/cluster.md.
         trackers: where each configuration is logged, as `log` does: `xt.TensorBoard`, `xt.MLflow`,
             `xt.WandB`. A tracker that fails does not end the search.
         listener: called with each event: a `Progress` after each result, and with what a training
@@ -300,8 +272,6 @@ def search(
         DisturbedError: an InputError; somebody replaced or removed the run's files meanwhile. The
             message says where the finished results are.
     """
-    from xortune.deciding.shared_study import shared_study
-
     labels, voice = checked_labels(note, tags), Voice(verbose, listener)
     how = Resume(resume or extend, extend, accept_versions, _shown(command_line()))
     cluster = Cluster.of(workers, ray, address)
@@ -317,7 +287,6 @@ def search(
         engine,
         cluster,
         taken=None if from_ is None else take_over(space, from_),
-        shared=shared_study(space, study),
         outages=Outages.of(retry, retry_wait, max_void),
         trackers=checked_trackers(trackers, output),
         check=check,
@@ -353,7 +322,7 @@ def search_with(
     asked = _Asked(with_function(space), output, Resume(resume, command=_shown(command)))
     check_space(asked.space, trainer)
     refuse_unprovable(asked.space)
-    checked = _Checked(asked, _WhoTrains(trainer), _goes_on(asked))
+    checked = _Checked(asked, WhoTrains(trainer, THIS_MACHINE), _goes_on(asked))
     if not checked.goes_on:
         refuse_unwritable(_planned_directory(asked))
         if check:
@@ -397,23 +366,17 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
     return _check_first(checked, voice)
 
 
-def _who_trains(asked: _Asked) -> _WhoTrains:
+def _who_trains(asked: _Asked) -> WhoTrains:
     """Make the trainer; a user's function is imported for it, in a worker unless it trains here."""
     cluster, directory, threads = asked.cluster, _requested_directory(asked), None
     # The manifest of a run in a store is read later; other numbers of threads are refused then.
     if asked.how.allowed and not isinstance(directory, StoredPath):
         threads = threads_of(manifest_of(directory))
-    threads, here = threads or threads_for(cluster.cpus_per_trial), cluster.workers == 0
+    threads, here = threads or threads_for(cluster.each.cpus), cluster.workers == 0
     trainer = trainer_for(
-        asked.space, asked.train, asked.engine, cluster.gpus_per_trial, threads, here=here
+        asked.space, asked.train, asked.engine, cluster.each.gpus, threads, here=here
     )
-    trainer = trainer.retrying(asked.outages.retry)
-    if trainer.traits.awaits and not cluster.is_ray:
-        here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
-    raised = list[BaseException]()
-    if here:
-        trainer = in_this_process(trainer, raised.append)
-    return _WhoTrains(trainer, cluster, here, raised)
+    return who_trains(trainer, cluster, asked.outages)
 
 
 def _check_first(checked: _Checked, voice: Voice) -> _Checked:
@@ -440,15 +403,15 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
     processes = 0 if checked.who.here or cluster.is_ray else slots_to_come(cluster)
     points: Sequence[Point] = ()
     # The seed of a new search counts, unless Ray's workers train, maybe on a GPU and so otherwise
-    # than this process, or others take part in what is proposed.
-    if is_new and asked.shared is None and not cluster.is_ray:
+    # than this process.
+    if is_new and not cluster.is_ray:
         most = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
         points = session.first_proposals(space, trainer, most)
     twice_up_to = 0.0 if asked.dry_run else LONG_SEED  # seconds of a seed that trains twice
     found = check_by_training(
         *(space, trainer, points),
         counts=bool(points),
-        most=cluster.trial_timeout,
+        most=cluster.each.limit,
         processes=processes,
         longest=math.inf if asked.check == "seeds" else twice_up_to,
         later=is_new,
@@ -522,7 +485,6 @@ def _trained(
                 who.trainer,
                 directory,
                 cluster=who.cluster,
-                shared=asked.shared,
                 resume=asked.how,
                 taken=asked.taken,
                 voice=voice,

@@ -21,9 +21,8 @@ from xortune.core.trainer import Block, Outages, Trainer
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.knowledge import TakenOver
-from xortune.deciding.propose import LEARNING, proposer_for
-from xortune.deciding.shared_study import SharedStudy, join_study
-from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
+from xortune.deciding.propose import proposer_for
+from xortune.driver.audits import lacks_audits
 from xortune.driver.certify import (
     estimate,
     fresh_seeds_after,
@@ -31,10 +30,11 @@ from xortune.driver.certify import (
 )
 from xortune.driver.trainer import Check, counting, differing, noted_seeds, train_later
 from xortune.driver.voice import SILENT, Voice
+from xortune.driver.workplace import Workplace
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.racing.race import FINALISTS
-from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import (
     UNKNOWN,
@@ -59,13 +59,15 @@ from xortune.runs.status import Pace, Progress
 from xortune.runs.store import JOURNAL
 from xortune.spaces.grid import budget, probes
 from xortune.spaces.model import SearchSpace
+from xortune.spaces.samplers import sampler_named
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, slots_to_come
 from xortune.training.executors import executor_for
-from xortune.training.loop import Executor, Record, run
+from xortune.training.loop import Executor, Record
 from xortune.training.process import is_interrupted
 from xortune.training.processes import let_processes_go
+from xortune.training.resources import THIS_MACHINE, Cluster
+from xortune.training.slots import slots_to_come
 from xortune.training.timing import MeasuredSeconds
 
 
@@ -75,7 +77,6 @@ def search_session(
     directory: Path,
     *,
     cluster: Cluster = THIS_MACHINE,
-    shared: SharedStudy | None = None,
     resume: Resume = NEW_RUN,
     taken: TakenOver | None = None,
     voice: Voice = SILENT,
@@ -96,7 +97,6 @@ def search_session(
         trainer: what trains.
         directory: of the run, locked by the caller. A run in it is continued.
         cluster: where to train, and what each trial may use.
-        shared: a study that other searches use too; None for one of its own.
         resume: how a run in the directory is continued.
         taken: what a new run takes over from another one.
         voice: tells the user and the caller's listener.
@@ -118,8 +118,7 @@ def search_session(
             proposal that the trainer refuses, a run that may not be continued so.
     """
     began, outages = time.monotonic(), Outages() if outages is None else outages
-    shared = join_study(shared, space, directory, voice.warn)
-    session = _Session(space, trainer, directory, cluster, shared, resume, taken, voice, began)
+    session = _Session(space, trainer, directory, resume, taken, voice, began)
     known = session.earlier_lines()
     if known and check is not None:  # which was asked for
         update_manifest(directory, **noted_seeds(check.twice))
@@ -157,22 +156,20 @@ def search_session(
                 seconds = space.search.time_budget
                 noted = {} if seconds is None else {"time_budget": seconds}
                 note_session(directory, workers=max(1, executor.slots), **noted)
+            limit, file = cluster.each.limit, directory / JOURNAL
+            place = Workplace(trainer, executor, voice, outages, limit, journal, file)
             begins_again, interrupted = True, False
             while begins_again:
-                record = Record(
-                    journal,
+                record = place.record(
                     on_failure,
-                    on_fault=voice.warn,
                     fatal=fail_fast,
-                    max_void=outages.max_void,
                     before=int((known.column("count") * known.column("final")).sum()),
                     ignored=IgnoredSeed(counting(space), voice.warn, several=budget(space) > 1),
                 )
-                slots = executor.slots
-                work = _Work(session, record, outages, known=known, slots=slots, check=check)
+                work = _Work(session, place, record, known=known, check=check)
                 work.is_searched = work.complete = is_searched
                 try:
-                    work.train(executor)
+                    work.train()
                 except KeyboardInterrupt:
                     interrupted = True
                     journal.hurry()
@@ -208,8 +205,6 @@ class _Session:
     space: SearchSpace
     trainer: Trainer
     directory: Path
-    cluster: Cluster
-    shared: SharedStudy | None
     resume: Resume
     taken: TakenOver | None
     voice: Voice
@@ -298,8 +293,6 @@ class _Session:
         if (taken := self.taken) is not None:
             manifest["taken_over"] = taken.entry
             self.voice.warn(str(taken))
-        if self.shared is not None:
-            manifest["study"] = self.shared.entry
         create(self.directory, space_text=self.space.text, manifest=manifest)
 
     def set_limits(self, slots: int) -> None:
@@ -337,7 +330,7 @@ class _Session:
         return SearchDecisions(
             self.space,
             self.trainer,
-            proposer_for(self.space, self.spaces, self.trainer.check, self.shared, taken),
+            proposer_for(self.space, self.spaces, self.trainer.check, taken),
             max_in_flight=self.max_in_flight,
             min_in_flight=self.min_in_flight,
             known=known,
@@ -383,15 +376,13 @@ class _Work:
     def __init__(
         self,
         session: _Session,
+        place: Workplace,
         record: Record,
-        outages: Outages,
         *,
         known: Evaluations,
-        slots: int,
         check: Check | None,
     ) -> None:
-        self.session, self.slots, self._record = session, slots, record
-        self._outages = outages
+        self.session, self._place, self._record = session, place, record
         self.decisions = session.replayed or session.decisions(known)
         if known:  # the time budget is for training
             self.decisions.replay_known()
@@ -410,13 +401,10 @@ class _Work:
 
         self._on_progress = timed
         self._check, self._again = check, None if check is None else self._second_training(check)
-        self._batches = Batches(
+        self._batches = place.batches(
             self.decisions,
-            session.trainer,
             record,
-            slots=slots,
             max_in_flight=session.max_in_flight,
-            limit=session.cluster.trial_timeout,
             budget=session.budget,
             ahead=self.ahead,
             expected=MeasuredSeconds(
@@ -424,7 +412,6 @@ class _Work:
             ),
             again=self._again,
             fills=session.space.seeds.price is not None,
-            outages=outages,
             checked=None if check is None else check.took,
             audit=audit,
         )
@@ -445,11 +432,11 @@ class _Work:
 
         return Again(block, note)
 
-    def train(self, executor: Executor) -> None:
+    def train(self) -> None:
         """Train until all is done, its time is over or a failure ends it."""
         if not self.is_searched:
             try:
-                run(self._batches, executor, self._record, self._on_progress)
+                self._place.run(self._batches, self._record, self._on_progress)
             except KeyboardInterrupt:
                 if not self._batches.begins_again:
                     self._record_verdicts()
@@ -468,30 +455,17 @@ class _Work:
                     f"{unused:,} seeds of earlier sessions, which now no decision asked for, count "
                     "in the tables all the same"
                 )
-        self._audit(executor)
+        self._place.audit(self._batches, self._record)
         if self.begins_again:
             return
         if (batches := self._certificate()) is not None:
             self._batches = batches
-            run(batches, executor, self._record, self.session.voice.seeds)
-            self._audit(executor)
+            self._place.train(batches, self._record, self.session.voice.seeds)
 
     @property
     def begins_again(self) -> bool:
         """See the class."""
         return self._batches.begins_again
-
-    def _audit(self, executor: Executor) -> None:
-        """Audit more stacked seeds if they were few."""
-        session, record = self.session, self._record
-
-        def lines() -> list[Evaluation]:
-            record.journal.sync()
-            return stacked_lines(load_run(session.directory).evaluations, session.fingerprint)
-
-        if not record.ends:
-            inform = session.voice.inform
-            audit_stacks(self._batches, lines, session.trainer, executor, record, inform=inform)
 
     def _train_later(self) -> None:
         """Train the check's seed again, if the search was too short for it."""
@@ -532,16 +506,8 @@ class _Work:
         if found is None:
             return None
         fresh, expected = found
-        return Batches(
-            fresh,
-            session.trainer,
-            self._record,
-            slots=self.slots,
-            limit=session.cluster.trial_timeout,
-            expected=expected,
-            outages=self._outages,
-            audit=self._batches.recorded,
-        )
+        audit = self._batches.recorded
+        return self._place.batches(fresh, self._record, expected=expected, audit=audit)
 
 
 SHORT_BLOCK_SECONDS = 0.02
@@ -550,8 +516,8 @@ with one decision after the other: an idle worker costs less than what it would 
 
 
 def _learns(space: SearchSpace) -> bool:
-    """Whether what is proposed, or when a seed is hopeless, follows from results."""
-    return space.search.sampler in LEARNING or space.seeds.stop_hopeless is not None
+    """Whether what is proposed, or which seeds are pruned, follows from results."""
+    return sampler_named(space.search.sampler).learns or space.search.pruner is not None
 
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:

@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import reduce
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,6 +23,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.trainer import (
+    PLACE_SECONDS,
     VOID,
     Block,
     Outages,
@@ -30,21 +31,24 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.driver.audits import audit_stacks, lacks_audits, stacked_lines
+from xortune.driver.audits import lacks_audits
 from xortune.driver.certify import count_of_void, estimate_of_seeds
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.driver.trainer import two_apart
+from xortune.driver.voice import SILENT, Voice
+from xortune.driver.workplace import Workplace
 from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.verdicts import judged_names
-from xortune.training.batches import Batches
-from xortune.training.cluster import THIS_MACHINE, Cluster, slots_here
+from xortune.training.batches import Untried
 from xortune.training.executors import pool_or_here
-from xortune.training.jobs import too_many_void
-from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.jobs import Job, too_many_void
+from xortune.training.loop import Record
+from xortune.training.resources import THIS_MACHINE, Cluster
+from xortune.training.slots import slots_here
 
 if TYPE_CHECKING:
     from xortune.core.trainer import Trainer
@@ -204,10 +208,6 @@ class WantedSeeds:
     trainer: Trainer
     seconds: float | None = None
 
-    def retried(self, retry: tuple[type[BaseException], ...]) -> WantedSeeds:
-        """The same, with seeds tried again that raise these exceptions."""
-        return replace(self, trainer=self.trainer.retrying(retry))
-
     @property
     def fingerprint(self) -> str:
         """Of the trainer; see `runs.manifest.fingerprint_of`."""
@@ -227,6 +227,48 @@ Void: TypeAlias = dict[str, dict[tuple[str, int], str]]
 """Why seeds could not be tried, by the fingerprint of a trainer, the key of a config and seed."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """The seeds that a comparison which looks again and again goes on without.
+
+    Those that wait for their next try for long count behind all others, with what they come to
+    then. The journals have a line of each from then on: so the places follow from them.
+
+    Attributes:
+        why: why they could not be tried, also of those that have a result since.
+        waiting: by the fingerprint of a trainer, those that are tried again.
+    """
+
+    why: Void = field(default_factory=dict)
+    waiting: dict[str, Untried] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> set[int]:
+        """All of them, whichever config they are of."""
+        return {seed for untried in self.why.values() for _, seed in untried}
+
+    def tried_again(
+        self, fingerprint: str, configs: Iterable[ConfigOfTrainer], outages: Outages
+    ) -> Untried:
+        """Those of a trainer that are tried again, of these configs only."""
+        untried = self.waiting.setdefault(fingerprint, Untried(outages))
+        untried.keep({key for _, key in configs})
+        return untried
+
+
+def later_seeds(kept: Kept, wanted: Sequence[WantedSeeds]) -> Later:
+    """Those of the journals."""
+    later = Later()
+    for fingerprint, lines in _known(kept, wanted).items():
+        own = lines.of_keys([one.point.key for one in wanted if one.fingerprint == fingerprint])
+        later.why[fingerprint] = {
+            (line.block.point.key, seed): str(line.error).removeprefix(VOID)
+            for line in own.untried
+            for seed in line.block.seeds
+        }
+    return later
+
+
 def train_shared(
     kept: Kept,
     wanted: Sequence[WantedSeeds],
@@ -236,18 +278,21 @@ def train_shared(
     pool: Cluster = THIS_MACHINE,
     outages: Outages | None = None,
     void: Void | None = None,
-    on_message: Callable[[str], None] | None = None,
-    on_estimate: Callable[[str], None] | None = None,
-    on_seeds: Callable[[tuple[int, int]], None] | None = None,
-    on_fault: Callable[[], None] | None = None,
+    later: Later | None = None,
+    settles: bool = False,
+    voice: Voice = SILENT,
+    tells: bool = True,
+    on_fault: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Train each config under the first n seeds of comparisons, except those trained before.
 
     Equal configs train once. `planned` are the seeds of which a share may be void: those of this
     call if not given. `void` has seeds that this call does not try again; those that turn out void
-    are added. `on_estimate` is called with an estimate of the time, if it is long; `on_seeds` with
-    the seeds done and all seeds, at first and after each block; `on_fault` if results of stacks
-    were recorded, here or in an earlier call, and are replaced because they were shown wrong.
+    are added. `later` has seeds that this call does not wait for, unless it `settles` them or a
+    config has no others; it adds more. With `tells` the voice tells an estimate of the time, if it
+    is long, and the seeds done and all seeds, at first and after each block. `on_fault` is called
+    if results of stacks were recorded, here or in an earlier call, and are replaced because they
+    were shown wrong.
 
     Returns:
         One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
@@ -262,56 +307,87 @@ def train_shared(
         config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
     void = {} if void is None else void
+    waiting = {} if later is None else later.waiting
     configs = {config.name: config for config in wanted}
     trainers = {config.fingerprint: config.trainer for config in wanted}
     total = len(configs) * n
-    with held(kept.directory, on_message=on_message):
-        lacking = _lacking(configs, kept, seeds, void)
-        sentence = _time_of(configs, lacking, n, pool)
-        if sentence and on_estimate is not None:
-            on_estimate(sentence)
+    with held(kept.directory, on_message=voice.warn):
+        lacking = _lacking(configs, kept, seeds, void, waiting)
+        if settles:
+            lacking |= {name: [] for name in waiting if name in trainers and name not in lacking}
+        if tells and (sentence := _time_of(configs, lacking, n, pool)):
+            voice.inform(sentence)
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
         for fingerprint, tasks in lacking.items():
-            trainer, place = trainers[fingerprint], kept.journal(fingerprint)
+            trainer, path = trainers[fingerprint], kept.journal(fingerprint)
             executor = pool_or_here(trainer, pool)
             own = {name: config for name, config in configs.items() if name[0] == fingerprint}
+            put_off = None if later is None else later.tried_again(fingerprint, own, outages)
 
             def on_news(news: tuple[int, int], before: int = done) -> None:
-                if on_seeds is not None:
-                    on_seeds((before + news[0], total))
+                if tells:
+                    voice.seeds((before + news[0], total))
 
             untried = void.setdefault(fingerprint, {})
             known = set(untried)
-            with held_journal(place, fingerprint, on_message=on_message) as journal:
-                begin = partial(
-                    Record,
-                    journal,
-                    on_fault=on_message,
-                    max_void=outages.max_void,
-                    before=max(0, done - sum(map(len, void.values()))),
-                    planned=planned or total,
-                    void=untried,
-                )
-                train = partial(_train, trainer, executor, place, outages=outages, on_news=on_news)
-                record, is_right = train(tasks, begin())
-                if not is_right:
-                    left = _lacking(own, kept, seeds, void).get(fingerprint, [])
-                    record, _ = train(left, begin())
-                    if on_fault is not None:
+            why = None if later is None or settles else later.why.setdefault(fingerprint, {})
+            with held_journal(path, fingerprint, on_message=voice.warn) as journal:
+                limit = pool.each.limit
+                place = Workplace(trainer, executor, voice, outages, limit, journal, path)
+                left, begins_again = tasks, True
+                while begins_again:
+                    record = place.record(
+                        before=max(0, done - sum(map(len, void.values()))),
+                        planned=planned or total,
+                        void=untried,
+                    )
+                    is_stacked = trainer.traits.stacks_seeds
+                    audit = read(path).lines.audit(fingerprint) if is_stacked else None
+                    fresh = FreshSeeds(left, passed_over=len(put_off.jobs) if put_off else 0)
+                    passing = {} if why is None else _passing(fresh, record, why)
+                    batches = place.batches(fresh, record, audit=audit, untried=put_off, **passing)
+                    place.train(batches, record, on_news)
+                    if begins_again := batches.begins_again:
+                        left = _lacking(own, kept, seeds, void, waiting).get(fingerprint, [])
                         on_fault()
             if record.ends is not None:
                 raise TrainingError(record.ends.reason)
             new = [why for seed, why in untried.items() if seed not in known]
-            if new and on_message is not None:
-                on_message(count_of_void(new))
+            if new:
+                voice.warn(count_of_void(new))
             done += sum(task.count for task in tasks)
         outcomes = outcomes_in(kept, wanted, n)
     refuse_void(void, planned or total, outages.max_void)
-    for (fingerprint, key), outcome in zip((one.name for one in wanted), outcomes, strict=True):
+    if None in outcomes and later is not None and not settles:
+        return train_shared(
+            kept,
+            wanted,
+            n,
+            planned=planned,
+            pool=pool,
+            outages=outages,
+            void=void,
+            later=later,
+            settles=True,
+            voice=voice,
+            tells=tells,
+            on_fault=on_fault,
+        )
+    return _tried(outcomes, wanted, void)
+
+
+def _tried(
+    outcomes: Iterable[Outcome | None], wanted: Sequence[WantedSeeds], void: Void
+) -> list[Outcome]:
+    """The outcomes, or a TrainingError if no seed of a config could be tried."""
+    found = []
+    for config, outcome in zip(wanted, outcomes, strict=True):
         if outcome is None:
-            why = next(why for (of, _), why in void[fingerprint].items() if of == key)
+            key, untried = config.point.key, void[config.fingerprint].items()
+            why = next(why for (of, _), why in untried if of == key)
             raise TrainingError(f"no seed of config {key} could be tried: {why}")
-    return [outcome for outcome in outcomes if outcome is not None]
+        found.append(outcome)
+    return found
 
 
 def refuse_void(void: Void, seeds: int, max_void: float) -> None:
@@ -330,8 +406,10 @@ def outcomes_in(kept: Kept, wanted: Sequence[WantedSeeds], n: int) -> tuple[Outc
         for result in ConfigResults(lines)
     }
     own = [found.get(config.name) for config in wanted]
-    cut = [None if outcome is None else restricted(outcome, seeds) for outcome in own]
-    return tuple(outcome if outcome is not None and outcome.n else None for outcome in cut)
+    return tuple(
+        None if one is None or one.seeds.min() >= seeds.stop else restricted(one, seeds)
+        for one in own
+    )
 
 
 def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
@@ -343,43 +421,36 @@ def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
     return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
 
 
-def _train(
-    trainer: Trainer,
-    executor: Executor,
-    place: Path,
-    tasks: Sequence[SeedsToTrain],
-    record: Record,
-    *,
-    outages: Outages,
-    on_news: Callable[[Any], None],
-) -> tuple[Record, bool]:
-    """Train seeds of one trainer; False if recorded results of stacks were shown wrong."""
-    fresh = FreshSeeds(tasks)
-    if not trainer.traits.stacks_seeds:
-        batches = Batches(fresh, trainer, record, slots=executor.slots, outages=outages)
-        run(batches, executor, record, on_news)
-        return record, True
-    made = fingerprint_of(identity_of(trainer.describe()))
-    known = read(place).lines.audit(made)
-    batches = Batches(fresh, trainer, record, slots=executor.slots, outages=outages, audit=known)
-    run(batches, executor, record, on_news)
-    if record.ends is None:
-        lines = partial(_stacked_lines, place, made)
-        audit_stacks(batches, lines, trainer, executor, record)
-    return record, not batches.begins_again
+def _passing(fresh: FreshSeeds, record: Record, why: dict[tuple[str, int], str]) -> dict[str, Any]:
+    """How `Batches` leaves seeds that wait for their next try for long; it adds them to `why`."""
 
+    def wait(job: Job, reason: str) -> None:
+        if job.waited > PLACE_SECONDS:
+            name = job.block.point.key, job.block.first
+            if name not in why:
+                why[name] = reason
+                void = (job.proposal, job.block, None, f"{VOID}{reason}", False, 0.0, "")
+                record.journal.append(Evaluation(*void))
+            fresh.pass_over()
 
-def _stacked_lines(place: Path, made: str) -> list[Evaluation]:
-    return stacked_lines(read(place), made)
+    def again(job: Job) -> None:
+        if job.waited > PLACE_SECONDS:
+            fresh.take_up()
+
+    return {"rests": fresh.rests, "on_wait": wait, "on_again": again}
 
 
 def _lacking(
-    configs: Mapping[ConfigOfTrainer, WantedSeeds], kept: Kept, seeds: range, void: Void
+    configs: Mapping[ConfigOfTrainer, WantedSeeds],
+    kept: Kept,
+    seeds: range,
+    void: Void,
+    waiting: Mapping[str, Untried],
 ) -> dict[str, list[SeedsToTrain]]:
     """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
 
     A trainer that lacks none, and no audit of them, is left out. `void` has seeds that are not
-    tried again.
+    tried again, `waiting` those that are.
     """
     known = _known(kept, configs.values())
     lacking: dict[str, list[SeedsToTrain]] = {}
@@ -388,6 +459,8 @@ def _lacking(
         done = [line.block for line in lines if line.final]
         untried = void.get(fingerprint, {})
         done += [Block(config.point, seed, 1) for of, seed in untried if of == key]
+        if fingerprint in waiting:
+            done += [job.block for job in waiting[fingerprint].jobs if job.block.point.key == key]
         if parts := tuple(missing_seeds(seeds, done)):
             lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
         elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
@@ -462,12 +535,11 @@ def refuse_changed(
     for config in {one.name: one for one in wanted if one.name in earlier}.values():
         before, trainer = earlier[config.name], config.trainer
         seed = int(before.first.seeds[0])
-        record, executor = (
-            Record(NoJournal(), max_void=1.0),
-            pool_or_here(trainer, pool, encodes=False),
-        )
+        executor = pool_or_here(trainer, pool, encodes=False)
+        place = Workplace(trainer, executor, outages=Outages(max_void=1.0))
         fresh = FreshSeeds([SeedsToTrain(config.point, (range(seed, seed + 1),))])
-        run(Batches(fresh, trainer, record, slots=executor.slots), executor, record)
+        record = place.record()
+        place.run(place.batches(fresh, record), record)
         line, label = fresh.lines[-1], labels[config.name]
         if is_void(line.error):
             why = str(line.error).removeprefix(VOID)
@@ -523,23 +595,33 @@ def _time_of(
     return estimate_of_seeds("compare", len(seconds), n, known, slots_of(pool)) if known else None
 
 
-def without_void(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def without_void(
+    outcomes: Sequence[Outcome], late: Collection[int] = (), last: Sequence[int] = ()
+) -> list[Outcome]:
     """The outcomes without the seeds that are void for one of them: pairs need both.
 
-    Each has the seeds from the first of comparisons on, in their order, up to its last one.
+    Each has the seeds from the first of comparisons on, in their order, up to its last one. Those
+    in `late` are left out too. The outcomes at the places in `last` have them behind all others, if
+    all of these have them.
 
     Raises:
         TrainingError: none is left.
     """
-    void = set[int]()
+    void = set(late)
     for outcome in outcomes:
         seeds = outcome.seeds.tolist()
         void |= set(range(COMPARE.start, max(seeds, default=0) + 1)) - set(seeds)
     if not void:
         return list(outcomes)
-    if any(void.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
+    own = [np.sort(outcome.seeds) for outcome in outcomes]
+    back = reduce(np.intersect1d, [own[place] for place in last], np.array(sorted(late), np.int64))
+    counted = [
+        np.concatenate([seeds[~np.isin(seeds, list(void))], back if place in last else back[:0]])
+        for place, seeds in enumerate(own)
+    ]
+    if not all(seeds.size for seeds in counted):
         raise TrainingError("each seed is void for one of the configurations: no two can be paired")
-    return [restricted(outcome, COMPARE, void) for outcome in outcomes]
+    return [in_order(outcome, seeds) for outcome, seeds in zip(outcomes, counted, strict=True)]
 
 
 def slots_of(pool: Cluster) -> int:
@@ -547,11 +629,16 @@ def slots_of(pool: Cluster) -> int:
     return 1 if pool.workers == 0 else slots_here(pool)
 
 
-def restricted(outcome: Outcome, seeds: range, void: Collection[int] = ()) -> Outcome:
-    """The outcome restricted to these seeds but the void ones, ascending."""
+def restricted(outcome: Outcome, seeds: range) -> Outcome:
+    """The outcome restricted to these seeds, ascending."""
     inside = (outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop)
-    kept = np.flatnonzero(inside & ~np.isin(outcome.seeds, list(void)))
-    kept = kept[np.argsort(outcome.seeds[kept])]
+    return in_order(outcome, np.sort(outcome.seeds[inside]))
+
+
+def in_order(outcome: Outcome, seeds: NDArray[np.int64]) -> Outcome:
+    """The outcome of some of its seeds, in their order."""
+    ascending = np.argsort(outcome.seeds)
+    kept = ascending[np.searchsorted(outcome.seeds, seeds, sorter=ascending)]
     details = outcome.details
     if details is not NO_DETAILS:
         values = {name: numbers[kept] for name, numbers in details.values.items()}

@@ -15,7 +15,8 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.success import Finite, parse_success
+from xortune.core.plugins import installed
+from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, is_void
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
@@ -23,10 +24,9 @@ from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import (
-    BUILT_IN_NUMBERS,
     check_built_in,
     check_numbers,
-    check_watched,
+    check_reported,
     with_function,
 )
 from xortune.trainers.command import command_trainer
@@ -131,8 +131,7 @@ class Kind:
 def _network(wanted: Wanted) -> Trainer:
     space = wanted.space
     assert space.task is not None
-    check_watched(space, BUILT_IN_NUMBERS)
-    trainer = NetworkTrainer(space.task, wanted.engine, wanted.gpus, on=_watched_number(space))
+    trainer = NetworkTrainer(space.task, wanted.engine, wanted.gpus)
     trainer.describe()  # refuses an engine that is not available
     return trainer
 
@@ -144,8 +143,7 @@ def _command(wanted: Wanted) -> Trainer:
         trainer = command_trainer(space.command, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer", "files")) from None
-    finite = space.rule if isinstance(space.rule, Finite) else None
-    return replace(trainer, threads=wanted.threads, finite=finite, on=_watched_number(space))
+    return replace(trainer, threads=wanted.threads, success=space.rule, on=space.pruned_by)
 
 
 def _function(wanted: Wanted) -> CustomTrainer:
@@ -158,8 +156,8 @@ def _function(wanted: Wanted) -> CustomTrainer:
             source, limit = named_source(str(space.trainer), space.folder), space.timeout
         except InputError as error:
             raise error.at(space.at("trainer")) from None
-    on = _watched_number(space)
-    return CustomTrainer(source, space.rule, limit=limit, threads=wanted.threads, on=on)
+    rule, threads, on = space.rule, wanted.threads, space.pruned_by
+    return CustomTrainer(source, success=rule, limit=limit, threads=threads, on=on)
 
 
 def _loaded(wanted: Wanted, trainer: CustomTrainer) -> CustomTrainer:
@@ -185,11 +183,6 @@ def _loaded(wanted: Wanted, trainer: CustomTrainer) -> CustomTrainer:
         raise placed from error.__cause__
 
 
-def _watched_number(space: SearchSpace) -> str | None:
-    """The number by which the space ends hopeless seeds; None if it ends none."""
-    return None if space.seeds.stop_hopeless is None else space.seeds.stop_hopeless.on
-
-
 KINDS = (
     Kind("function", "a function or class of yours is called", lambda _: True, _function, _loaded),
     Kind(
@@ -205,7 +198,7 @@ KINDS = (
         _command,
     ),
 )
-"""The kinds of trainers; the first one takes all that no other takes."""
+"""xortune's own kinds of trainers; the first one takes all that no other takes."""
 
 
 # -------------------------------------------------------------------------------------------------
@@ -239,12 +232,13 @@ def trainer_for(
     kind = _kind_of(wanted)
     trainer = kind.load(wanted, kind.make(wanted))
     if not trainer.traits.is_watchable:
-        check_watched(space, None)
+        check_reported(space, None)
     return trainer
 
 
 def _kind_of(wanted: Wanted) -> Kind:
-    return next(kind for kind in reversed(KINDS) if kind.matches(wanted))
+    kinds = installed("xortune.trainers", Kind, KINDS)
+    return next(kind for kind in reversed(kinds) if kind.matches(wanted))
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -469,7 +463,7 @@ def check_by_training(
             numbers = {name: float(array[0]) for name, array in result.details.values.items()}
             check_numbers(space, numbers, diverged=result.status[0] == Status.DIVERGED)
             if result.details.curves:
-                check_watched(space, result.details.curves[0].points().names)
+                check_reported(space, result.details.curves[0].points().names)
             key = block.point.key, seed
             twice, known, took = None, {key: result}, {key: seconds}
             has_alone = trainer.traits.stacks_seeds or not trainer.traits.takes_many_seeds
@@ -508,7 +502,7 @@ def check_by_training(
 
 def counting(space: SearchSpace) -> set[str]:
     """The names of the numbers that a space's rule judges or an objective summarises."""
-    ruled = {space.success.name} if space.success is not None else set()
+    ruled = () if space.success is None else space.success.names
     return {name for name in (*ruled, *(one.number for one in space.objectives)) if name}
 
 
@@ -711,7 +705,7 @@ def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | No
     Raises:
         InputError: a result differs.
     """
-    names = set() if rule is None else {parse_success(rule).name}
+    names = set() if rule is None else set(parse_success(rule).names)
     fix = "train one seed in a call, f(config, seed)"
     check_independence(trainer, together, point, names, otherwise=fix)
 

@@ -15,7 +15,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from xortune.core.files import reading
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.success import Success, is_name, parse_success
+from xortune.core.success import Rule, is_name, judged_numbers, parse_success
 from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of, read_table
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
@@ -200,35 +199,38 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     as `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A row with a text
     in the column `reason` crashed, and is no success.
     """
-    rule = None if success in table.columns else _rule(table, success)
-    name = success if rule is None else rule.name
-    _refuse_absent(table, name, "success")
-    column = table.columns[name]
-    numbers = {} if rule is None else {name: _numbers_of(table, name)}
-    status = column.read(_status_of if rule is None else partial(_status_by, rule), np.uint8)
+    if success not in table.columns:
+        rule = _rule(table, success)
+        for name in rule.names:
+            _refuse_absent(table, name, "success")
+        numbers = {name: _numbers_of(table, name) for name in rule.names}
+        status, why = _judged(table, rule, numbers)
+    else:
+        numbers, why = {}, dict[int, str]()
+        status = table.columns[success].read(_status_of, np.uint8)
     reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(len(table.places), np.int32)))
     has_reason = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
-    is_empty = column.where(lambda cell: cell is None or str(cell).strip().lower() == "nan")
-    if (both := (status == Status.SOLVED) & has_reason & (rule is None)).any():
+    if (both := (status == Status.SOLVED) & has_reason & (not numbers)).any():
         problem = (
             f"a success that has a reason for its failure ({_short(reasons.at(both.argmax()))})"
         )
-        table.refuse(both, name, lambda _: problem, fix="remove one of the two")
+        table.refuse(both, success, lambda _: problem, fix="remove one of the two")
     unclear = (status == _UNKNOWN) & ~has_reason
-    allowed = ALLOWED if rule is None else "a number, or nan"
-    table.refuse(unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed)
-    table.refuse(
-        unclear & is_empty & (not missing_fails),
-        name,
-        lambda cell: NO_STATUS if cell is None else f"{cell} says nothing",
-        allowed,
-        "if it failed, say so, or count all such rows as failed (--missing-fails); "
-        "if it was never trained, remove the row",
-    )
-    why = {
-        row: f"{name} is {number_of(column.at(row))}"
-        for row in np.flatnonzero(status == Status.DIVERGED).tolist()
-    }
+    allowed = "a number, or nan" if numbers else ALLOWED
+    for name in numbers or (success,):
+        is_empty = table.columns[name].where(_is_empty)
+        if not numbers:
+            table.refuse(
+                unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed
+            )
+        table.refuse(
+            unclear & is_empty & (not missing_fails),
+            name,
+            lambda cell: NO_STATUS if cell is None else f"{cell} says nothing",
+            allowed,
+            "if it failed, say so, or count all such rows as failed (--missing-fails); "
+            "if it was never trained, remove the row",
+        )
     why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NO_STATUS)
     texts = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
     why |= {row: texts[reasons.codes[row]] for row in np.flatnonzero(has_reason).tolist()}
@@ -236,7 +238,11 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     return Verdicts(status, why, numbers)
 
 
-def _rule(table: ResultsTable, success: str) -> Success:
+def _is_empty(cell: Cell) -> bool:
+    return cell is None or str(cell).strip().lower() == "nan"
+
+
+def _rule(table: ResultsTable, success: str) -> Rule:
     try:
         rule = parse_success(success)
     except InputError as error:
@@ -249,9 +255,26 @@ def _rule(table: ResultsTable, success: str) -> Success:
                 fix=nearest(success, table.columns) + ", or give --success",
             ) from None
         raise error.at("success") from None
-    if rule.name not in table.columns:
-        _refuse_unnameable(table, lambda name: name.startswith(rule.name))
+    for judged in set(rule.names) - set(table.columns):
+        _refuse_unnameable(table, lambda name: name.startswith(judged))  # noqa: B023  # called here
     return rule
+
+
+def _judged(
+    table: ResultsTable, rule: Rule, numbers: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Which rows are successes by a rule, uint8 of shape (R,), and why others diverged."""
+    status = np.where(rule.judge(numbers), Status.SOLVED, Status.WRONG_PATTERN).astype(np.uint8)
+    why: dict[int, str] = {}
+    for name in reversed(rule.names):
+        column = table.columns[name]
+        for row in np.flatnonzero(~np.isfinite(numbers[name])).tolist():
+            why[row] = f"{name} is {number_of(column.at(row))}"
+    status[list(why)] = Status.DIVERGED
+    for name in rule.names:
+        missing = table.columns[name].where(lambda cell: number_of(cell) is None)
+        status[missing] = _UNKNOWN
+    return status, {row: why[row] for row in sorted(why) if status[row] == Status.DIVERGED}
 
 
 def _refuse_unnameable(table: ResultsTable, is_meant: Callable[[str], bool]) -> None:
@@ -271,15 +294,6 @@ def _status_of(cell: Cell) -> int:
     if isinstance(cell, bool | int | float) and cell in (0, 1):
         return Status.SOLVED if cell else Status.WRONG_PATTERN
     return _STATUSES.get(cell.strip().lower(), _UNKNOWN) if isinstance(cell, str) else _UNKNOWN
-
-
-def _status_by(rule: Success, cell: Cell) -> int:
-    number = number_of(cell)
-    if number is None:
-        return _UNKNOWN
-    if not math.isfinite(number):
-        return Status.DIVERGED
-    return Status.SOLVED if rule.holds(number) else Status.WRONG_PATTERN
 
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
@@ -400,9 +414,7 @@ def _no_config(table: ResultsTable, request: ImportRequest) -> InputError:
     """The error if no parameter is named, with the columns that may be parameters."""
     others = (request.seed, request.success, EPOCHS_TO_SOLVE, REASON, *request.ignore)
     rest = [
-        name
-        for name in table.columns
-        if name not in others and not request.success.startswith(f"{name} ")
+        name for name in table.columns if name not in (*others, *judged_numbers(request.success))
     ]
     # A parameter has the same value under several seeds, a result mostly not.
     likely = [n for n in rest if 2 * len(table.columns[n].cells) <= len(table.places)] or rest

@@ -4,7 +4,6 @@ EXPORTS = (
     "feasible",
     "gaussian_process",
     "grants",
-    "hopeless",
     "objectives",
     "posterior",
     "pruner",

@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincc
 
 from xortune.core.errors import InputError
+from xortune.core.outcome import SeedCount
 from xortune.racing.posterior import PRIOR_SHAPE
-from xortune.racing.race import ProvenRates, RaceRule, race_lower, race_share, race_upper
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_lower, race_share, race_upper
 from xortune.spaces.model import Requirement
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
 from xortune.stats.planning import fewest_seeds
@@ -143,58 +144,23 @@ def next_feasible(arms: Arms, rate: float) -> list[int]:
     return found
 
 
-_ROW = np.dtype(
-    [
-        ("k", "i8"),
-        ("n", "i8"),
-        ("state", "i8"),
-        ("chance", "f8"),
-        ("cost", "f8"),
-        ("least", "f8"),
-    ]
-)
+class FeasibleGrants(SeedRace):
+    """A search's race with a required rate, for the objective's cost.
 
-
-class FeasibleGrants(ProvenRates):
-    """A search's race with a required rate; like `grants.Grants`. A decision compares all."""
+    A decision compares all configurations.
+    """
 
     def __init__(self, rule: RaceRule, requirement: Requirement) -> None:
-        super().__init__(rule)
-        self._rule, self._requirement = rule, requirement
-        self._rows = np.zeros(0, _ROW)  # by number; n is 0 before the first look
+        super().__init__(rule, state="i8", chance="f8", cost="f8", least="f8")
+        self._requirement = requirement
 
-    def forget(self, name: Hashable) -> None:
-        """As `grants.Grants.forget`."""
-        number = self.enter(name)
-        if number <= len(self._rows):
-            self._rows[number - 1] = np.zeros((), _ROW)
-        rows = enumerate(self._rows[["k", "n"]].tolist(), 1)
-        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n) in rows if n))
-
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        costs: tuple[float, ...],
-        least: float = -math.inf,
-        **_: object,
-    ) -> None:
-        """As `grants.Grants.see`, with the objective's cost, and how small that may be."""
-        number, have = self.enter(name), len(self._rows)
-        if number > have:
-            more = max(number, 2 * have) - have
-            self._rows = np.append(self._rows, np.zeros(more, _ROW))
-        self._race.see(name, successes, n)
-        row, rate = self._rows[number - 1], self._requirement.rate
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        known, row = self.row(number), self.rows[number - 1]
         # The bounds of all looks hold together, so what was proven once stays proven.
-        state = int(row["state"]) if row["n"] else OPEN
-        if state == OPEN:
-            state = int(rate_state(successes, n, number, self._requirement))
-        [cost] = costs
-        chance = float(chance_to_reach(successes, n, rate))
-        self._rows[number - 1] = successes, n, state, chance, cost, least
+        if known is None or known["state"] == OPEN:
+            row["state"] = int(rate_state(seen.k, seen.n, number, self._requirement))
+        row["chance"] = float(chance_to_reach(seen.k, seen.n, self._requirement.rate))
+        [row["cost"]], row["least"] = facts.costs, facts.least
 
     def next(
         self,
@@ -210,13 +176,13 @@ class FeasibleGrants(ProvenRates):
         """
         if left <= 0:
             return None
-        rows, rate = self._rows, self._requirement.rate
+        rows, rate = self.rows, self._requirement.rate
         arms = Arms(
             np.where(rows["n"] > 0, rows["state"], REFUTED),
             rows["chance"],
             rows["cost"],
             rows["least"],
-            rows["n"] < self._rule.rungs[-1],
+            rows["n"] < self.rule.rungs[-1],
         )
         for row in next_feasible(arms, rate):
             name = self._race.name_of(row + 1)
@@ -228,7 +194,5 @@ class FeasibleGrants(ProvenRates):
 
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven not to reach the rate."""
-        row = self.enter(name) - 1
-        return row < len(self._rows) and bool(
-            self._rows["n"][row] and self._rows["state"][row] == REFUTED
-        )
+        row = self.row(self.enter(name))
+        return row is not None and bool(row["state"] == REFUTED)

@@ -14,69 +14,68 @@ for these measurements only.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.outcome import wilson
-from xortune.racing.race import ProvenRates, RaceRule, best_lower, is_worse
-
-_FRONT_ROW = np.dtype(
-    [
-        ("k", "i8"),
-        ("n", "i8"),
-        ("hoped", "i8"),
-        ("most", "i8"),
-        ("low", "f8"),
-        ("proven", "f8"),
-        ("out", "?"),
-    ]
-)
+from xortune.core.outcome import SeedCount, wilson
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, best_lower, is_worse
 
 
-class FrontGrants(ProvenRates):
-    """A search's race for a front: as `grants.Grants`, with costs. A decision compares all."""
+def next_on_front(rows: NDArray[Any], costs: NDArray[np.float64], rule: RaceRule) -> Iterator[int]:
+    """The rows that may be promoted, the next one first.
+
+    They have the highest expected rates of those that have fewer than `finalists` others ahead.
+    Ahead are those of no higher costs whose lower end of Wilson's interval reaches that rate.
+
+    Args:
+        rows: of a `FrontGrants`, C of them.
+        costs: shape (C, objectives).
+        rule: of the race.
+    """
+    k, n = rows["k"], rows["n"]
+    rates = np.where(n > 0, (k + 1) / (n + 2), 0.0)
+    may = (k > 0) & (n < rule.rungs[-1]) & ~rows["out"]
+    for row in np.argsort(-rates, kind="stable").tolist():
+        if not may[row]:
+            continue
+        ahead = _rivals(costs, row) & (rows["low"] >= rates[row])
+        if rule.finalists is None or ahead.sum() < rule.finalists:
+            yield row
+
+
+def _rivals(costs: NDArray[np.float64], row: int) -> NDArray[np.bool_]:
+    """bool, shape (C,): the other configurations that cost no more in any objective."""
+    rivals: NDArray[np.bool_] = np.all(costs <= costs[row], axis=1)
+    rivals[row] = False
+    return rivals
+
+
+class FrontGrants(SeedRace):
+    """A search's race for a front: `costs` in each other objective, less is better.
+
+    A decision compares all configurations.
+    """
 
     def __init__(self, rule: RaceRule) -> None:
-        super().__init__(rule)
-        self._rule = rule
-        # One row for each number. Costs are NaN before the first look, and so compare as false.
-        self._rows, self._costs = np.zeros(0, _FRONT_ROW), np.empty((0, 0))
+        super().__init__(rule, low="f8", proven="f8", out="?")
+        # One row for each of `rows`; NaN before the first look, which compares as false.
+        self._costs = np.empty((0, 0))
 
-    def forget(self, name: Hashable) -> None:
-        """As `grants.Grants.forget`."""
-        number = self.enter(name)
-        if number <= len(self._rows):
-            self._rows[number - 1], self._costs[number - 1] = 0, np.nan
-        rows = enumerate(self._rows.tolist(), 1)
-        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n, *_) in rows if n))
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        if (more := len(self.rows) - (have := len(self._costs))) > 0:
+            empty = np.full((more, len(facts.costs)), np.nan)
+            self._costs = np.vstack([self._costs.reshape(have, len(facts.costs)), empty])
+        row = self.rows[number - 1]
+        least = float(row["proven"])
+        row["proven"] = best_lower(seen.k, seen.n, number, least, alpha=self.rule.alpha)
+        row["low"] = float(wilson(seen.k, seen.n)[0])
+        self._costs[number - 1] = facts.costs
 
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        costs: tuple[float, ...],
-        stopped: int = 0,
-        missed: int = 0,
-        **_: object,
-    ) -> None:
-        """As `grants.Grants.see`, with the cost in each other objective: less is better."""
-        number, have = self.enter(name), len(self._rows)
-        if number > have:
-            more = max(number, 2 * have) - have
-            empty = np.full((more, len(costs)), np.nan)
-            self._costs = np.vstack([self._costs.reshape(have, len(costs)), empty])
-            self._rows = np.append(self._rows, np.zeros(more, _FRONT_ROW))
-        self._race.see(name, successes, n)
-        row = self._rows[number - 1]
-        proven = best_lower(successes, n, number, float(row["proven"]), alpha=self._rule.alpha)
-        self._costs[number - 1] = costs
-        hoped, most = successes + missed, successes + stopped
-        low = float(wilson(hoped, n)[0])
-        self._rows[number - 1] = successes, n, hoped, most, low, proven, row["out"]
+    def _withdraw(self, number: int) -> None:
+        self._costs[number - 1 : number] = np.nan
 
     def next(
         self,
@@ -85,46 +84,26 @@ class FrontGrants(ProvenRates):
         last: bool = False,  # noqa: ARG002
         left: float = math.inf,  # noqa: ARG002
     ) -> Hashable:
-        """The configuration to promote; None if there is none.
-
-        It has the highest expected rate of those that are not proven worse than another of no
-        higher costs, and that have fewer than `finalists` others ahead. Ahead are those of no
-        higher costs whose lower end of Wilson's interval reaches its expected rate.
-        """
-        k, n = self._rows["hoped"], self._rows["n"]
-        rates = np.where(n > 0, (k + 1) / (n + 2), 0.0)
-        may = (k > 0) & (n < self._rule.rungs[-1]) & ~self._rows["out"]
-        for row in np.argsort(-rates, kind="stable").tolist():
-            if not may[row] or (name := self._race.name_of(row + 1)) in busy:
-                continue
-            rivals = self._rivals(row)
-            ahead = rivals & (self._rows["low"] >= rates[row])
-            if self._rule.finalists is not None and ahead.sum() >= self._rule.finalists:
-                continue
-            if not self._is_worse(row, rivals):
+        """The first of `next_on_front` that is not in training; None if there is none."""
+        for row in next_on_front(self.rows, self._costs, self.rule):
+            name = self._race.name_of(row + 1)
+            if name not in busy and not self._is_worse(row):
                 return name
         return None
 
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another of no higher costs."""
-        row = self.enter(name) - 1
-        if row >= len(self._rows) or not self._rows["n"][row]:
-            return False
-        return bool(self._rows["out"][row]) or self._is_worse(row, self._rivals(row))
+        number = self.enter(name)
+        return self.row(number) is not None and self._is_worse(number - 1)
 
     def may_climb(self, name: Hashable, successes: int) -> bool:  # noqa: ARG002
-        """As `ProvenRates.may_climb`, without proofs: costs may change, and a look is final."""
+        """As `SeedRace.may_climb`, without proofs: costs may change, and a look is final."""
         return successes > 0
 
-    def _rivals(self, row: int) -> NDArray[np.bool_]:
-        """bool, shape (rows,): the other configurations that cost no more in any objective."""
-        rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)
-        rivals[row] = False
-        return rivals
-
-    def _is_worse(self, row: int, rivals: NDArray[np.bool_]) -> bool:
-        best = float(self._rows["proven"][rivals].max(initial=0.0))
-        most, n = int(self._rows["most"][row]), int(self._rows["n"][row])
-        worse = is_worse(most, n, row + 1, best, alpha=self._rule.alpha)
-        self._rows["out"][row] |= worse
-        return worse
+    def _is_worse(self, row: int) -> bool:
+        """Whether another of no higher costs has a proven rate that is better."""
+        if not self.rows["out"][row]:
+            best = float(self.rows["proven"][_rivals(self._costs, row)].max(initial=0.0))
+            k, n = int(self.rows["k"][row]), int(self.rows["n"][row])
+            self.rows["out"][row] = is_worse(k, n, row + 1, best, alpha=self.rule.alpha)
+        return bool(self.rows["out"][row])

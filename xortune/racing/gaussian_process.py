@@ -28,7 +28,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
-from xortune.core.numbers import of_all
+from xortune.core.numbers import statistic_named
 from xortune.core.point import Value
 from xortune.racing.objectives import SeedSummary, numbers_named
 from xortune.spaces.model import (
@@ -259,7 +259,7 @@ class LearnedNumber:
         if not len(there):
             return 0.0, 0.0, 0.0, float(len(numbers))
         statistic = "mean" if self.objective is None else self.objective.statistic or "mean"
-        value = self._upward(of_all(np.sort(there), statistic))
+        value = self._upward(statistic_named(statistic).estimate(np.sort(there)))
         squares = float(((there - there.mean()) ** 2).sum())
         return float(len(there)), value, squares, float(len(numbers) - len(there))
 
@@ -276,7 +276,8 @@ def learned_number(space: SearchSpace) -> LearnedNumber | None:
     if number is space.objectives[0]:
         return LearnedNumber(index, number.maximize, objective=number)
     assert space.success is not None  # a rule judges it
-    return LearnedNumber(index, number.maximize, space.success.limit)
+    [limit] = space.success.limits(number.number)
+    return LearnedNumber(index, number.maximize, limit.at)
 
 
 def distances(numbers: NumberSums, limit: float | None) -> tuple[Floats, Floats]:

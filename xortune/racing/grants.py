@@ -15,10 +15,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable, Mapping
 from functools import cache
 from math import floor
-from typing import NamedTuple, TypeAlias
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import wilson
+from xortune.core.outcome import SeedCount, wilson
 from xortune.racing.feasible import FeasibleGrants
 from xortune.racing.front import FrontGrants
 from xortune.racing.halving import NumberGrants
@@ -31,7 +30,7 @@ from xortune.racing.objectives import (
     worth,
 )
 from xortune.racing.posterior import Group
-from xortune.racing.race import ProvenRates, RaceRule, race_lower
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_lower
 from xortune.racing.statement import Aim
 from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid_size
@@ -56,90 +55,41 @@ Alike = tuple[int, int, int]
 """Successes, seeds, and the class of their price: between such configurations no rule chooses."""
 
 
-class _At(NamedTuple):
-    """Where a configuration is.
-
-    Attributes:
-        alike: with its seeds that were stopped and by the audit would have succeeded.
-        speed: see `Grants.see`.
-        successes: of all its seeds, if those that were stopped would have failed.
-        most: if these would have succeeded.
-    """
-
-    alike: Alike
-    speed: float
-    successes: int
-    most: int
-
-
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
 
 
-class Grants(ProvenRates):
-    """A search's race to prove a rate: records counts, decides who is promoted next.
+class Grants(SeedRace):
+    """A search's race to prove a rate: decides who is promoted next.
 
     Configurations with equal counts are grouped, so that a decision looks at some dozens of counts
-    instead of a million configurations.
+    instead of a million configurations. `speed` in [0, 1] decides between equal counts, see
+    `racing.objectives.tie_break`. Prices of a seed within a factor of 2 are alike.
     """
 
     def __init__(self, rule: RaceRule) -> None:
-        super().__init__(rule)
+        super().__init__(rule, speed="f8", price="i8", out="?")
         self._rungs = rule.rungs
         self._top, self._most = rule.rungs[-1], rule.finalists
-        self._at: dict[int, _At] = {}  # by number
         self._all: dict[Alike, list[Waiting]] = {}
         self._open: dict[Alike, list[Waiting]] = {}  # those that may be promoted
-        self._stopped: set[int] = set()
 
-    def forget(self, name: Hashable) -> None:
-        """Forget the results of a configuration, which enters again.
-
-        Its new results get a new number and a new share of alpha. Configurations that its former
-        results stopped stay stopped.
-        """
-        number = self.enter(name)
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
         self._withdraw(number)
-        self._at.pop(number, None)
-        others = ((self._race.name_of(i), a.successes, a.alike[1]) for i, a in self._at.items())
-        self._race.forget(name, others)
+        price = self._mean_price() if facts.price is None else facts.price  # no seed of it says one
+        alike = seen.k, seen.n, round(math.log2(price))
+        row, waiting = self.rows[number - 1], (-facts.speed, number)
+        row["speed"], row["price"] = facts.speed, alike[2]
+        insort(self._all.setdefault(alike, []), waiting)
+        if seen.n < self._top and (seen.k or self.weighs) and not row["out"]:
+            insort(self._open.setdefault(alike, []), waiting)
 
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        speed: float = 0.5,
-        price: float | None = None,
-        stopped: int = 0,
-        missed: int = 0,
-        **_: object,  # what other races use
-    ) -> None:
-        """Record the results of a configuration.
-
-        Args:
-            name: entered or not.
-            successes: of all its seeds so far.
-            n: its seeds so far, at least 1.
-            speed: between 0 and 1, more is better: decides between equal counts. See
-                `racing.objectives.tie_break`.
-            price: of a seed, if seeds have one and it is known; prices within a factor of 2 are
-                alike.
-            stopped: hopeless seeds that ended early and count as failed.
-            missed: about how many of these would have succeeded: they count as successes, but in
-                no proof.
-        """
-        number = self.enter(name)
-        self._race.see(name, successes, n)
-        self._withdraw(number)
-        hoped = successes + missed
-        price = self._mean_price() if price is None else price  # no seed of it says one
-        alike = hoped, n, round(math.log2(price))
-        self._at[number] = _At(alike, speed, successes, successes + stopped)
-        insort(self._all.setdefault(alike, []), (-speed, number))
-        if n < self._top and (hoped or self.weighs) and number not in self._stopped:
-            insort(self._open.setdefault(alike, []), (-speed, number))
+    def _at(self, number: int) -> tuple[Alike, float] | None:
+        """Where a configuration is, and its speed; None before the first look."""
+        if (row := self.row(number)) is None:
+            return None
+        k, n, speed, price, _ = row.tolist()
+        return (k, n, price), speed
 
     def _mean_price(self) -> float:
         """The mean price of a seed of all configurations."""
@@ -149,20 +99,14 @@ class Grants(ProvenRates):
         return sum(2.0**price * size for price, size in sizes) / sum(size for _, size in sizes)
 
     def _withdraw(self, number: int) -> None:
-        if (at := self._at.get(number)) is not None:
-            _remove(self._all, at.alike, at.speed, number)
-            _remove(self._open, at.alike, at.speed, number)
+        if (at := self._at(number)) is not None:
+            _remove(self._all, *at, number)
+            _remove(self._open, *at, number)
 
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
     ) -> Hashable:
-        """The configuration to promote; None if there is none, or a new one is worth more.
-
-        Args:
-            busy: configurations in training, with how many seeds.
-            last: whether no new configurations are left.
-            left: how many seeds may still be granted; infinite: without any limit.
-        """
+        """As `SeedRace.next`."""
         del left
         if last and self._most is not None and len(busy) >= self._most:
             return None
@@ -173,16 +117,15 @@ class Grants(ProvenRates):
         return None
 
     def is_stopped(self, name: Hashable) -> bool:
-        """Whether a configuration is proven worse than another, and so never promoted again."""
+        """As `SeedRace.is_stopped`."""
         number = self.enter(name)
-        if number in self._stopped:
-            return True
-        at = self._at.get(number)
-        if at is None or not self._race.is_stopped(name, at.most, at.alike[1]):
+        if (row := self.row(number)) is None:
             return False
-        self._stopped.add(number)
-        _remove(self._open, at.alike, at.speed, number)
-        return True
+        if not row["out"] and self._race.is_stopped(name, int(row["k"]), int(row["n"])):
+            row["out"] = True
+            if (at := self._at(number)) is not None:
+                _remove(self._open, *at, number)
+        return bool(row["out"])
 
     def _best(self, busy: Mapping[Hashable, int], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
@@ -229,7 +172,7 @@ class BestGrants(Grants):
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
     ) -> Hashable:
-        """As `Grants.next`; None also if the search can say what it wants to say.
+        """As `SeedRace.next`; None also if the search can say what it wants to say.
 
         Seeds in training count as if they came at the rate of those that are known: the kriging
         believer of Ginsbourger, Le Riche and Carraro (2010), Kriging is well-suited to parallelize
@@ -238,8 +181,6 @@ class BestGrants(Grants):
         """
         if last and left < math.inf and self._has_spent_all():
             return None
-        if left > 0 and (doubted := self._doubted(busy)) is not None:
-            return doubted
         while True:
             members = self._believed(busy)
             groups = tuple(
@@ -255,18 +196,6 @@ class BestGrants(Grants):
             name = self._race.name_of(number)
             if not self.is_stopped(name):
                 return name
-
-    def _doubted(self, busy: Mapping[Hashable, int]) -> Hashable:
-        """The one that would be first if some of its stopped seeds had succeeded; None if none.
-
-        The audit says that they would have. Its next seeds tell, since the band is wider by that.
-        """
-        if not self._all:
-            return None
-        first = max(self._all, key=lambda at: (expected_rate(at[0], at[1]), at))
-        missing = (i for _, i in self._open.get(first, ()) if self._at[i].successes < first[0])
-        names = map(self._race.name_of, missing)
-        return next((one for one in names if not (one in busy or self.is_stopped(one))), None)
 
     def _has_spent_all(self) -> bool:
         """Whether a race with prices has spent what `finalists` times all seeds of its first cost.
@@ -288,13 +217,13 @@ class BestGrants(Grants):
         ahead: dict[Alike, int] = {}
         for name, seeds in busy.items():
             number = self.enter(name)
-            if (known := self._at.get(number)) is None:  # a new one: nothing is known of it
+            if (known := self._at(number)) is None:  # a new one: nothing is known of it
                 continue
-            successes, n, price = known.alike
-            sizes[known.alike] -= 1
+            successes, n, price = known[0]
+            sizes[known[0]] -= 1
             at = successes + round(seeds * successes / n), n + seeds, price
             sizes[at] = sizes.get(at, 0) + 1
-            if n + seeds < self._top and number not in self._stopped:
+            if n + seeds < self._top and not self.rows[number - 1]["out"]:
                 ahead[at] = min(number, ahead.get(at, number))
         free = {at: self._free(at, busy) for at in sizes}
         return {
@@ -331,9 +260,6 @@ def _low(successes: int, n: int) -> float:
 
 # -------------------------------------------------------------------------------------------------
 # The race of a space.
-
-SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants | FeasibleGrants
-"""The race of a search; see `Grants`."""
 
 
 def raced(space: SearchSpace) -> bool:

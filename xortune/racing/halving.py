@@ -27,7 +27,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.racing.race import ProvenRates, RaceRule, race_share
+from xortune.core.outcome import SeedCount
+from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_share
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.betting import mean_bounds
 from xortune.stats.proportions import clopper_pearson_lower
@@ -72,8 +73,8 @@ def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
             yield member[-1]
 
 
-class NumberGrants(ProvenRates):
-    """A search's race for an objective on numbers; like `grants.Grants`.
+class NumberGrants(SeedRace):
+    """A search's race for an objective on numbers.
 
     A configuration is promoted for its numbers, whether a seed succeeded or not.
 
@@ -92,55 +93,30 @@ class NumberGrants(ProvenRates):
         share: float | None = None,
         limits: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__(rule)
+        super().__init__(rule, bounded="?", least="f8", most="f8")
         self._rungs = [Rung(seeds) for seeds in rule.rungs]
-        self._share, self._limits, self._alpha = share, limits, rule.alpha
-        # By number: the lower and the upper bound of the quantile's cost, over all looks.
-        self._least: dict[int, float] = {}
-        self._at_most: dict[int, float] = {}
-        self._bars: tuple[tuple[float, int], ...] = ()  # the two lowest of `_at_most`
-        self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
+        self._share, self._limits = share, limits
+        # The two lowest of `most`: where the costs are bounded, a row has both bounds of the
+        # objective's cost, over all looks.
+        self._bars: tuple[tuple[float, int], ...] = ()
 
-    def forget(self, name: Hashable) -> None:
-        """As `grants.Grants.forget`."""
-        number = self.enter(name)
-        if self._at.pop(number, None) is not None:
-            for rung in self._rungs:
-                _drop(rung.came, number)
-                _drop(rung.waiting, number)
-        self._least.pop(number, None)
-        if self._at_most.pop(number, None) is not None:
-            self._bars = tuple(nsmallest(2, ((cost, i) for i, cost in self._at_most.items())))
-        others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
-        self._race.forget(name, others)
+    def _withdraw(self, number: int) -> None:
+        for rung in self._rungs:
+            _drop(rung.came, number)
+            _drop(rung.waiting, number)
+        if (row := self.row(number)) is not None and row["bounded"]:
+            row["bounded"] = False
+            rest = np.flatnonzero(self.rows["bounded"]).tolist()
+            self._bars = tuple(nsmallest(2, ((float(self.rows["most"][i]), i + 1) for i in rest)))
 
-    def see(
-        self,
-        name: Hashable,
-        successes: int,
-        n: int,
-        *,
-        costs: tuple[float, ...],
-        seed_costs: NDArray[np.float64] | None = None,
-        best_costs: NDArray[np.float64] | None = None,
-        **_: object,
-    ) -> None:
-        """As `grants.Grants.see`, with the numbers of the seeds.
-
-        `costs` has one item: the objective, with the sign by which less is better; inf where failed
-        seeds decide it. `seed_costs` are the seeds' numbers with that sign; inf for a failed seed.
-        `best_costs` are the same where hopeless seeds were stopped: as if they had been the best.
-        """
-        number = self.enter(name)
-        self._race.see(name, successes, n)
-        if seed_costs is not None and (self._share is not None or self._limits is not None):
-            self._bound(number, seed_costs, seed_costs if best_costs is None else best_costs)
-        before = self._at.get(number, (0, 0))[1]
-        self._at[number] = successes, n
-        [cost] = costs
-        member = (*self._ranked(cost, seed_costs), number)
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        has_bounds = self._share is not None or self._limits is not None
+        if has_bounds and facts.seed_costs is not None:
+            self._bound(number, facts.seed_costs)
+        before, [cost] = self.rows["n"][number - 1], facts.costs
+        member = (*self._ranked(cost, facts.seed_costs), number)
         for place, rung in enumerate(self._rungs):
-            if not before < rung.seeds <= n:
+            if not before < rung.seeds <= seen.n:
                 continue
             insort(rung.came, member)
             insort(rung.waiting, member)
@@ -174,11 +150,13 @@ class NumberGrants(ProvenRates):
     def is_stopped(self, name: Hashable) -> bool:
         """Whether its quantile, or mean within limits, is proven worse than another's."""
         number = self.enter(name)
+        if (row := self.row(number)) is None or not row["bounded"]:
+            return False
         bar = next((cost for cost, other in self._bars if other != number), math.inf)
-        return self._least.get(number, -math.inf) > bar
+        return bool(row["least"] > bar)
 
     def _interval(self, number: int, costs: NDArray[np.float64]) -> tuple[float, float]:
-        alpha = self._alpha * float(race_share(number)) / 2
+        alpha = self.rule.alpha * float(race_share(number)) / 2
         if self._share is not None:
             low, high = map(float, anytime_quantile(costs, self._share, alpha=alpha))
             return low, high
@@ -188,17 +166,15 @@ class NumberGrants(ProvenRates):
         # They are sorted, so only their end counts; the bounds of all looks are kept.
         return mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
 
-    def _bound(
-        self, number: int, seed_costs: NDArray[np.float64], best_costs: NDArray[np.float64]
-    ) -> None:
+    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
         # The bounds of all looks hold together, so the best ones count.
         low, high = self._interval(number, seed_costs)
-        if best_costs is not seed_costs:
-            low, _ = self._interval(number, best_costs)
-        self._least[number] = max(low, self._least.get(number, -math.inf))
-        cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
+        row = self.rows[number - 1]
+        if row["bounded"]:
+            low, high = max(low, float(row["least"])), min(high, float(row["most"]))
+        row["bounded"], row["least"], row["most"] = True, low, high
         others = (bar for bar in self._bars if bar[1] != number)
-        self._bars = tuple(nsmallest(2, [*others, (cost, number)]))
+        self._bars = tuple(nsmallest(2, [*others, (high, number)]))
 
 
 def _drop(members: list[NumberMember], number: int) -> None:

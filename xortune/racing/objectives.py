@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.core.numbers import interval_of_all, of_all, quantile_share
+from xortune.core.numbers import Statistic, statistic_named
 from xortune.core.outcome import Outcome, SeedCount, valid_numbers
 from xortune.core.point import Point
 from xortune.racing.feasible import speaks_for
+from xortune.racing.race import SeenFacts
 from xortune.spaces.model import (
-    EPOCHS_TO_SOLVE,
     FLAWLESS_SEEDS,
-    MEASURED,
+    RATE,
     SECONDS,
     SUCCESS_RATE,
+    MeasuredObjective,
     Objective,
+    TimedBlock,
+    seconds_of_seed,
 )
 from xortune.stats.proportions import expected_rate
 
@@ -103,8 +106,13 @@ def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
 
 def statistic_value(objective: Objective, numbers: Numbers) -> float:
     """The objective's statistic over all seeds; infinite where failed seeds decide it."""
+    return _statistic(objective).estimate(_with_failed(objective, numbers))
+
+
+def _statistic(objective: Objective) -> Statistic:
+    """Of an objective that sums up a number."""
     assert objective.statistic is not None
-    return of_all(_with_failed(objective, numbers), objective.statistic)
+    return statistic_named(objective.statistic)
 
 
 def seed_costs(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
@@ -115,7 +123,7 @@ def seed_costs(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
 
 def cost_share(objective: Objective) -> float | None:
     """The share of the objective's quantile in `seed_costs`; None for a mean."""
-    share = quantile_share(objective.statistic or "mean")
+    share = _statistic(objective).share
     return share if share is None or not objective.maximize else 1 - share
 
 
@@ -130,27 +138,8 @@ def cost_limits(
 
 
 def statistic_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """The 95 % interval of `statistic_value`; see `core.numbers.interval_of_all`."""
-    assert objective.statistic is not None
-    return interval_of_all(_with_failed(objective, numbers), objective.statistic)
-
-
-TimedBlock: TypeAlias = tuple[float, int]
-"""Seconds of each seed of a block, and its seeds."""
-
-
-def seconds_of_seed(blocks: Iterable[TimedBlock]) -> float:
-    """The median seconds of a seed; a block counts by its seeds. inf without any block.
-
-    The first block of a worker also took the time of imports and compilation, which would decide
-    about a mean.
-    """
-    ordered = sorted(blocks)
-    half, seen = sum(n for _, n in ordered) / 2, 0
-    for seconds, n in ordered:
-        if (seen := seen + n) >= half:
-            return seconds
-    return math.inf
+    """The 95 % interval of `statistic_value`; see `core.numbers.Statistic`."""
+    return _statistic(objective).interval(_with_failed(objective, numbers))
 
 
 def price_of_seed(price: str, names: Sequence[str], seen: SeedSummary) -> float | None:
@@ -186,9 +175,6 @@ class SeedSummary(SeedCount):
         timed: epochs until each seed was solved for good, unsolved ones at the full budget, summed
             over seeds with an outcome.
         crashed: seeds without an outcome.
-        stopped: seeds that ended early because they were hopeless.
-        audited: hopeless seeds that were trained on.
-        audited_solved: those of them that succeeded.
         budget: epochs that a seed may take; 0 until there is an outcome.
         numbers: for each of `numbers_named` a number of each seed; NaN where the seed failed.
         timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
@@ -201,9 +187,6 @@ class SeedSummary(SeedCount):
     budget: int = 0
     numbers: tuple[Numbers, ...] = ()
     timed_blocks: tuple[TimedBlock, ...] = ()
-    stopped: int = 0
-    audited: int = 0
-    audited_solved: int = 0
 
     def __add__(self, more: SeedSummary) -> SeedSummary:
         """The results of both; `more` are those of other seeds."""
@@ -218,15 +201,7 @@ class SeedSummary(SeedCount):
             max(self.budget, more.budget),
             numbers,
             self.timed_blocks + more.timed_blocks,
-            self.stopped + more.stopped,
-            self.audited + more.audited,
-            self.audited_solved + more.audited_solved,
         )
-
-    @property
-    def missed(self) -> int:
-        """About how many of the stopped seeds would have succeeded, by the audited ones."""
-        return round(self.stopped * self.audited_solved / max(self.audited, 1))
 
     @property
     def spent(self) -> int:
@@ -264,11 +239,7 @@ def sampler_values(
         return (required_value(objective, seen, *costs(objectives, point, seen)),)
     if only_rate(objectives):
         return (worth(seen.k, seen.n, tie_break(objectives, seen)),)
-    values = {
-        SUCCESS_RATE: expected_rate(seen.k, seen.n),
-        EPOCHS_TO_SOLVE: log_epochs_to_solve(seen),
-    }
-    return _values(objectives, point, seen, values, sampler_value)
+    return _values(objectives, point, seen, lambda one: one.told(seen), sampler_value)
 
 
 def required_value(objective: Objective, seen: SeedSummary, cost: float) -> float:
@@ -296,16 +267,16 @@ def _values(
     objectives: Sequence[Objective],
     point: Point,
     seen: SeedSummary,
-    measured: Mapping[str, float],
+    measured: Callable[[MeasuredObjective], float],
     statistic: Callable[[Objective, Numbers], float],
 ) -> tuple[float, ...]:
     """The value of each objective: measured, a statistic of numbers, or a parameter's value."""
 
     def value(objective: Objective) -> float:
+        if objective.measured is not None:
+            return measured(objective.measured)
         if objective.number is not None:
             return statistic(objective, _number(objectives, objective, seen))
-        if objective.name in measured:
-            return measured[objective.name]
         parameter = point[objective.name]  # a number: the space and the trainer were checked
         assert isinstance(parameter, int | float)
         return float(parameter)
@@ -315,27 +286,20 @@ def _values(
 
 def sampler_value_names(objectives: Sequence[Objective]) -> list[str]:
     """Names of the sampler's values, for people who look at its study."""
-    known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
     if (sole := constrained(objectives)) is not None:
         return [f"{sole.name}, if the required rate may be reached"]
     if only_rate(objectives):
         ties = ties_of(objectives)
-        known[SUCCESS_RATE] += (
-            ", the quicker the more" if ties is None else f", the better {ties.name} the more"
-        )
-    return [known.get(objective.name, objective.name) for objective in objectives]
+        liked = "the quicker" if ties is None else f"the better {ties.name}"
+        return [f"{RATE.told_as}, {liked} the more"]
+    return [one.measured.told_as if one.measured else one.name for one in objectives]
 
 
 def estimates(
     objectives: Sequence[Objective], point: Point, seen: SeedSummary
 ) -> tuple[float, ...]:
-    """Values for people: k / n, ERT (inf without a success), a parameter, `statistic_value`."""
-    values = {
-        SUCCESS_RATE: seen.rate,
-        EPOCHS_TO_SOLVE: seen.spent / seen.k if seen.k else math.inf,
-        SECONDS: seconds_of_seed(seen.timed_blocks),
-    }
-    return _values(objectives, point, seen, values, statistic_value)
+    """Values for people: what is measured, a parameter's value, `statistic_value`."""
+    return _values(objectives, point, seen, lambda one: one.estimate(seen), statistic_value)
 
 
 def costs(objectives: Sequence[Objective], point: Point, seen: SeedSummary) -> tuple[float, ...]:
@@ -351,12 +315,9 @@ def least_cost(objective: Objective, seen: SeedSummary, cost: float) -> float:
     measured nothing is known before the first `FLAWLESS_SEEDS` seeds.
     """
     if objective.number is not None:
-        interval = interval_of_all(
-            seed_costs(objective, seen.numbers[0]), objective.statistic or ""
-        )
+        interval = _statistic(objective).interval(seed_costs(objective, seen.numbers[0]))
         return -math.inf if interval is None else interval[0]
-    is_measured = objective.name in (*MEASURED, SECONDS)
-    return -math.inf if is_measured and seen.n < FLAWLESS_SEEDS else cost
+    return -math.inf if objective.measured and seen.n < FLAWLESS_SEEDS else cost
 
 
 def worth(successes: int, n: int, liked: float) -> float:
@@ -384,32 +345,6 @@ def tie_break(objectives: Sequence[Objective], seen: SeedSummary) -> float:
     return 0.5 + 0.499 * share
 
 
-@dataclass(frozen=True)
-class SeenFacts:
-    """What a race is shown of a configuration's results beside its counts.
-
-    Attributes:
-        speed: between 0 and 1, see `tie_break`.
-        costs: one for each objective, less is better; none if the success rate is the only one.
-        least: with a required rate the least that the cost may be; -inf if any is possible.
-        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a stopped one,
-            and for a failed one unless the objective says another number, shape (S,); else None.
-        best_costs: the same as if the stopped seeds had been the best; None if none was stopped.
-        price: of a seed; None if seeds have none, or it is not known.
-        stopped: hopeless seeds that ended early: they count as failed, and may have succeeded.
-        missed: about how many of these would have, by the audited ones.
-    """
-
-    speed: float
-    costs: tuple[float, ...]
-    least: float
-    seed_costs: NDArray[np.float64] | None
-    best_costs: NDArray[np.float64] | None
-    price: float | None
-    stopped: int = 0
-    missed: int = 0
-
-
 def facts_for_race(
     objectives: Sequence[Objective],
     names: Sequence[str],
@@ -426,40 +361,19 @@ def facts_for_race(
         point: the configuration.
         seen: its results.
     """
-    per_seed, best, least = None, None, -math.inf
+    per_seed, least = None, -math.inf
     cost = () if only_rate(objectives) else costs(objectives, point, seen)
     if (wanted := constrained(objectives)) is not None:
         least = least_cost(wanted, seen, cost[0])
     if (sole := only_statistic(objectives)) is not None and sole.number is not None:
-        numbers = seen.numbers[names.index(sole.number)]
-        per_seed = seed_costs(sole, numbers)
-        if seen.stopped:
-            rest = np.sort(np.asarray(numbers, np.float64))[: len(numbers) - seen.stopped]
-            trained, worst = seed_costs(sole, rest), np.full(seen.stopped, math.inf)
-            per_seed, best = np.append(trained, worst), np.append(-worst, trained)
+        per_seed = seed_costs(sole, seen.numbers[names.index(sole.number)])
     return SeenFacts(
         speed=tie_break(objectives, seen),
         costs=cost,
         least=least,
         seed_costs=per_seed,
-        best_costs=best,
         price=None if price is None else price_of_seed(price, names, seen),
-        stopped=seen.stopped,
-        missed=seen.missed,
     )
-
-
-def log_epochs_to_solve(seen: SeedSummary) -> float:
-    """The logarithm of the epochs to solve (ERT), with one more success than there was.
-
-    The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
-    (k + 1)). Without a success the value is finite, the cost of n + 1 seeds of full length, and
-    larger than with a success. An enormous value would hide all others from a sampler that looks at
-    volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
-    fewer epochs count the same everywhere.
-    """
-    spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
-    return math.log(spent / (seen.k + 1))
 
 
 def speed(seen: SeedSummary) -> float:

@@ -50,7 +50,6 @@ class Group(NamedTuple):
         step: seeds up to the next rung; 0 after the last one.
         free: whether one of them may get seeds now: it is not in training, not proven worse.
         price: of a seed.
-        stopped: seeds of each that ended early, among those that failed: they may have succeeded.
     """
 
     successes: int
@@ -59,7 +58,6 @@ class Group(NamedTuple):
     step: int = 0
     free: bool = True
     price: float = 1.0
-    stopped: int = 0
 
 
 class Posterior(NamedTuple):

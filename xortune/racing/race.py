@@ -31,25 +31,22 @@ ln(1/w_i) in its exponent: 4.1 for the first, 4.7 for the tenth, 7.7 for the 200
 on them could be compared. But the leader was chosen by looking at these seeds. So the test has to
 hold for all pairs, which costs ln(1/w) twice, and it uses no more seeds than the weaker one has,
 where the bounds use all seeds of the leader. benchmarks/README.md has figures.
-
-**Hopeless seeds that were stopped** (`racing.hopeless`) count as failures of the configuration that
-is ahead, and as successes of the one that is proven worse: so the promise holds whatever would have
-become of them.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.errors import check_share
+from xortune.core.outcome import SeedCount
 from xortune.spaces.model import FLAWLESS_SEEDS
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -230,16 +227,50 @@ class Race:
         return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
 
-class ProvenRates(ABC):
-    """Base class of a search's races: a `Race` says what is proven of success rates."""
+@dataclass(frozen=True)
+class SeenFacts:
+    """What a race is shown of a configuration's results beside its counts.
+
+    Attributes:
+        speed: in [0, 1], more is better: decides between equal counts; see `tie_break` of
+            `racing.objectives`.
+        costs: one for each objective, less is better, infinite where failed seeds decide it; none
+            if the success rate is the only one.
+        least: with a required rate the least that the cost may be; -inf if any is possible.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
+            unless the objective says another number, shape (S,); else None.
+        price: of a seed; None if seeds have none, or it is not known.
+    """
+
+    speed: float = 0.5
+    costs: tuple[float, ...] = ()
+    least: float = -math.inf
+    seed_costs: NDArray[np.float64] | None = None
+    price: float | None = None
+
+
+class SeedRace(ABC):
+    """A search's race: a table of what is known of configurations, and a rule that reads it.
+
+    The rows are kept here, with what a `Race` says is proven of success rates. A subclass is a
+    rule: it has columns of its own, and says who is promoted.
+
+    Args:
+        rule: of the race.
+        columns: the rule's own, beside `k` and `n`: NumPy's type by name.
+
+    Attributes:
+        rows: one for each number of a configuration, from 1; all 0 before the first look.
+    """
 
     weighs = False
     """Whether it weighs promotions against new configurations; else a fixed share decides."""
     needs_success = True
     """Whether a configuration without any success gets no more seeds."""
 
-    def __init__(self, rule: RaceRule) -> None:
-        self._race = Race(rule)
+    def __init__(self, rule: RaceRule, **columns: str) -> None:
+        self.rule, self._race = rule, Race(rule)
+        self.rows = np.zeros(0, [("k", "i8"), ("n", "i8"), *columns.items()])
 
     @property
     def proven(self) -> float:
@@ -255,6 +286,61 @@ class ProvenRates(ABC):
         """As `Race.enter`."""
         return self._race.enter(name)
 
+    def row(self, number: int) -> np.void | None:
+        """What is known of a number; None before the first look. Writing into it changes `rows`."""
+        known: np.void | None = self.rows[number - 1] if number <= len(self.rows) else None
+        return known if known is not None and known["n"] else None
+
+    def see(self, name: Hashable, successes: int, n: int, **facts: Any) -> None:
+        """Record the results of a configuration.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far.
+            facts: those of `SeenFacts` that are known; a rule reads what it needs.
+        """
+        number, have = self.enter(name), len(self.rows)
+        if number > have:
+            more = max(number, 2 * have) - have
+            self.rows = np.append(self.rows, np.zeros(more, self.rows.dtype))
+        self._race.see(name, successes, n)
+        self._look(number, SeedCount(successes, n), SeenFacts(**facts))
+        row = self.rows[number - 1]
+        row["k"], row["n"] = successes, n
+
+    @abstractmethod
+    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        """Write the rule's own columns; the row still has the counts of the look before."""
+
+    def forget(self, name: Hashable) -> None:
+        """Forget the results of a configuration, which enters again.
+
+        Its new results get a new number and a new share of alpha. Configurations that its former
+        results stopped stay stopped.
+        """
+        number = self.enter(name)
+        self._withdraw(number)
+        if number <= len(self.rows):
+            self.rows[number - 1] = np.zeros((), self.rows.dtype)
+        known = enumerate(self.rows[["k", "n"]].tolist(), 1)
+        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n) in known if n))
+
+    def _withdraw(self, number: int) -> None:  # noqa: B027  # most rules keep nothing else
+        """Forget what the rule keeps of a number beside its row."""
+
+    @abstractmethod
+    def next(
+        self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
+    ) -> Hashable:
+        """The configuration to promote; None if there is none, or a new one is worth more.
+
+        Args:
+            busy: configurations in training, with how many seeds.
+            last: whether no new configurations are left.
+            left: how many seeds may still be granted; infinite: without any limit.
+        """
+
     @abstractmethod
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
@@ -263,7 +349,7 @@ class ProvenRates(ABC):
         """Whether a new configuration gets its next seeds at once, before it is compared."""
         if self.weighs or successes < n:
             return False
-        return any(n < rung <= FLAWLESS_SEEDS for rung in self._race.rule.rungs)
+        return any(n < rung <= FLAWLESS_SEEDS for rung in self.rule.rungs)
 
     def may_climb(self, name: Hashable, successes: int) -> bool:
         """Whether a configuration that is not in training may get more seeds, as far as is known.

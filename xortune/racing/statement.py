@@ -205,15 +205,12 @@ def statement_of(groups: Sequence[Group], aim: Aim) -> Statement:
 def gap_of(groups: Sequence[Group], delta: float) -> float:
     """By how much another configuration is better than the answer at most, with 1 - delta.
 
-    See the module for the proof. Seeds that were stopped count as failed for the answer, and as
-    successes for the others. At least 0; of a single configuration 0.
+    See the module for the proof. At least 0; of a single configuration 0.
     """
     answer = _answer(groups)
     risk = (1 - RIVALS_SHARE) * delta * float(race_share(sum(one.members for one in groups)))
     others = [one for i, one in enumerate(groups) if one.members > (i == answer)]
-    highest = max(
-        (_upper(o.successes + o.stopped, o.n, RIVALS_SHARE * delta) for o in others), default=0.0
-    )
+    highest = max((_upper(o.successes, o.n, RIVALS_SHARE * delta) for o in others), default=0.0)
     return max(0.0, highest - _lower(groups[answer].successes, groups[answer].n, risk))
 
 

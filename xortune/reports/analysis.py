@@ -1,6 +1,6 @@
 """What a report computes of a run, subject by subject; `report_of` puts all in a `Report`.
 
-The best subset, the Pareto front, how seeds failed, what stopping hopeless seeds came to, which
+The best subset, the Pareto front, how seeds failed, what pruning came to, which
 parameters matter, what was asked for.
 """
 
@@ -10,14 +10,11 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.band import reports_of
 from xortune.core.formats import (
     count,
     duration,
@@ -25,11 +22,16 @@ from xortune.core.formats import (
     percent,
     plain,
 )
-from xortune.core.outcome import Left, Outcome, Status
+from xortune.core.outcome import SeedCount, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.hopeless import HopelessAudit
-from xortune.racing.objectives import estimates, mean_price, only_statistic, summary_of
+from xortune.racing.objectives import (
+    SeedSummary,
+    estimates,
+    mean_price,
+    only_statistic,
+    summary_of,
+)
 from xortune.racing.statement import Statement
 from xortune.reports.document import (
     cached_per_run,
@@ -52,7 +54,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.runs.status import busy_share, moment
-from xortune.spaces.model import SECONDS, Objective, StopHopeless
+from xortune.spaces.model import SECONDS, Objective
 from xortune.stats.proportions import mcnemar_greater
 
 # -------------------------------------------------------------------------------------------------
@@ -139,6 +141,7 @@ class FrontRow(NamedTuple):
     """A config, its estimate for each objective, and whether it is on the front."""
 
     result: ConfigResult
+    seen: SeedSummary
     estimate: dict[str, float]
     on_front: bool
 
@@ -156,9 +159,10 @@ def compared_for_front(run: Run) -> tuple[FrontRow, ...]:
     rows, objectives = [], run.objectives
     for place in np.flatnonzero(run.results.counts.n >= run.full_seeds).tolist():
         result = run.results[place]
-        amounts = estimates(objectives, result.point, summary_of(result.outcome, objectives))
+        seen = summary_of(result.outcome, objectives)
+        amounts = estimates(objectives, result.point, seen)
         estimate = {o.name: amount for o, amount in zip(objectives, amounts, strict=True)}
-        rows.append(FrontRow(result, estimate, bool(run.front[place])))
+        rows.append(FrontRow(result, seen, estimate, bool(run.front[place])))
     return tuple(rows)
 
 
@@ -241,99 +245,37 @@ def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What stopping hopeless seeds came to.
+# What pruning came to.
 
 
-class WatchedSeed(NamedTuple):
-    """A seed of a search that stops hopeless seeds.
+class PrunedSeeds(NamedTuple):
+    """The seeds that a search's pruner would end.
 
     Attributes:
-        key: of its configuration.
-        left: where it left its band, and how long it had trained by then; None if it did not.
-        status: what became of it: one that left was stopped, or is audited and was trained on.
-        length: the length of its whole training; 0 if it is not known.
-        unit: of `length` and of `left.trained`: epochs, or reports where epochs are not known.
+        pruner: its name.
+        ended: seeds that ended where it pruned them: they count as failed.
+        trained_on: the others of them, drawn at random; those of them that succeeded are k.
     """
 
-    key: str
-    left: Left | None
-    status: int
-    length: int
-    unit: str
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether its training ended when it left its band."""
-        return self.left is not None and self.status == Status.STOPPED
-
-    @property
-    def is_audited(self) -> bool:
-        """Whether it was trained on though it left its band."""
-        return self.left is not None and self.status != Status.STOPPED
+    pruner: str
+    ended: int
+    trained_on: SeedCount
 
 
-def _watched_seeds(run: Run, settings: StopHopeless) -> Iterator[WatchedSeed]:
-    """The seeds whose reports the search watched."""
-    for line in run.evaluations:
-        outcome, key = line.outcome, line.block.point.key
-        if not isinstance(outcome, Outcome) or (watched := outcome.details.watched) is None:
-            continue
-        in_epochs = watched.length > 0
-        reports = {} if in_epochs else reports_of(outcome.details, settings.on)
-        for seed, status in zip(outcome.seeds.tolist(), outcome.status.tolist(), strict=True):
-            left, length = watched.left.get(seed), watched.length
-            if not in_epochs and seed in reports and status != Status.STOPPED:
-                length = reports[seed][0][-1]  # the number of its last report
-            yield WatchedSeed(key, left, status, length, "epochs" if in_epochs else "reports")
-
-
-def audit_of(run: Run) -> HopelessAudit | None:
-    """What stopping hopeless seeds came to; None if the search was not asked to."""
+def pruned_seeds(run: Run) -> PrunedSeeds | None:
+    """What pruning came to; None if the search has no pruner."""
     space = space_of(run)
-    settings = None if space is None else space.seeds.stop_hopeless
-    if settings is None:
+    if space is None or space.search.pruner is None:
         return None
-    # Equal values are one object: a run may have millions of seeds, most of them alike.
-    alike: dict[WatchedSeed, WatchedSeed] = {}
-    seeds = [alike.setdefault(seed, seed) for seed in _watched_seeds(run, settings)]
-    stopped = [seed for seed in seeds if seed.is_stopped]
-    audited = [seed for seed in seeds if seed.is_audited]
-    lengths = _whole_lengths(stopped, [one for one in seeds if one.length and not one.is_stopped])
-    trained = sum(seed.left.trained for seed in stopped if seed.left)
-    return HopelessAudit(
-        audited=len(audited),
-        succeeded=sum(seed.status == Status.SOLVED for seed in audited),
-        stopped=len(stopped),
-        own=sum(seed.left.own for seed in stopped if seed.left),
-        saved=max(0, sum(lengths) - trained),
-        total=sum(lengths) + sum(seed.length for seed in seeds if not seed.is_stopped),
-        asked=settings.false_stops,
-        unit="reports" if any(seed.unit == "reports" for seed in seeds) else "epochs",
+    states = Counter(
+        int(line.outcome.status[seed - line.block.first])
+        for line in run.evaluations
+        if line.outcome is not None
+        for seed in line.outcome.details.pruned
     )
-
-
-def _whole_lengths(stopped: Sequence[WatchedSeed], others: Sequence[WatchedSeed]) -> list[int]:
-    """How long the stopped seeds would have trained, given those that were not stopped.
-
-    Where a function says nothing of its length, this is the mean of the failed seeds of its
-    configuration that got as far, since a failed seed may end by itself; without any, of all such
-    seeds of its configuration, then of those of all configurations.
-    """
-    of_kinds: dict[tuple[str, bool], list[int]] = {}
-    for seed in others:
-        for kind in product((seed.key, ""), {seed.status != Status.SOLVED, False}):
-            of_kinds.setdefault(kind, []).append(seed.length)
-    lengths = {kind: np.sort(found) for kind, found in of_kinds.items()}
-
-    @cache
-    def expected(key: str, trained: int) -> int:
-        for kind in product((key, ""), (True, False)):
-            found = lengths.get(kind, np.empty(0))
-            if (rest := found[np.searchsorted(found, trained) :]).size:
-                return round(float(rest.mean()))
-        return trained
-
-    return [seed.length or expected(seed.key, seed.left.trained) for seed in stopped if seed.left]
+    ended = states[Status.PRUNED]
+    on = SeedCount(states[Status.SOLVED], states.total() - ended)
+    return PrunedSeeds(space.search.pruner.name, ended, on)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -650,8 +592,8 @@ class Report:
         fixed: the others.
         importance: which parameters matter.
         failures: how seeds failed.
+        pruned: what pruning came to; None if the search has no pruner.
         no_outcome: evaluations without an outcome, by their reasons.
-        audit: what stopping hopeless seeds came to; None if the search was not asked to.
         end: how the search ended.
         settings: what was asked for.
         commands: what trains the best config again.
@@ -668,8 +610,8 @@ class Report:
     fixed: tuple[str, ...]
     importance: ParameterImportance
     failures: Failures
+    pruned: PrunedSeeds | None
     no_outcome: tuple[NoOutcome, ...]
-    audit: HopelessAudit | None
     end: End
     settings: Settings
     commands: Commands
@@ -700,8 +642,8 @@ def report_of(run: Run) -> Report:
         fixed=tuple(name for name in run.parameters if name not in varied),
         importance=importance,
         failures=failures,
+        pruned=pruned_seeds(run),
         no_outcome=_no_outcome(run.evaluations),
-        audit=audit_of(run),
         end=End(
             complete=manifest.get("complete") is not False,
             stopped=stopped_because(manifest),

@@ -100,8 +100,8 @@ def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
 def _gap(result: CertifiedResult) -> str:
     """The gap in percentage points, with the decimals that its interval supports."""
     search = result.search
-    low, high = unpaired_difference(search.k, search.n, result.k, result.n)
-    digits = decimals(float(low), float(high))
+    ends = unpaired_difference(search.k, search.n, result.k, result.n, alpha=0.05)
+    digits = decimals(*ends)
     gap = round(100 * result.gap, digits)
     return f"{gap:+.{digits}f}" if gap else "0"
 

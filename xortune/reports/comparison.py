@@ -158,9 +158,10 @@ def _score(comparison: RunComparison) -> Score | None:
     names = comparison.number_names
     outcomes = [one.outcome for one in comparison.contestants]
     known = number_names(outcomes)
-    rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in known]
-    if rules:
-        name = rules[0].name
+    rules = [one.rule for one in comparison.contestants]
+    judged = [name for rule in rules if rule for name in rule.names if name in known]
+    if judged:
+        name = judged[0]
         return Score(name, larger_is_better(name, rules, reported(outcomes, name)))
     return Score(names[0], larger_is_better(names[0], ())) if names else None
 
@@ -169,7 +170,7 @@ def pairs_table(comparison: RunComparison) -> Table:
     """Every two contestants: difference, interval, test, and the seeds to distinguish them."""
     columns = [
         *texts("A", "B"),
-        *numbers("A solved", "B solved", "only A", "only B", "difference", "95 % interval"),
+        *numbers("A solved", "B solved", "only A", "only B", "difference", "interval"),
         *numbers("p", "p (Holm)"),
         *texts("ahead"),
         *numbers("more seeds"),

@@ -40,11 +40,11 @@ from xortune.reports.drawing.model import (
     COLOURS,
     Axis,
     Cells,
+    Guide,
     Layer,
     Lines,
     Panel,
     Plot,
-    Rule,
     Series,
 )
 from xortune.reports.drawing.plotly import plotly_json
@@ -402,7 +402,7 @@ def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
                     if math.isfinite(share):
                         more = layer.notes[i][j] if layer.notes else percent(share)
                         yield layer.value_label, _at(x, layer.x[j]), _at(y, layer.y[i]), "", more
-        case Rule(axis, at, label, to):
+        case Guide(axis, at, label, to):
             along = x if axis == "x" else y
             if to is not None:
                 if along.categories:  # a range extends half a place beyond its categories

@@ -286,8 +286,7 @@ def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
         parts = [f"the race goes on: {done:,} seeds of {least:,} to {most:,}", left, best]
     failed = f"{progress.failed} without outcome" if progress.failed else ""
     news = "" if progress.reported is None else _reported(progress.reported)
-    stopped = f"{progress.stopped:,} stopped" if progress.stopped else ""
-    return "  ".join(filter(None, [*parts, stopped, failed, news]))
+    return "  ".join(filter(None, [*parts, failed, news]))
 
 
 def _reported(last: Reported) -> str:
@@ -390,7 +389,7 @@ def status_line(status: RunStatus) -> str:
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
         f"{span(left)} left" if (left := status.seconds_left) and left[1] else "",
         f"best {best.k:,}/{best.n:,}" if best else "",
-        f"{status.stopped_seeds:,} stopped as hopeless" if status.stopped_seeds else "",
+        f"{status.pruned_seeds:,} pruned" if status.pruned_seeds else "",
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.shown_state,
     ]

@@ -22,10 +22,10 @@ from xortune.core.formats import (
     span,
     value,
 )
-from xortune.core.numbers import FEWEST_FOR_MEANS, STATISTICS, finite, interval_of_all, summary
+from xortune.core.numbers import FEWEST_FOR_MEANS, finite, known_statistics
 from xortune.core.outcome import wilson
 from xortune.core.point import Point
-from xortune.core.success import Success, has_rule
+from xortune.core.success import Rule, has_rule
 from xortune.racing.gaussian_process import (
     KNOWN_CONFIGS,
     NumberSums,
@@ -44,7 +44,7 @@ from xortune.racing.objectives import (
     ties_of,
     timed_objective,
 )
-from xortune.reports.analysis import Report, compared_for_front, ignored_seed, report_of
+from xortune.reports.analysis import FrontRow, Report, compared_for_front, ignored_seed, report_of
 from xortune.reports.certificate import (
     bound_first,
     certified_lines,
@@ -67,7 +67,7 @@ from xortune.reports.document import (
 )
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import FIGURES, figures_of
-from xortune.reports.figures.distributions import rule_of
+from xortune.reports.figures.distributions import limits_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
 from xortune.reports.figures.seeds import Stop, stops_of
@@ -76,7 +76,7 @@ from xortune.reports.scripts import fresh_seeds, task_argument
 from xortune.runs.manifest import imported_from, is_imported, two_results
 from xortune.runs.results import ConfigResult, measured_names
 from xortune.runs.run import Run
-from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+from xortune.spaces.model import Objective
 from xortune.spaces.neighbours import neighbours
 
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
@@ -159,20 +159,20 @@ class Nearest:
     statistic: str
     amount: float
     result: ConfigResult
-    rule: Success
+    rule: Rule
 
 
 def _nearest(run: Run) -> Nearest | None:
     """None where a seed is solved, or no rule judges a number of the seeds."""
     report, score = report_of(run), report_of(run).score
-    rule = None if score is None or report.totals.solved else rule_of(run, score)
-    if score is None or rule is None:
+    rule = run.rule
+    if score is None or rule is None or report.totals.solved or not limits_of(run, score):
         return None
     medians = [(score.of(result.outcome)[0], result) for result in run.results[:MOST_ROWS]]
     known = [(median, result) for median, result in medians if np.isfinite(median)]
     if not known:
         return None
-    amount, result = min(known, key=lambda pair: rule.distance(pair[0]))
+    amount, result = min(known, key=lambda pair: rule.distance(score.name, pair[0]))
     return Nearest(f"median of {score.name}", amount, result, rule)
 
 
@@ -301,15 +301,16 @@ def _number_tables(report: Report) -> dict[str, Table]:
 
 def _number_cells(values: NDArray[np.float64], n: int) -> list[str]:
     """How many of n seeds have the number, and its mean and quantiles with their intervals."""
-    statistics = summary(values)
-    cells = [f"{finite(values).size:,} of {n:,}"]
-    for name in STATISTICS:
-        if not np.isfinite(statistics[name]):
+    known = finite(values)
+    cells = [f"{known.size:,} of {n:,}"]
+    for statistic in known_statistics():
+        estimate = statistic.estimate(known) if known.size else np.nan
+        if not np.isfinite(estimate):
             cells.append("–")
             continue
-        ends = interval_of_all(finite(values), name)
+        ends = statistic.interval(known)
         within = "" if ends is None or np.isinf(ends).all() else f" [{span(*ends)}]"
-        cells.append(f"{estimated(statistics[name], *(ends or (None, None)))}{within}")
+        cells.append(f"{estimated(estimate, *(ends or (None, None)))}{within}")
     return cells
 
 
@@ -427,10 +428,10 @@ def front_table(run: Run) -> FrontTable | None:
     names = [name for name in report_of(run).varied if name not in {o.name for o in objectives}]
     rows = [
         (
-            *(config_text(r.point, names), Mono(r.key)),
-            *(cell for o in objectives for cell in _cells(o, r, estimate[o.name])),
+            *(config_text(row.result.point, names), Mono(row.result.key)),
+            *(cell for o in objectives for cell in _cells(o, row)),
         )
-        for r, estimate, _ in front[:SHOWN_FRONT]
+        for row in front[:SHOWN_FRONT]
     ]
     [about] = lines_of(
         "front.txt.jinja",
@@ -439,21 +440,26 @@ def front_table(run: Run) -> FrontTable | None:
         full=run.full_seeds,
         found=len(front),
     )
-    heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
-    columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
+    columns = [name for objective in objectives for name in _heads(objective)]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
     shown = tuple(row.result for row in front[:SHOWN_FRONT])
     return FrontTable(about, table, len(front) - len(rows), shown, tuple(names))
 
 
-def _cells(objective: Objective, result: ConfigResult, amount: float) -> tuple[str, ...]:
-    outcome = result.outcome
-    if objective.name == SUCCESS_RATE:
-        return f"{outcome.successes}/{outcome.n}", interval(*outcome.interval())
-    if objective.name == EPOCHS_TO_SOLVE:
-        # Not rounded: half an epoch may decide who is on the front.
-        return (number(amount) if np.isfinite(amount) else "–",)
-    return (value(result.point[objective.name]) if objective.number is None else number(amount),)
+def _heads(objective: Objective) -> tuple[str, ...]:
+    if (measured := objective.measured) is None:
+        return (plain(objective.name),)
+    return (measured.heading, "95 % interval") if measured.interval else (measured.heading,)
+
+
+def _cells(objective: Objective, row: FrontRow) -> tuple[str, ...]:
+    amount, seen = row.estimate[objective.name], row.seen
+    if (measured := objective.measured) is None:
+        at = row.result.point
+        return (value(at[objective.name]) if objective.is_parameter else number(amount),)
+    if measured.interval:  # a share of the seeds
+        return f"{round(amount * seen.n)}/{seen.n}", interval(*measured.interval(seen))
+    return (measured.write(amount) if np.isfinite(amount) else "–",)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from xortune.comparisons.runs import Reused, RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
-from xortune.core.numbers import TITLES, Summary
+from xortune.core.numbers import Summary, statistic_named
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.racing.objectives import timed_objective
@@ -354,7 +354,7 @@ def render_certificate(run: Run, console: Console) -> None:
 # -------------------------------------------------------------------------------------------------
 # A comparison, and its values for `--json`.
 
-PAIR_COLUMNS = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
+PAIR_COLUMNS = {"A", "B", "difference", "interval", "p (Holm)", "ahead"}
 """The columns of the table of pairs in a terminal that is too narrow for all."""
 
 
@@ -461,6 +461,7 @@ def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[st
         values = {
             "answer": runs_answer(comparison),
             "alpha": comparison.alpha,
+            "confidence": comparison.confidence,
             "first_is_worse": comparison.first_is_worse,
             "contestants": [
                 {
@@ -515,14 +516,13 @@ def render_outcome(outcome: Outcome, console: Console) -> None:
 
 def _summary_table(summary: Summary) -> Table:
     """A number of the seeds: each statistic with its interval."""
-    shown = {name: summary[name] for name in ("mean", "iqm", *summary.quantiles)}
     rows = [
         (
-            TITLES.get(name, f"{name[1:]} % quantile" if name[0] == "q" else name),
+            statistic_named(name).heading,
             estimated(*estimate),
             span(*estimate[1:]),
         )
-        for name, estimate in shown.items()
+        for name, estimate in summary.estimates.items()
     ]
     return table_of([*texts(plain(summary.name)), *numbers("value", "95 % interval")], rows)
 

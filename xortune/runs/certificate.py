@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, starmap
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from xortune.core.files import writing
 from xortune.core.formats import as_html, config_text, lower_percent
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.point import Point, Value
+from xortune.core.trainer import is_void
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import as_json, provenance
 from xortune.runs.store import replace_file
@@ -102,6 +103,7 @@ class CertifiedResult(SeedCount):
             None without neighbours, or while seeds of one are missing.
         attempt: the number of the attempt that trained its own seeds.
         upper_bound: of the success rate; None where `lower_bound` is, and of a sequence.
+        left_out: of a sequence, void seeds between its first and its last one.
     """
 
     key: str
@@ -115,6 +117,7 @@ class CertifiedResult(SeedCount):
     neighbourhood_bound: float | None = None
     attempt: int = 1
     upper_bound: float | None = None
+    left_out: tuple[int, ...] = ()
 
     @property
     def gap(self) -> float:
@@ -347,13 +350,17 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
             no outcome count as not solved.
     """
     attempts: dict[int, list[Evaluation]] = {}
+    void: list[Evaluation] = []
     for line in checks:
         if line.final:
             attempts.setdefault(purpose_of(line).attempt, []).append(line)
+        elif is_void(line.error):
+            void.append(line)
     if not attempts:
         return None
     confidence = min(purpose_of(line).confidence for lines in attempts.values() for line in lines)
-    return Certificate(confidence, tuple(starmap(_attempt, sorted(attempts.items()))))
+    made = [_attempt(number, lines, void) for number, lines in sorted(attempts.items())]
+    return Certificate(confidence, tuple(made))
 
 
 @dataclass(frozen=True)
@@ -362,39 +369,66 @@ class SequenceStep(SeedCount):
 
     Attributes:
         proven: None before the decision; False if even solving all other seeds would not prove it.
-        needed: least number of seeds, in all, that can prove it; n after the decision.
+        needed: how many seeds from the first one on can prove it, at least; n after the decision.
         bound: lower bound of the rate; None before the decision.
+        left_out: void seeds between the first and the last one that count.
     """
 
     proven: bool | None
     needed: int
     bound: float | None
+    left_out: tuple[int, ...] = ()
 
 
 def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
-    """The state of a sequence at a finalist, from its lines in any order."""
+    """The state of a sequence at a finalist, from its lines in any order.
+
+    The seeds count in their order, those that could not be tried behind all others: whatever a seed
+    gives once it is tried again, its place was known before. There one without a result is taken to
+    fail where a proof is asked for, and to succeed where the sequence is given up.
+    """
     assert purpose.min_rate is not None
     assert purpose.first is not None
     rule = boundary(purpose.min_rate, purpose.seeds, risk_of(purpose.number, purpose.confidence, 1))
     most = int(rule.allowed[-1])
-    failures = n = 0
-    final = (line for line in lines if line.final)
-    for line in sorted(final, key=lambda line: line.block.first):
-        if line.block.first != purpose.first + n:  # a block before it is still in training
+    first, failed, void = purpose.first, dict[int, bool](), set[int]()
+    for line in lines:
+        if line.final:
+            ends = [True] * line.block.count
+            if line.outcome is not None:
+                ends = (line.outcome.status != Status.SOLVED).tolist()
+            failed |= zip(line.block.seeds, ends, strict=True)
+        elif is_void(line.error):
+            void.update(line.block.seeds)
+    span = range(first, first + purpose.seeds)
+    order = [*(seed for seed in span if seed not in void), *sorted(void)]
+    failures = unknown = n = 0
+    lost = None  # the seeds after which it is given up if all without a result fail
+    proven = bound = None
+    for seed in order:
+        if seed not in failed and seed not in void:  # still in training
             break
-        failed = [True] * line.block.count
-        if line.outcome is not None:
-            failed = (line.outcome.status != Status.SOLVED).tolist()
-        for has_failed in failed:
-            n, failures = n + 1, failures + has_failed
-            if failures <= rule.allowed[n]:
-                return SequenceStep(n - failures, n, True, n, purpose.min_rate)
-            if failures > most:
-                return SequenceStep(n - failures, n, False, n, rule.bound_given_up(n))
-    return SequenceStep(n - failures, n, None, rule.first(failures) or purpose.seeds, None)
+        n, unknown = n + 1, unknown + (seed not in failed)
+        failures += failed.get(seed, False)
+        if failures + unknown <= rule.allowed[n]:
+            proven, bound = True, purpose.min_rate
+            break
+        if lost is None and failures + unknown > most:
+            lost = n
+        if lost is not None and failures > most:
+            proven, bound = False, rule.bound_given_up(lost)
+            break
+    counted = [seed for seed in order[:n] if seed in failed]
+    needed = len(counted)
+    if proven is None:
+        least = rule.first(failures + unknown) or purpose.seeds
+        needed = max(order[:least]) + 1 - first
+    between = range(min(counted, default=0), max(counted, default=0))
+    left_out = tuple(sorted(void.intersection(between).difference(counted)))
+    return SequenceStep(len(counted) - failures, len(counted), proven, needed, bound, left_out)
 
 
-def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
+def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation]) -> Attempt:
     last = purpose_of(lines[-1])
     seeds = max(purpose_of(line).seeds for line in lines)
     own: dict[str, list[Evaluation]] = {}
@@ -420,7 +454,14 @@ def _attempt(number: int, lines: Sequence[Evaluation]) -> Attempt:
         complete = complete and (measured or last.by == "own")
     else:
         bound, alpha = "sequence", risk_of(last.number, last.confidence, 1)
-        steps = [sequence_step(found, purpose_of(found[0])) for found in own.values()]
+        untried: dict[str, list[Evaluation]] = {}
+        for line in void:
+            if purpose_of(line).attempt == number:
+                untried.setdefault(purpose_of(line).finalist, []).append(line)
+        steps = [
+            sequence_step([*found, *untried.get(key, ())], purpose_of(found[0]))
+            for key, found in own.items()
+        ]
         results = [
             _certified(found, seeds, alpha, bound, step=step)
             for found, step in zip(own.values(), steps, strict=True)
@@ -501,6 +542,7 @@ def _certified(
         confidence=1 - alpha,
         neighbours=around,
         neighbourhood_bound=least,
+        left_out=() if step is None else step.left_out,
     )
 
 
@@ -634,6 +676,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "config": found.point.as_dict(),
         "attempt": found.attempt,
         **_fresh(found),
+        **({"void": list(found.left_out)} if found.left_out else {}),
         "rate": found.rate,
         "lower_bound": found.lower_bound,
         "upper_bound": found.upper_bound,

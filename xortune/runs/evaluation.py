@@ -32,10 +32,8 @@ from xortune.core.outcome import (
     NO_DETAILS,
     Curves,
     Details,
-    Left,
     Outcome,
     Status,
-    Watched,
     joined,
     valid_numbers,
 )
@@ -454,16 +452,6 @@ class _Named:
 
 
 @dataclass(frozen=True)
-class _WatchedFields:
-    """Epochs of a whole training; by seed, the attributes of `Left`."""
-
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
-
-    length: Annotated[int, Field(ge=0, le=MAX_EPOCHS)]
-    left: dict[str, tuple[Positive, Positive, bool]]
-
-
-@dataclass(frozen=True)
 class _AuditFields:
     """The attributes of `Audit`; those that are 0 or empty are left out."""
 
@@ -498,8 +486,8 @@ class LineFields:
     failed: Annotated[_Failed | None, _NotNull] = None
     output: Annotated[str | None, _NotNull] = None
     curves: Annotated[_Named | None, _NotNull] = None
-    watched: Annotated[_WatchedFields | None, _NotNull] = None
     audit: Annotated[_AuditFields | None, _NotNull] = None
+    pruned: Annotated[dict[str, Positive] | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -632,14 +620,10 @@ def _details_fields(details: Details, first: int) -> dict[str, Any]:
         raw = (points.seed - first).astype("<u4").tobytes() + points.report.astype("<u4").tobytes()
         data = _packed(raw + points.values.astype("<f4").tobytes())
         fields["curves"] = {"names": list(points.names), "data": data}
-    if (watched := details.watched) is not None:
-        left = {
-            str(seed): (one.report, one.trained, one.own)
-            for seed, one in sorted(watched.left.items())
-        }
-        fields["watched"] = {"length": watched.length, "left": left}
     if details.audit is not None:
         fields["audit"] = _audit_fields(details.audit)
+    if details.pruned:
+        fields["pruned"] = {str(seed): at for seed, at in sorted(details.pruned.items())}
     return fields
 
 
@@ -657,7 +641,7 @@ def _details(fields: LineFields) -> Details:
     """Read what `_details_fields` wrote."""
     values, by_reason, output = fields.values, fields.failed, fields.output
     audit = None if fields.seeds_data is None else _audit(fields)
-    parts = (values, by_reason, output, fields.curves, fields.watched, audit)
+    parts = (values, by_reason, output, fields.curves, fields.pruned, audit)
     if all(one is None for one in parts):
         return NO_DETAILS
     first, count = fields.first, fields.count
@@ -670,18 +654,15 @@ def _details(fields: LineFields) -> Details:
         raise InputError("has a seed that is not of the line, or one twice", field="failed")
     curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
     texts = {} if output is None else _output(output, failed)
-    watched = None if fields.watched is None else _watched(fields.watched, first, count)
-    return Details(numbers, failed, output=texts, curves=curves, watched=watched, audit=audit)
+    pruned = _pruned(fields.pruned or {}, first, count)
+    return Details(*(numbers, failed), output=texts, curves=curves, audit=audit, pruned=pruned)
 
 
-def _watched(given: _WatchedFields, first: int, count: int) -> Watched:
-    try:
-        left = {int(seed): Left(*entry) for seed, entry in given.left.items()}
-    except ValueError:
-        left = {-1: Left(1, 1)}
-    if any(not first <= seed < first + count for seed in left):
-        raise InputError("has a seed that is not of the line", field="watched")
-    return Watched(left, given.length)
+def _pruned(given: Mapping[str, int], first: int, count: int) -> dict[int, int]:
+    found = {int(seed): at for seed, at in given.items() if seed.isdecimal()}
+    if len(found) < len(given) or any(not first <= seed < first + count for seed in found):
+        raise InputError("has a seed that is not of the line, or one twice", field="pruned")
+    return found
 
 
 def _values(given: _Named, count: int) -> dict[str, NDArray[np.float64]]:
@@ -1165,10 +1146,15 @@ class Evaluations(Sequence[Evaluation]):
         return self.where(np.isin(self.places, lines))
 
     @property
+    def untried(self) -> Evaluations:
+        """The lines of seeds that could not be tried, also of those that have a result since."""
+        lines = [line for line, why in self.lines.errors.items() if is_void(why)]
+        return self.where(np.isin(self.places, lines))
+
+    @property
     def void(self) -> Evaluations:
         """The seeds that could not be tried, each once; those that have a result since are none."""
-        lines = [line for line, why in self.lines.errors.items() if is_void(why)]
-        void = self.where(np.isin(self.places, lines))
+        void = self.untried
         configs = void.column("config")
         same = self.where(np.isin(self.column("config"), configs) & (self.column("outcome") > 0))
         columns = (same.column(name).tolist() for name in ("config", "first", "count"))

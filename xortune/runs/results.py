@@ -7,24 +7,25 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, overload
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.numbers import STATISTICS, finite, summary
+from xortune.core.numbers import finite, known_statistics, summary
 from xortune.core.outcome import Outcome, Status, wilson
 from xortune.core.point import Point, as_float
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.racing.feasible import PROVEN, rate_bounds, rate_state, seeds_to_tell
 from xortune.racing.objectives import (
+    SeedSummary,
     constrained,
     estimates,
     front,
     numbers_in,
     only_statistic,
-    seconds_of_seed,
     statistic_interval,
     statistic_value,
     summary_of,
@@ -33,9 +34,6 @@ from xortune.racing.objectives import (
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines, SeedArray
 from xortune.spaces.model import (
-    EPOCHS_TO_SOLVE,
-    MEASURED,
-    SECONDS,
     Objective,
     Requirement,
     is_number,
@@ -50,9 +48,19 @@ if TYPE_CHECKING:
 # Only seeds of one version count together.
 #
 # A session may bring another engine, version or trainer (see `runs.manifest`), and seeds of two
-# versions are no sample of one rate. A configuration's result has the seeds of one version: that
-# with the most seeds; among equal ones that with the lowest seed. So the result does not depend on
-# the order of the lines.
+# versions are no sample of one rate. A configuration's result has the seeds of one version, whom
+# `counting_version` names; so it does not depend on the order of the lines.
+
+Version = TypeVar("Version")
+
+
+def counting_version(parts: Iterable[tuple[Version, int, int]]) -> Version:
+    """Whose seeds count: the version with the most; among equal ones that with the lowest seed.
+
+    Args:
+        parts: versions of one configuration, at least one, each with its seeds and the lowest seed.
+    """
+    return min(parts, key=lambda part: (-part[1], part[2]))[0]
 
 
 def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
@@ -61,14 +69,14 @@ def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
     config, fingerprint = final.column("config"), final.column("fingerprint")
     if np.unique(fingerprint).size < 2:
         return final, final[:0]
-    parts, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
+    made, which = np.unique(np.stack([config, fingerprint]), axis=1, return_inverse=True)
     which = which.ravel()  # numpy 2.0.0 gives it the shape (1, N)
-    n = np.bincount(which, final.column("count"))
+    n = np.bincount(which, final.column("count")).astype(np.int64)
     lowest = np.full(n.shape, np.iinfo(np.int64).max)
     np.minimum.at(lowest, which, final.column("first"))
-    order = np.lexsort((lowest, -n, parts[0]))
-    counted = order[_begins(parts[0][order])]
-    chosen = np.isin(which, counted)
+    parts = zip(range(n.size), n.tolist(), lowest.tolist(), strict=True)
+    of_configs = groupby(parts, key=lambda part: int(made[0, part[0]]))
+    chosen = np.isin(which, [counting_version(versions) for _, versions in of_configs])
     return final.where(chosen), final.where(~chosen)
 
 
@@ -302,10 +310,8 @@ class ConfigResults(Sequence[ConfigResult]):
         return self._measured(self._columns, objective)
 
     def _measured(self, columns: _Columns, objective: Objective) -> NDArray[np.float64]:
-        if objective.name == EPOCHS_TO_SOLVE:
-            return np.nan_to_num(columns.counts.epochs_to_solve, nan=np.inf)
-        if objective.name == SECONDS:
-            return np.array([self._seconds(lines) for lines in self._lines_of(columns)])
+        if objective.measured is not None:
+            return np.array([objective.measured.estimate(seen) for seen in self._seen(columns)])
         if objective.number is None:
             points = map(self._lines.point, columns.configs.tolist())
             return np.array([as_float(point[objective.name]) for point in points])
@@ -315,10 +321,16 @@ class ConfigResults(Sequence[ConfigResult]):
             values[i] = statistic_value(objective, np.concatenate(numbers))
         return values
 
-    def _seconds(self, lines: list[int]) -> float:
-        sizes = self._lines.column("count")[lines].tolist()
-        seconds = self._lines.column("seconds")[lines].tolist()
-        return seconds_of_seed((s / n, n) for s, n in zip(seconds, sizes, strict=True))
+    def _seen(self, columns: _Columns) -> Iterator[SeedSummary]:
+        """What measured objectives are made of, for each configuration."""
+        sizes, seconds = self._lines.column("count"), self._lines.column("seconds")
+        counted = (columns.counts.k, columns.counts.n, columns.counts.spent)
+        counts = zip(*(column.tolist() for column in counted), strict=True)
+        for (k, n, spent), lines in zip(counts, self._lines_of(columns), strict=True):
+            blocks = zip(
+                (seconds[lines] / sizes[lines]).tolist(), sizes[lines].tolist(), strict=True
+            )
+            yield SeedSummary(k, n, spent, timed_blocks=tuple(blocks))
 
     @property
     def seconds(self) -> NDArray[np.float64]:
@@ -596,10 +608,10 @@ def config_table(
     Columns: the parameters (empty where a configuration lacks one, or has null), then
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
     `epochs_to_solve` is ERT, empty without a success. For each number of a user's own trainer
-    follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see `STATISTICS`). If
-    such a number is the objective, `objective` has it with the ends of its 95 % interval; seconds
-    have none. With several objectives `FRONT` says whether the configuration is on the Pareto
-    front.
+    follow NAME_n, the number of seeds that have it, and NAME_mean and so on (see
+    `known_statistics`). If such a number is the objective, `objective` has it with the ends of its
+    95 % interval; seconds have none. With several objectives `FRONT` says whether the configuration
+    is on the Pareto front.
     """
     import pandas as pd
 
@@ -670,10 +682,11 @@ def statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str,
     for name in number_names(outcomes):
         known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
         summaries = [summary(numbers) for numbers in known]
-        endings = [f"_{ending}" for ending in ("n", *STATISTICS)]
+        known_endings = [one.name for one in known_statistics()]
+        endings = [f"_{ending}" for ending in ("n", *known_endings)]
         base = free_name(name, {*taken, *columns}, endings=endings)
         columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
-        for ending in STATISTICS:
+        for ending in known_endings:
             columns[_text(f"{base}_{ending}")] = np.array([values[ending] for values in summaries])
     return columns
 
@@ -821,7 +834,7 @@ class Score:
 
 
 def score_of(
-    objectives: Sequence[Objective], outcomes: Sequence[Outcome], rule: Success | None = None
+    objectives: Sequence[Objective], outcomes: Sequence[Outcome], rule: Rule | None = None
 ) -> Score | None:
     """The number that a rule judges or an objective summarizes; otherwise the first of outcomes."""
     for objective in (ties_of(objectives), *objectives):
@@ -830,7 +843,7 @@ def score_of(
     names = measured_names(outcomes)
     if not names:
         return None
-    name = rule.name if rule is not None and rule.name in names else names[0]
+    name = next((one for one in (rule.names if rule else ()) if one in names), names[0])
     return Score(name, larger_is_better(name, [rule], reported(outcomes, name)))
 
 
@@ -852,7 +865,7 @@ def front_of(
         bool, shape (C,).
     """
     for objective in objectives:
-        if objective.name not in MEASURED and objective.number is None:
+        if objective.is_parameter:
             for key, value in zip(results.keys, results.values(objective.name), strict=True):
                 if not is_number(value):
                     raise InputError(

@@ -22,7 +22,7 @@ from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
-from xortune.core.success import Success, parse_success
+from xortune.core.success import Rule, rule_in
 from xortune.racing.grants import aim_of
 from xortune.racing.objectives import only_rate
 from xortune.racing.posterior import Group
@@ -277,10 +277,8 @@ class Run:
     def _groups(self) -> list[Group]:
         """The configurations by their counts."""
         counts = self.results.counts
-        stopped = counts.status[:, Status.STOPPED]
-        columns = (counts.k.tolist(), counts.n.tolist(), stopped.tolist())
-        sizes = Counter(zip(*columns, strict=True))
-        return [Group(k, n, size, stopped=ended) for (k, n, ended), size in sizes.items()]
+        sizes = Counter(zip(counts.k.tolist(), counts.n.tolist(), strict=True))
+        return [Group(k, n, size) for (k, n), size in sizes.items()]
 
     @property
     def _first(self) -> ConfigResult:
@@ -322,13 +320,10 @@ class Run:
             return as_html(f"Run {self.path}: {error}")
 
     @property
-    def rule(self) -> Success | None:
-        """The rule that judges a number of each seed; None if there is none."""
+    def rule(self) -> Rule | None:
+        """The rule that judges numbers of each seed; None if there is none."""
         origin = imported_from(self.manifest)
-        try:
-            return parse_success(str(self.manifest.get("success") or (origin and origin.success)))
-        except InputError:
-            return None
+        return rule_in(self.manifest.get("success") or (origin and origin.success))
 
     @cached_property
     def score(self) -> Score | None:
@@ -421,7 +416,7 @@ class Run:
         # Relative paths in it start at the original file, not at the copy.
         original = self.manifest.get("space_file")
         folder = Path(original).parent if isinstance(original, str) else self.path
-        return parse_space(self.space_text, str(self.path / SPACE), folder)
+        return parse_space(self.space_text, str(self.path / SPACE), folder, searched=False)
 
     @property
     def space_text(self) -> str:

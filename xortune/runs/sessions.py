@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
@@ -47,6 +47,7 @@ from xortune.spaces.model import (
     equal_values,
     extremes,
 )
+from xortune.spaces.samplers import sampler_named
 from xortune.spaces.space import parse_space
 from xortune.spaces.yaml_reader import inline_yaml, read_yaml
 
@@ -136,7 +137,7 @@ def space_at(place: Path) -> SearchSpace:
     """A space of a run, without its task, whose file may have moved."""
     values = read_yaml(text_of(place), str(place)).values
     text = json.dumps({key: part for key, part in values.items() if key != "task"})  # JSON is YAML
-    return parse_space(text, str(place), place.parent)
+    return parse_space(text, str(place), place.parent, searched=False)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def differences(
         ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
         ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
         ("seeds.price", old.seeds.price, new.seeds.price, counted),
-        ("seeds.stop_hopeless", _hopeless(old), _hopeless(new), counted),
+        ("search.pruner", _pruner(old), _pruner(new), counted),
         ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
         ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
         ("bounds", old.bounds, new.bounds, counted),
@@ -255,9 +256,9 @@ def _race(space: SearchSpace) -> RaceSettings:
     return space.seeds.race or RaceSettings()
 
 
-def _hopeless(space: SearchSpace) -> dict[str, object] | None:
-    settings = space.seeds.stop_hopeless
-    return None if settings is None else asdict(settings)
+def _pruner(space: SearchSpace) -> object:
+    chosen = space.search.pruner
+    return None if chosen is None else chosen.written
 
 
 def _shown(value: object) -> str:
@@ -450,9 +451,6 @@ def checked_versions(
     return notes
 
 
-INEXACT = ("gp", "nsgaii", "cmaes")
-"""Samplers whose proposals after an interruption may differ from those without one."""
-
 NOTED_PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 MORE_PACKAGES = ("numba", "scipy", "pandas", "pyarrow")
@@ -529,7 +527,7 @@ def continue_run(
     changes = changes_brought(then, space, task=task, place=place, extend=extend)
     identity, entry = identity_of(trainer.describe()), session_entry(command)
     notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)
-    if space.search.sampler in INEXACT:
+    if not sampler_named(space.search.sampler).exact_resume:
         notes.append(
             f"sampler {space.search.sampler} does not resume exactly: its proposals may differ "
             "from those of an uninterrupted search"

@@ -232,7 +232,6 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     """
     results = run.results
     n, k = results.counts.n, results.counts.k
-    most = k + results.counts.status[:, Status.STOPPED]  # they may have succeeded
     worse = np.zeros(n.shape, np.bool_)
     if not only_rate(run.objectives) or run.set_aside or not n.size:
         return worse
@@ -247,7 +246,7 @@ def _proven_worse(run: Run) -> NDArray[np.bool_]:
     number = np.array([numbers[key] for key in results.keys])
     bar = float(race_lower(int(k[0]), int(n[0]), int(number[0]), alpha=alpha))
     # Of configurations with equal counts the last one has the smallest share of alpha.
-    counts, group = np.unique(np.stack([most, n]), axis=1, return_inverse=True)
+    counts, group = np.unique(np.stack([k, n]), axis=1, return_inverse=True)
     last = np.zeros(counts.shape[1], np.int64)
     np.maximum.at(last, group.ravel(), number)
     proven = [
@@ -470,7 +469,6 @@ class Progress:
             race it is at least what is done, what trains and the first seeds of proposals to come;
             at most what all configurations may get that are not proven worse than another.
         pace: of the workers of this session.
-        stopped: seeds that ended early because they were hopeless.
         budget_left: seconds of the time budget that are left; None without one.
         reported: what a training has just reported, if that is the news; None if it is a result.
     """
@@ -486,7 +484,6 @@ class Progress:
     pace: Pace = Pace()  # frozen
     reported: Reported | None = None
     number: tuple[str, float] | None = None
-    stopped: int = 0
     budget_left: float | None = None
 
     @property
@@ -562,8 +559,7 @@ class RunStatus:
         crashed: blocks with a crashed seed, those without an outcome included.
         crashed_seeds: the sum of the table's column `crashed`.
         diverged_seeds: the sum of the table's column `diverged`.
-        stopped_seeds: the sum of the table's column `stopped`: seeds that ended early because they
-            were hopeless.
+        pruned_seeds: the sum of the table's column `pruned`.
         retried: attempts without an outcome that were repeated.
         last_error: the reason of the last crashed seed, or of the last attempt without an outcome.
         certificate: the state of its certificate.
@@ -601,7 +597,7 @@ class RunStatus:
     crashed: int
     crashed_seeds: int
     diverged_seeds: int
-    stopped_seeds: int
+    pruned_seeds: int
     retried: int
     last_error: str | None
     certificate: CertificateState
@@ -786,7 +782,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         crashed=int((crashed > 0).sum()),
         crashed_seeds=int(crashed.sum()),
         diverged_seeds=int(final.column(Status.DIVERGED.label).sum()),
-        stopped_seeds=int(final.column(Status.STOPPED.label).sum()),
+        pruned_seeds=int(final.column(Status.PRUNED.label).sum()),
         retried=sum(is_failure(errors[line]) for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(run),

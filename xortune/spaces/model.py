@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, Union
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeGuard, Union
 
 import pydantic
 from pydantic import (
@@ -34,9 +33,10 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from xortune.core.errors import InputError, closest, nearest, of_percent
+from xortune.core.formats import duration, number, percent
 from xortune.core.point import Nested, Point, Value, as_float
 from xortune.core.seeds import SEARCH
-from xortune.core.success import VALUE, Finite, Rule, Success, parse_success, rule_for
+from xortune.core.success import VALUE, Finite, Rule, parse_success, rule_for
 from xortune.core.task import Task
 from xortune.spaces.command import (
     EXIT_CODE,
@@ -47,7 +47,9 @@ from xortune.spaces.command import (
     Template,
     parse_template,
 )
+from xortune.spaces.pruners import PRUNERS, SCHEMA, ChosenPruner, chosen_pruner
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
+from xortune.stats.proportions import expected_rate
 
 FIRST_SEED_BEYOND = SEARCH.stop
 """The search draws its seeds below this."""
@@ -57,14 +59,6 @@ MAX_RUNG = 2**26
 
 MAX_PARAMETERS = 256  # more than any sampler can use
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
-
-SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
-
-MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
-"""Objectives that the search measures, and whether more is better."""
-
-SECONDS = "seconds"
-"""The objective that is the measured seconds of a seed; only where a rate is required."""
 
 FLAWLESS_SEEDS = 8
 """A race gives a new configuration up to this many seeds at once, while none of them fails."""
@@ -431,7 +425,7 @@ class CommandSettings:
     ] = None
     template: Template = field(init=False)
     by_exit: bool = field(init=False)  # whether its exit code decides about success
-    rule: Success | None = field(init=False)  # for its numbers
+    rule: Rule | None = field(init=False)  # for its numbers
 
     def __post_init__(self) -> None:
         """Parse the command and the rule, and say where its numbers are, if it has any.
@@ -453,15 +447,14 @@ class CommandSettings:
         for name, value in derived.items():
             object.__setattr__(self, name, value)
 
-    def _checked_metric(self, rule: Success | None) -> str | RegexMetric | None:
+    def _checked_metric(self, rule: Rule | None) -> str | RegexMetric | None:
         """Where the numbers are in its output, one of `METRICS` or a regex; None without any."""
         if self.metric is None:
             return None if rule is None else JSON
         if isinstance(found := self.metric, RegexMetric):
-            if rule and rule.name != found.name:
+            for name in set(rule.names if rule else ()) - {found.name}:
                 raise self._unfitting(
-                    f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds "
-                    f"{found.name!r}"
+                    f"the rule {str(rule)!r} judges {name!r}, and the regex finds {found.name!r}"
                 )
             return found
         metric = _plain(found)
@@ -469,9 +462,9 @@ class CommandSettings:
             allowed, fix = ", ".join(map(repr, METRICS)), nearest(found, METRICS, listed=True)
             problem = f"{quoted(found)} is not a metric"
             raise InputError(problem, field="metric", allowed=allowed, fix=fix)
-        if metric == NUMBER and rule and rule.name != VALUE:
+        for name in set(rule.names if rule and metric == NUMBER else ()) - {VALUE}:
             raise self._unfitting(
-                f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
+                f"a number without a name, and the rule {str(rule)!r} judges {name!r}"
             )
         return metric
 
@@ -509,15 +502,22 @@ def _plain(text: str) -> str:
 class SearchSettings:
     """How configurations are proposed, and how many."""
 
-    sampler: Annotated[
-        Literal["auto", "tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
-        _about("What proposes configurations."),
-    ] = "auto"
+    sampler: Annotated[StrictStr, _about("What proposes configurations.")] = "auto"
     trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
         StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
     ] = 0
     time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".')] = None
+    pruner: Annotated[
+        ChosenPruner | None,
+        _written_as(Annotated[Any, AfterValidator(chosen_pruner), WithJsonSchema(SCHEMA)]),
+        _about(
+            "Ends seeds by what they report, as a pruner of Optuna says, whose arguments a mapping "
+            "gives: {name: percentile, percentile: 25}. When it ends a seed: "
+            + "; ".join(f"{one.name}, if {one.about}" for one in PRUNERS)
+            + ". See docs/pruning.md."
+        ),
+    ] = None
     as_they_come: Annotated[
         StrictBool,
         _about("Decide by results as they come: the same seed need not give the same search."),
@@ -532,19 +532,6 @@ class RaceSettings:
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
     epsilon: Annotated[InnerShare, _about("The answer is this close to the best, ...")] = 0.01
     delta: Annotated[InnerShare, _about("... or not, with this probability.")] = 0.1
-
-
-@dataclass(frozen=True)
-class StopHopeless:
-    """Seeds that report less than those that succeed end early; see docs/hopeless.md."""
-
-    on: Annotated[Text, _about("The number that seeds report on their way, such as accuracy.")]
-    false_stops: Annotated[
-        InnerShare, _about("At most this share of the seeds that would succeed is stopped.")
-    ] = 0.02
-    audit: Annotated[
-        InnerShare, _about("This share of the hopeless seeds is trained on, to see what becomes.")
-    ] = 0.1
 
 
 @dataclass(frozen=True)
@@ -566,7 +553,6 @@ class SeedSettings:
         Text | None,
         _about("What a seed costs: seconds, or a number of your own trainer. All cost the same."),
     ] = None
-    stop_hopeless: Annotated[StopHopeless | None, _about("End hopeless seeds early.")] = None
 
     @property
     def alpha(self) -> float:
@@ -603,14 +589,17 @@ def number_to_learn(space: SearchSpace) -> Objective | None:
     """The number that sampler auto learns: the objective, or what the rule judges. None: it is TPE.
 
     It is TPE with several objectives, with a required rate, with conditional parameters, and where
-    seeds are only solved or not.
+    seeds are only solved or not, or several numbers decide about it.
     """
     if len(space.objectives) > 1 or any(parameter.when for parameter in space.parameters):
         return None
     [objective] = space.objectives
     if objective.required is not None:
         return None
-    return objective.ties if objective.number is None else objective
+    if objective.number is not None:
+        return objective
+    several = space.success is not None and len(space.success.names) > 1
+    return None if several else objective.ties
 
 
 @dataclass(frozen=True)
@@ -620,6 +609,145 @@ class StopSettings:
     proven_rate: Annotated[
         InnerShare | None, _about("End when one configuration is proven this good.")
     ] = None
+
+
+# -------------------------------------------------------------------------------------------------
+# What xortune itself measures of seeds, and a search can optimize: each is one value.
+
+TimedBlock: TypeAlias = tuple[float, int]
+"""Seconds of each seed of a block, and its seeds."""
+
+
+class Seen(Protocol):
+    """Results of a configuration's seeds, of which objectives are made.
+
+    Attributes:
+        k, n: solved seeds, and all.
+        rate: k / n.
+        spent: epochs of all seeds.
+        timed_blocks: seconds of a seed, and how many seeds, of each block; empty if nobody asks.
+    """
+
+    @property
+    def k(self) -> int: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+    @property
+    def spent(self) -> int: ...  # noqa: D102
+    @property
+    def timed_blocks(self) -> tuple[TimedBlock, ...]: ...  # noqa: D102
+    def interval(self) -> tuple[float, float]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class MeasuredObjective:
+    """An objective that xortune measures; spaces, tables, samplers and reports ask it.
+
+    To add one, write a value into `MEASURED`.
+
+    Attributes:
+        name: in a space file.
+        label: where people read.
+        heading: of its column in the table of a front.
+        maximize: whether more is better.
+        estimate: its value; infinite without one.
+        write: a finite value as text.
+        told: the value for a sampler, finite whatever the results are.
+        told_as: the name of that value.
+        interval: its 95 % interval, where it is a share of seeds; None for others.
+        needs_epochs: whether only the built-in network has it.
+        needs_rate: whether a rate has to be required beside it, since what never solves may be the
+            best of it.
+    """
+
+    name: str
+    label: str
+    heading: str
+    maximize: bool
+    estimate: Callable[[Seen], float]
+    write: Callable[[float], str]
+    told: Callable[[Seen], float]
+    told_as: str
+    interval: Callable[[Seen], tuple[float, float]] | None = None
+    needs_epochs: bool = False
+    needs_rate: bool = False
+
+
+def seconds_of_seed(blocks: Iterable[TimedBlock]) -> float:
+    """The median seconds of a seed; a block counts by its seeds. inf without any block.
+
+    The first block of a worker also took the time of imports and compilation, which would decide
+    about a mean.
+    """
+    ordered = sorted(blocks)
+    half, seen = sum(n for _, n in ordered) / 2, 0
+    for seconds, n in ordered:
+        if (seen := seen + n) >= half:
+            return seconds
+    return math.inf
+
+
+def log_epochs_to_solve(seen: Seen) -> float:
+    """The logarithm of the epochs to solve (ERT), with one more success than there was.
+
+    The additional success took as many epochs as the mean of the seeds: ln(spent (n + 1) / n /
+    (k + 1)). Without a success the value is finite, the cost of n + 1 seeds of full length, and
+    larger than with a success. An enormous value would hide all others from a sampler that looks at
+    volumes (TPE's hypervolume, NSGA-II's crowding) or fits a surface (GP). In the logarithm a tenth
+    fewer epochs count the same everywhere.
+    """
+    spent = max(seen.spent, 1) / seen.n * (seen.n + 1)
+    return math.log(spent / (seen.k + 1))
+
+
+RATE = MeasuredObjective(
+    name="success_rate",
+    label="success rate",
+    heading="solved",
+    maximize=True,
+    estimate=lambda seen: seen.rate,
+    write=percent,
+    told=lambda seen: expected_rate(seen.k, seen.n),
+    told_as="expected success rate",
+    interval=lambda seen: seen.interval(),
+)
+EPOCHS = MeasuredObjective(
+    name="epochs_to_solve",
+    label="epochs to solve",
+    heading="epochs to solve",
+    maximize=False,
+    estimate=lambda seen: seen.spent / seen.k if seen.k else math.inf,
+    write=number,  # not rounded: half an epoch may decide who is on the front
+    told=log_epochs_to_solve,
+    told_as="ln of epochs to solve",
+    needs_epochs=True,
+)
+TIME = MeasuredObjective(
+    name="seconds",
+    label="seed time",
+    heading="seconds",
+    maximize=False,
+    estimate=lambda seen: seconds_of_seed(seen.timed_blocks),
+    write=duration,
+    told=lambda seen: seconds_of_seed(seen.timed_blocks),
+    told_as="seconds",
+    needs_rate=True,
+)
+
+MEASURED = (RATE, EPOCHS, TIME)
+
+SUCCESS_RATE, EPOCHS_TO_SOLVE, SECONDS = (one.name for one in MEASURED)
+
+
+def measured_objective(name: str) -> MeasuredObjective | None:
+    """The measured objective of this name; None for a parameter or a statistic."""
+    return next((one for one in MEASURED if one.name == name), None)
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search optimizes.
 
 
 @dataclass(frozen=True)
@@ -683,7 +811,7 @@ class Objective:
 
     Attributes:
         name: success_rate, epochs_to_solve, a numeric parameter, or the name of a number that a
-            user's own trainer returns for each seed with one of `core.numbers.ENDINGS`.
+            user's own trainer returns for each seed with one of `core.numbers.endings`.
         maximize: whether more is better.
         number: the name of that number; None for the others.
         statistic: of that number: mean, iqm, median, q01 to q99; None for the others.
@@ -701,6 +829,16 @@ class Objective:
     failed: float | None = None
     ties: Objective | None = None
     required: Requirement | None = None
+
+    @property
+    def measured(self) -> MeasuredObjective | None:
+        """What xortune itself measures; None for a parameter, and for a trainer's number."""
+        return None if self.number is not None else measured_objective(self.name)
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it is the value of a parameter."""
+        return self.number is None and self.measured is None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -813,7 +951,7 @@ class SearchSpace:
     stop: StopSettings = StopSettings()
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
     trainer: str | None = None
-    success: Success | None = None
+    success: Rule | None = None
     command: CommandSettings | None = None
     timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)
@@ -832,11 +970,22 @@ class SearchSpace:
         None if results are successes or not themselves.
         """
         names = [one.number for one in self.objectives if one.number is not None]
-        asks = any(one.name in MEASURED or one.required for one in self.objectives)
+        asks = any(one.measured or one.required for one in self.objectives)
         by_exit = self.command is not None and self.command.by_exit
         if self.success is not None or asks or by_exit or self.stop.proven_rate is not None:
             return self.success
         return Finite(tuple(dict.fromkeys(names)))
+
+    @property
+    def pruned_by(self) -> str | None:
+        """The number that a pruner compares: the rule's first that has a direction.
+
+        None: no seed is pruned.
+        """
+        rule = self.success
+        if self.search.pruner is None or rule is None:
+            return None
+        return next((name for name in rule.names if rule.direction(name) is not None), None)
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""
@@ -854,7 +1003,6 @@ for _form in (
     SearchSettings,
     *(
         RaceSettings,
-        StopHopeless,
         SeedSettings,
         StopSettings,
         RequireSettings,
@@ -867,14 +1015,9 @@ for _form in (
 _FILE = pydantic.TypeAdapter(SpaceFile)
 
 
-def json_schema() -> str:
-    """The JSON Schema of space files, as the text that is shipped."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
-    return json.dumps(schema, indent=2) + "\n"
-
-
 @functools.cache
-def _schema() -> dict[str, Any]:
+def file_schema() -> dict[str, Any]:
+    """The JSON Schema of space files, where any text is a sampler."""
     return _FILE.json_schema()
 
 
@@ -963,7 +1106,7 @@ def _belongs(key: str, known: Sequence[str]) -> str | None:
     if key == "true" and "on" in known:  # YAML 1.1, as PyYAML reads it
         return 'write "on" in quotes, which PyYAML reads as true without them'
     key = "trials" if key == "n_trials" else key
-    top = _schema()["properties"]
+    top = file_schema()["properties"]
     if key in known:
         return None
     if key in top:
@@ -991,7 +1134,7 @@ def _location(loc: Location, document: YamlDocument) -> Location:
 
 def _node(loc: Location) -> dict[str, Any]:
     """The schema of a location; for an unknown key that of the mapping."""
-    node = _schema()
+    node = file_schema()
     for part in loc:
         if "oneOf" in node:
             options = (o for o in node["oneOf"] if o.get("$ref", "value").endswith(str(part)))
@@ -1009,7 +1152,7 @@ def _node(loc: Location) -> dict[str, Any]:
 def _resolved(node: dict[str, Any]) -> dict[str, Any]:
     """A node of the schema with its reference followed, and without the alternative of null."""
     if "$ref" in node:
-        node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
+        node = file_schema()["$defs"][node["$ref"].rpartition("/")[2]]
     options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
     return _resolved(options[-1]) if options else node
 

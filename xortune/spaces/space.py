@@ -9,17 +9,22 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError, closest, kind_of, nearest, refuse_unknown
-from xortune.core.numbers import ENDINGS, named_statistic, quantile_meant
+from xortune.core.numbers import (
+    endings,
+    named_statistic,
+    quantile_meant,
+    statistic_named,
+)
 from xortune.core.point import Point, Value
-from xortune.core.success import VALUE, is_cost, is_gain, parse_success
+from xortune.core.success import is_cost, is_gain, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
-from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, check_names, check_values
+from xortune.spaces.command import EXIT_CODE, check_names, check_values
 from xortune.spaces.grid import grid_size, probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
@@ -44,15 +49,18 @@ from xortune.spaces.model import (
     condition_text,
     equal_values,
     extremes,
+    file_schema,
     finite_values,
     is_active,
     is_number,
+    measured_objective,
     number_to_learn,
     race_rungs,
     read_file,
     rungs_up_to,
     weighs_seeds,
 )
+from xortune.spaces.samplers import check_sampler, failed_counts, sampler_named, samplers
 from xortune.spaces.yaml_reader import (
     NO_FILE,
     Location,
@@ -81,7 +89,7 @@ def load_space(
             file, line, value, what is allowed and a fix.
     """
     if isinstance(path, Mapping):
-        return parse_space(as_yaml(path), trials_follow=trials_follow)
+        return parse_space(as_yaml(path), searched=not trials_follow)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             kind_of(path),
@@ -90,13 +98,29 @@ def load_space(
             fix="give the function as train=, and the space first" if callable(path) else None,
         )
     text, folder = read_text(path), Path(path).parent
-    return parse_space(text, os.fspath(path), folder, trials_follow=trials_follow)
+    return parse_space(text, os.fspath(path), folder, searched=not trials_follow)
+
+
+def json_schema() -> str:
+    """The JSON Schema of space files, as the text that is shipped."""
+    schema = json.loads(json.dumps(file_schema()))
+    search = schema["$defs"][SearchSettings.__name__]["properties"]
+    search["sampler"] |= {"enum": [one.name for one in samplers()]}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | schema, indent=2) + "\n"
 
 
 def parse_space(
-    text: str, place: str = NO_FILE, folder: Path = Path(), *, trials_follow: bool = False
+    text: str, place: str = NO_FILE, folder: Path = Path(), *, searched: bool = True
 ) -> SearchSpace:
-    """Check the text of a space file; `trials_follow` as in `load_space`.
+    """Check the text of a space file.
+
+    Args:
+        text: YAML.
+        place: the file's name, for messages.
+        folder: where relative paths in it start.
+        searched: whether its sampler and number of trials are checked. Whoever reads a finished run
+            may lack the package of its sampler.
 
     Raises:
         InputError: as `load_space`.
@@ -140,8 +164,8 @@ def parse_space(
     if own:
         check_own(space, own)
     _check_price(space)
-    _check_metric_watched(space)
-    if not trials_follow:
+    _check_pruner(space)
+    if searched:
         check_search(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
     return replace(space, start=start)
@@ -209,6 +233,8 @@ def with_search(
     values = {name: value for name, value in given.items() if value is not None}
     skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
+        if sampler is not None:
+            sampler_named(sampler)
         settings = read_file(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
@@ -339,65 +365,16 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
 
 def check_search(space: SearchSpace) -> None:
     """Check what the sampler requires of the space, the number of trials and the objectives."""
-    sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
     _check_empty(space)
-    if sampler == "grid":
-        for parameter in space.parameters:
-            if finite_values(parameter) is None:
-                raise space.refusal(
-                    ("parameters", parameter.name),
-                    "a range of floats without a step, which no grid can walk through",
-                    "with sampler grid: fixed values, choices, integers, ranges with step",
-                    "give it a step or a choice, or use another sampler",
-                )
-        if trials is not None:
-            raise space.refusal(
-                place,
-                f"{trials} trials with sampler grid",
-                "no trials: a grid runs each of its points once",
-                "remove trials, or use sampler random for a part of the points",
-            )
-    elif trials is None:
-        problem, fix = f"sampler {sampler} needs to know how many trials", "add `trials: 200` below"
+    check_sampler(space)
+    if len(space.objectives) > 1:
+        failed_counts(space)
+    if space.search.trials is None and space.search.sampler != "grid":
         raise space.refusal(
-            place, problem, "a whole number, 1 or more", f"{fix} search, or give --trials"
-        )
-    several = len(space.objectives) > 1
-    for index, objective in enumerate(space.objectives):
-        distances = sampler == "gp" or several
-        if distances and objective.number is not None and objective.failed is None:
-            beside = "sampler gp" if sampler == "gp" else "other objectives"
-            raise space.refusal(
-                ("objectives", index),
-                f"{objective.name} with {beside}, and nothing says what a failed seed counts as",
-                "a number `failed`: here distances count, and not the order alone",
-                f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
-            )
-    if several and sampler not in SEVERAL:
-        raise space.refusal(
-            ("search", "sampler"),
-            f"sampler {sampler} with {len(space.objectives)} objectives",
-            "with several objectives: " + ", ".join(SEVERAL),
-            "use sampler nsgaii or tpe, or one objective",
-        )
-    if sampler != "cmaes":
-        return
-    for parameter in space.parameters:
-        if isinstance(parameter, Choice) or parameter.when:
-            what = "a condition" if parameter.when else "a choice"
-            raise space.refusal(
-                ("parameters", parameter.name),
-                f"{what}, which sampler cmaes would only draw at random",
-                "with sampler cmaes: fixed values and ranges without conditions",
-                "fix it, or use sampler tpe",
-            )
-    free = [p for p in space.parameters if len(extremes(p)) > 1]
-    if len(free) < 2:
-        raise space.refusal(
-            ("search", "sampler"),
-            f"{len(free)} range{'s'[: len(free) != 1]} with sampler cmaes",
-            "at least two: it learns how they go together",
-            "search over more parameters, or use sampler tpe",
+            ("search", "trials"),
+            f"sampler {space.search.sampler} needs to know how many trials",
+            "a whole number, 1 or more",
+            "add `trials: 200` below search, or give --trials",
         )
 
 
@@ -493,10 +470,10 @@ def check_own(space: SearchSpace, what: str) -> None:
             allowed = f"{name} only for the built-in network"
             raise space.refusal((name,), f"means nothing with {what}", allowed, fix)
     for index, objective in enumerate(space.objectives):
-        if objective.name == EPOCHS_TO_SOLVE:
+        if objective.measured and objective.measured.needs_epochs:
             raise space.refusal(
                 ("objectives", index),
-                f"{EPOCHS_TO_SOLVE} is not known with {what}",
+                f"{objective.name} is not known with {what}",
                 "success_rate, parameters with numbers, and the function's own numbers",
                 "remove it",
             )
@@ -518,13 +495,28 @@ def _check_price(space: SearchSpace) -> None:
     )
 
 
-def _check_metric_watched(space: SearchSpace) -> None:
-    """Refuse to stop hopeless seeds by a number that a command's metric does not read."""
-    metric = None if space.command is None else space.command.metric
-    if isinstance(metric, RegexMetric):
-        check_watched(space, [metric.name])
-    elif metric == NUMBER:
-        check_watched(space, [VALUE])
+def _check_pruner(space: SearchSpace) -> None:
+    """Refuse a pruner that knows no number to compare, or whose pruned seeds would lack one."""
+    if space.search.pruner is None:
+        return
+    place = ("search", "pruner")
+    if space.pruned_by is None:
+        raise space.refusal(
+            place,
+            "a pruner, and no rule says which of two numbers is better",
+            "a rule such as `success: accuracy >= 0.9`",
+            "add a rule, or remove the pruner",
+        )
+    numbers = [one.name for one in space.objectives if one.number is not None]
+    if space.seeds.price not in (None, SECONDS):
+        numbers.append(str(space.seeds.price))
+    if numbers:
+        raise space.refusal(
+            place,
+            f"a pruner with {numbers[0]}, a number that pruned seeds do not have",
+            f"{SUCCESS_RATE}, {EPOCHS_TO_SOLVE}, {SECONDS} and parameters",
+            "remove the pruner, or use the objective success_rate",
+        )
 
 
 def check_built_in(space: SearchSpace) -> None:
@@ -556,9 +548,6 @@ def check_built_in(space: SearchSpace) -> None:
 # -------------------------------------------------------------------------------------------------
 # Objectives: measured by the search, a number of a trainer, or a parameter.
 
-SEVERAL = ("auto", "tpe", "nsgaii", "gp", "random", "grid")
-"""Samplers for several objectives: they search for a front, or do not learn."""
-
 
 def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
     """The objectives of a file, for a space whose parameters and rule are known."""
@@ -573,14 +562,15 @@ def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
     names = [objective.name for objective in objectives]
     if file.require is not None:
         return (_required(objectives, file.require.rate, space),)
-    if SECONDS in names:
-        raise space.refusal(
-            ("objectives", names.index(SECONDS)),
-            f"{SECONDS}, and nothing says what a configuration has to reach",
-            f"{SECONDS} only with a required rate",
-            "add a line `require: {rate: 0.95}`, with your own rate",
-        )
-    if not any(o.name in MEASURED or o.number is not None for o in objectives):
+    for index, objective in enumerate(objectives):
+        if objective.measured and objective.measured.needs_rate:
+            raise space.refusal(
+                ("objectives", index),
+                f"{objective.name}, and nothing says what a configuration has to reach",
+                f"{objective.name} only with a required rate",
+                "add a line `require: {rate: 0.95}`, with your own rate",
+            )
+    if all(objective.is_parameter for objective in objectives):
         raise space.refusal(
             ("objectives",),
             f"{quoted(names)} without anything that is measured",
@@ -588,10 +578,10 @@ def objectives_of(file: SpaceFile, space: SearchSpace) -> tuple[Objective, ...]:
             f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
     if names == [SUCCESS_RATE] and space.success is not None:
-        number = space.success.name
-        if (more := _rule_wants_more(number, space)) is not None:
-            ties = Objective(f"{number}_median", more, number, "median")
-            return (replace(objectives[0], ties=ties),)
+        for number in space.success.names:  # the first one with a direction decides
+            if (more := space.success.ordering(number)) is not None:
+                ties = Objective(f"{number}_median", more, number, "median")
+                return (replace(objectives[0], ties=ties),)
     return tuple(objectives)
 
 
@@ -617,22 +607,26 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
         form = ObjectiveSettings(form)
     name = form.name or ""
     parameter = next((p for p in space.parameters if p.name == name), None)
-    if name == SECONDS and parameter is not None:
+    measured = measured_objective(name)
+    if measured and measured.needs_rate and parameter is not None:
         raise space.refusal(
             place, f"{name} is a parameter and what is measured", "one of them", "rename it"
         )
-    measured = {**MEASURED, SECONDS: False}
-    statistic = None if name in measured or parameter is not None else named_statistic(name)
+    statistic = None if measured or parameter is not None else named_statistic(name)
     if statistic is None and form.failed is not None:
         raise space.refusal(
             (*place, "failed"),
             f"{name} is not a number of each seed",
-            f"failed only of a number of your own trainer: its name with {ENDINGS}",
+            f"failed only of a number of your own trainer: its name with {endings()}",
             "leave it out",
         )
-    if statistic is None and name not in measured:
+    if statistic is None and measured is None:
         _check_parameter(name, parameter, place, space)
-    natural = measured.get(name) if statistic is None else _rule_wants_more(statistic[0], space)
+    natural = None if measured is None else measured.maximize
+    if statistic is not None:
+        natural = statistic_named(statistic[1]).maximize
+        if natural is None and space.success is not None:
+            natural = space.success.ordering(statistic[0])
     maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
         why = "" if statistic is None else f", and a success is {space.success}"
@@ -656,9 +650,13 @@ def _check_parameter(
     name: str, parameter: Parameter | None, place: tuple[str | int, ...], space: SearchSpace
 ) -> None:
     """Refuse an unknown name, and a parameter that cannot be an objective."""
-    measured = [SUCCESS_RATE] if space.trainer else [*MEASURED]
+    measured = [
+        one.name
+        for one in MEASURED
+        if not (one.needs_rate or (one.needs_epochs and space.trainer is not None))
+    ]
     free = [*measured, *(p.name for p in space.parameters if _not_free(p) is None)]
-    allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
+    allowed = ", ".join([*free, f"a number of your own trainer with {endings()}"])
     if parameter is None:
         unknown = f"unknown objective {quoted(name)}"
         meant = quantile_meant(name) or f"{name}_mean"
@@ -685,20 +683,11 @@ def _not_free(parameter: Parameter) -> str | None:
     return None
 
 
-def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
-    """Whether the rule for success wants a larger number; None if it does not say."""
-    rule = space.success
-    if rule is None or rule.name != number or not rule.orders():
-        return None
-    return rule.larger_is_better()
-
-
 def check_objectives(space: SearchSpace, point: Point) -> None:
     """Refuse objectives that are no numbers in a trainer's normal form of a point."""
     for index, objective in enumerate(space.objectives):
         name, value = objective.name, point.get(objective.name)
-        is_parameter = objective.number is None and name not in (*MEASURED, SECONDS)
-        if is_parameter and not is_number(value):
+        if objective.is_parameter and not is_number(value):
             raise space.refusal(
                 ("objectives", index),
                 f"{name} is not a number in the trained config: {quoted(value)}",
@@ -741,31 +730,29 @@ def check_numbers(space: SearchSpace, returned: Mapping[str, float], *, diverged
             )
 
 
-BUILT_IN_NUMBERS = ("accuracy", "loss")
-"""What seeds of the built-in network report on their way."""
-
-
-def check_watched(space: SearchSpace, reported: Iterable[str] | None) -> None:
-    """Refuse to stop hopeless seeds by a number that seeds do not report on their way.
+def check_reported(space: SearchSpace, reported: Sequence[str] | None) -> None:
+    """Refuse a pruner where seeds do not report the number that it compares.
 
     Args:
-        space: with or without `stop_hopeless`.
-        reported: the names of these numbers; None if nothing is reported.
+        space: with or without a pruner.
+        reported: the names of the numbers that a seed reports; None if seeds do not report each by
+            itself.
     """
-    settings, names = space.seeds.stop_hopeless, list(reported or ())
-    if settings is None or settings.on in names:
+    if (on := space.pruned_by) is None or on in (reported or ()):
         return
-    location = ("seeds", "stop_hopeless", "on")
-    if reported is not None:
-        problem = f"seeds do not report {quoted(settings.on)} on their way"
-        fix = nearest(settings.on, names) or f"report it, or write one of {', '.join(names)}"
-        raise space.refusal(location, problem, ", ".join(names) or "a number that is reported", fix)
+    if reported is None:
+        raise space.refusal(
+            ("search", "pruner"),
+            "a pruner, and seeds report nothing on their way, or many of them together",
+            "a function of one seed that yields or takes `report`, a TorchTraining with "
+            "report_every, or a command with a metric",
+            "report numbers, or remove the pruner",
+        )
     raise space.refusal(
-        location,
-        "seeds report nothing on their way, so that none can be stopped there",
-        "a function that yields or takes `report`, a TorchTraining with report_every, or a command "
-        "with a metric",
-        "report the number, or remove stop_hopeless",
+        ("search", "pruner"),
+        f"a pruner, and seeds do not report {quoted(on)} on their way",
+        ", ".join(reported),
+        nearest(on, reported) or f"report {on}, or judge one of {', '.join(reported)}",
     )
 
 
@@ -819,7 +806,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "seed_epochs": trials * ladder[-1] * max(epochs) if epochs else None,
         "proven_rate": space.stop.proven_rate,
         "price": space.seeds.price,
-        "stop_hopeless": space.seeds.stop_hopeless and asdict(space.seeds.stop_hopeless),
+        "pruner": space.search.pruner and space.search.pruner.written,
         "required_rate": required and required.rate,
     }
 

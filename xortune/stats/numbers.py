@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
 
-from xortune.core.numbers import (
-    CONFIDENCE,
-    FEWEST_FOR_MEANS,
-    interval_of_all,
-    of_all,
-    quantile_share,
-)
+from xortune.core.numbers import CONFIDENCE, FEWEST_FOR_MEANS, IQM, Statistic
 
 TINY = 1e-9  # less than the length of any interval of a probability here
 
@@ -131,7 +125,7 @@ FEWER_PERMUTED = 2_000
 def difference(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
-    statistic: str,
+    statistic: Statistic,
     *,
     shared: bool,
     alpha: float,
@@ -157,7 +151,7 @@ def difference(
     Args:
         first: the numbers of A, shape (S,), S >= 1; infinite where a seed failed, no NaN.
         second: those of B, shape (T,), T >= 1.
-        statistic: mean, iqm, median, or q01 to q99.
+        statistic: a quantile or a mean.
         shared: whether both have the same seeds in the same order.
         alpha: in (0, 1).
 
@@ -167,16 +161,15 @@ def difference(
         section 5.9.5. Janssen (1997), Stat. Probab. Lett. 36, 9-21: rearranged studentised
         differences are exact if both distributions are equal, and right in the limit if not.
     """
-    if (share := quantile_share(statistic)) is not None:
-        return _of_quantiles(first, second, statistic, share, alpha)
-    trim = 0.25 if statistic == "iqm" else 0.0
-    return _of_means(first, second, trim, shared=shared, alpha=alpha)
+    if statistic.share is not None:
+        return _of_quantiles(first, second, statistic, statistic.share, alpha)
+    return _of_means(first, second, statistic.trim or 0.0, shared=shared, alpha=alpha)
 
 
 def _of_quantiles(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
-    statistic: str,
+    statistic: Statistic,
     share: float,
     alpha: float,
 ) -> StatisticDifference:
@@ -199,7 +192,7 @@ def _of_quantiles(
     apart = [not low <= 0 <= high for low, high in map(both, levels.tolist())]
     p = float(levels[apart.index(True)]) if any(apart) else 1.0
     low, high = both(alpha)
-    one, other = (of_all(numbers, statistic) for numbers in (first, second))
+    one, other = map(statistic.estimate, (first, second))
     with np.errstate(invalid="ignore"):
         return StatisticDifference(float(np.subtract(one, other)), low, high, p)
 
@@ -278,13 +271,13 @@ def _outermost(
 
 
 def p_not_larger(
-    first: NDArray[np.float64], second: NDArray[np.float64], statistic: str, *, shared: bool
+    first: NDArray[np.float64], second: NDArray[np.float64], statistic: Statistic, *, shared: bool
 ) -> float:
     """One-sided p of "the statistic of A is not larger than that of B", as of `difference`."""
-    if quantile_share(statistic) is not None:
+    if statistic.share is not None:
         found = difference(first, second, statistic, shared=shared, alpha=0.05)
         return found.p / 2 if found.value > 0 and found.p < 1 else 1.0  # two of the four bounds
-    both, trim = (first, second), 0.25 if statistic == "iqm" else 0.0
+    both, trim = (first, second), statistic.trim or 0.0
     if min(first.size, second.size) < 2:
         return 1.0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -314,11 +307,11 @@ def _errors(
     Statistics in Medicine 27, 1693-1702, as Newcombe's interval of rates), for shared seeds with
     their correlation, over Student's quantile.
     """
-    known, others = interval_of_all(first, "iqm"), interval_of_all(second, "iqm")
+    known, others = map(IQM.interval, (first, second))
     if known is None or others is None:
         return error, error
     (low, high), (other_low, other_high) = known, others
-    mean, other = of_all(first, "iqm"), of_all(second, "iqm")
+    mean, other = map(IQM.estimate, (first, second))
     alike = 0.0
     if shared:
         pair = [_winsorized(one[None], one.size // 4)[1][0] for one in (first, second)]

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, betainc, betaincinv, gammaln, ndtr, xlog1py, xlogy
+from scipy.special import bdtrc, betainc, betaincinv, gammaln, ndtr, ndtri, xlog1py, xlogy
 
 from xortune.core.errors import InputError, check_share
-from xortune.core.outcome import wilson
 
 TIE = 1 + 1e-9
 """Probabilities within this factor of each other are equal up to rounding."""
@@ -30,6 +30,10 @@ others around the peak of the one before, each with so many rates in steps so mu
 A first step is 1/1024 of a right angle, less than a tenth of a peak's width for 1,000 seeds. The
 rates of a later round reach one step of the round before to each side.
 """
+
+
+NEAREST_END = 1e-9
+"""How near to its end the end of an interval of a difference is."""
 
 
 def expected_rate(successes: int, n: int) -> float:
@@ -234,80 +238,138 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def paired_difference(
-    both: ArrayLike, wins: ArrayLike, losses: ArrayLike, neither: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % interval of the rate of A minus that of B, both trained on the same seeds.
+    wins: int, losses: int, n: int, *, alpha: float, apart: bool | None = None
+) -> tuple[float, float]:
+    """Interval of the rate of A minus that of B, both trained on the same seeds.
 
     Args:
-        both: seeds that both solve.
         wins: seeds that A solves and B does not.
         losses: seeds that B solves and A does not.
-        neither: seeds that neither solves; with the other three at least one.
+        n: shared seeds, at least 1.
+        alpha: 1 minus its confidence.
+        apart: whether an exact test at this level tells the two apart; None: none was made.
 
     Returns:
         (low, high), each in [-1, 1].
 
     Source:
-        Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10 ("square and add"): the
-        Wilson intervals of both rates, combined by their correlation. Fagerland, Lydersen and Laake
-        (2014), Statistics in Medicine 33, 2850-2875, recommend it. Tests compare it with published
-        examples, and its coverage with an enumeration.
+        Tango (1998), Statistics in Medicine 17, 891-908: the differences that his score test does
+        not refute. Fagerland, Lydersen and Laake (2014), Statistics in Medicine 33, 2850-2875,
+        recommend it. `_not_refuted` says what an exact test changes. Tests compare it with
+        published examples, and its coverage with an enumeration.
     """
-    a, b, c, d = np.broadcast_arrays(
-        *(np.asarray(count, float) for count in (both, wins, losses, neither))
-    )
-    n = a + b + c + d
-    first, second = (a + b) / n, (a + c) / n
-    product = (a + b) * (c + d) * (a + c) * (b + d)
-    agreement = a * d - b * c
-    # Only a positive correlation, which narrows the interval, is corrected for continuity.
-    corrected = np.where(agreement > 0, np.maximum(agreement - n / 2, 0.0), agreement)
-    phi = np.divide(corrected, np.sqrt(product), out=np.zeros(n.shape), where=product > 0)
-    return _square_and_add((first, n), (second, n), phi)
+
+    def score(difference: float) -> float:
+        return _paired_score(wins, losses, n, difference)
+
+    step = 2 / math.sqrt(max(wins + losses, 1))
+    return _not_refuted(score, (wins - losses) / n, step, alpha, apart)
 
 
 def unpaired_difference(
-    k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % interval of the rate of A minus that of B, each trained on seeds of its own.
+    k1: int, n1: int, k2: int, n2: int, *, alpha: float, apart: bool | None = None
+) -> tuple[float, float]:
+    """Interval of the rate of A minus that of B, each trained on seeds of its own.
 
     Args:
         k1: seeds that A solves.
         n1: its seeds, at least 1.
         k2: seeds that B solves.
         n2: its seeds, at least 1.
+        alpha: as of `paired_difference`.
+        apart: as there.
 
     Returns:
         (low, high), each in [-1, 1].
 
     Source:
-        Newcombe (1998), Statistics in Medicine 17, 873-890, method 10: the hybrid of the two Wilson
-        intervals, as statsmodels' `confint_proportions_2indep(method="newcomb")`.
+        Miettinen and Nurminen (1985), Statistics in Medicine 4, 213-226: the differences that
+        their score test does not refute. Newcombe (1998), Statistics in Medicine 17, 873-890, has
+        examples (method 6). `_not_refuted` says what an exact test changes.
     """
-    k1, n1, k2, n2 = np.broadcast_arrays(*(np.asarray(c, float) for c in (k1, n1, k2, n2)))
-    return _square_and_add((k1 / n1, n1), (k2 / n2, n2), np.zeros(n1.shape))
+
+    def score(difference: float) -> float:
+        return _unpaired_score(k1, n1, k2, n2, difference)
+
+    value, total = k1 / n1 - k2 / n2, k1 + k2
+    # One success more for A, one fewer for B: the next table with as many in all.
+    spread = total * (n1 + n2 - total) / (n1 * n2 * (n1 + n2 - 1))
+    step = (1 / n1 + 1 / n2) / math.sqrt(spread) if spread else 1.0
+    return _not_refuted(score, value, step, alpha, apart)
 
 
-def _square_and_add(
-    one: tuple[NDArray[np.float64], NDArray[np.float64]],
-    other: tuple[NDArray[np.float64], NDArray[np.float64]],
-    phi: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The interval from both rates, each with its number of seeds, and their correlation."""
-    (first, n1), (second, n2) = one, other
-    low1, high1 = wilson(first * n1, n1)
-    low2, high2 = wilson(second * n2, n2)
-    difference = first - second
-    below = _length(first - low1, high2 - second, phi)
-    above = _length(high1 - first, second - low2, phi)
-    return np.maximum(difference - below, -1.0), np.minimum(difference + above, 1.0)
+def _not_refuted(
+    score: Callable[[float], float], value: float, step: float, alpha: float, apart: bool | None
+) -> tuple[float, float]:
+    """The differences between whose scores and 0 there is less than the critical value.
+
+    The score test of "no difference" and an exact one disagree about some tables. There the
+    critical value is that of the exact test: half-way from the score of this table to that of the
+    next one, which is more extreme if the exact test does not tell the two apart, and less extreme
+    if it does. So 0 is in the interval if and only if it does not, and what decides about 0 decides
+    about every other difference.
+
+    Args:
+        score: of a difference; it falls as that grows.
+        value: the difference that was seen.
+        step: between the scores of no difference of two tables.
+        alpha: 1 minus the confidence.
+        apart: whether the exact test tells the two apart; None: there is none.
+    """
+    critical, at_0 = float(-ndtri(alpha / 2)), abs(score(0.0))
+    if apart is not None and apart != (at_0 > critical):
+        critical = at_0 - step / 2 if apart else at_0 + step / 2
+
+    def end(towards: float) -> float:
+        inside, outside = value, towards
+        while abs(outside - inside) > NEAREST_END:
+            middle = (inside + outside) / 2
+            if abs(score(middle)) > critical:
+                outside = middle
+            else:
+                inside = middle
+        return inside
+
+    return end(-1.0), end(1.0)
 
 
-def _length(
-    one: NDArray[np.float64], other: NDArray[np.float64], phi: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    square = one**2 - 2 * phi * one * other + other**2
-    return np.asarray(np.sqrt(np.maximum(square, 0.0)))  # rounding may go below 0
+def _paired_score(wins: int, losses: int, n: int, difference: float) -> float:
+    """Tango's score of a difference d.
+
+    With q the most likely share of losses under it, a root of 2 n q^2 + b q + c = 0 with
+    b = (2 n - wins + losses) d - (wins + losses) and c = -losses d (1 - d), it is
+    (wins - losses - n d) / sqrt(n (2 q + d (1 - d))).
+    """
+    b = (2 * n - wins + losses) * difference - (wins + losses)
+    c = -losses * difference * (1 - difference)
+    share = (math.sqrt(max(b**2 - 8 * n * c, 0.0)) - b) / (4 * n)
+    return _score(wins - losses - n * difference, n * (2 * share + difference * (1 - difference)))
+
+
+def _unpaired_score(k1: int, n1: int, k2: int, n2: int, difference: float) -> float:
+    """Miettinen and Nurminen's score of a difference.
+
+    The most likely rates under it are a root of a cubic equation, by their appendix 1.
+    """
+    total, solved = n1 + n2, k1 + k2
+    c2 = ((n1 + 2 * n2) * difference - total - solved) / (3 * total)
+    c1 = ((n2 * difference - total - 2 * k2) * difference + solved) / (3 * total)
+    c0 = k2 * difference * (1 - difference) / total
+    q = c2**3 - 1.5 * c1 * c2 + c0 / 2
+    r = math.copysign(math.sqrt(max(c2**2 - c1, 0.0)), q)
+    cosine = q / r**3 if r**3 else 0.0
+    angle = (math.pi + math.acos(min(max(cosine, -1.0), 1.0))) / 3
+    other = min(max(2 * r * math.cos(angle) - c2, -difference, 0.0), 1.0, 1.0 - difference)
+    rate = other + difference
+    spread = (rate * (1 - rate) / n1 + other * (1 - other) / n2) * total / (total - 1)
+    return _score(k1 / n1 - k2 / n2 - difference, spread)
+
+
+def _score(difference: float, variance: float) -> float:
+    """In standard deviations; without variance any difference is infinitely many."""
+    if variance > 0:
+        return difference / math.sqrt(variance)
+    return math.copysign(math.inf, difference) if difference else 0.0
 
 
 def paired_margin_p(wins: int, losses: int, n: int, margin: float) -> float:
@@ -320,49 +382,19 @@ def paired_margin_p(wins: int, losses: int, n: int, margin: float) -> float:
         margin: d, in (0, 1).
 
     Source:
-        Tango (1998), Statistics in Medicine 17, 891-908: the score test of the difference -d. With
-        q the most likely share of losses under it, a root of 2 n q^2 + b q + c = 0 with
-        b = -(wins + losses) - (2 n - wins + losses) d and c = losses d (1 + d), it is
-        (wins - losses + n d) / sqrt(n (2 q - d (1 + d))).
+        Tango (1998), as `paired_difference`: the score test of the difference -d.
     """
-    b = -(wins + losses) - (2 * n - wins + losses) * margin
-    c = losses * margin * (1 + margin)
-    share = (math.sqrt(max(b**2 - 8 * n * c, 0.0)) - b) / (4 * n)
-    spread = n * (2 * share - margin * (1 + margin))
-    return _p_of_score(wins - losses + n * margin, spread)
+    return float(ndtr(-_paired_score(wins, losses, n, -margin)))
 
 
 def unpaired_margin_p(k1: int, n1: int, k2: int, n2: int, margin: float) -> float:
     """Of "A succeeds less often than B by `margin` or more", each on seeds of its own; one-sided.
 
     Source:
-        Miettinen and Nurminen (1985), Statistics in Medicine 4, 213-226: the score test of the
-        difference -d, with the most likely rates under it, which are found by a search.
+        Miettinen and Nurminen (1985), as `unpaired_difference`: the score test of the difference
+        -d.
     """
-    rates, total = (k1 / n1, k2 / n2), n1 + n2
-
-    def against(rate: float) -> float:
-        """Minus the logarithm of the likelihood; B's rate is larger by the margin."""
-        other = rate + margin
-        mine = xlogy(k1, rate) + xlog1py(n1 - k1, -rate)
-        return -float(mine + xlogy(k2, other) + xlog1py(n2 - k2, -other))
-
-    from scipy.optimize import minimize_scalar  # a quarter of a second to import
-
-    found = minimize_scalar(
-        against, bounds=(0.0, 1.0 - margin), method="bounded", options={"xatol": 1e-12}
-    )
-    rate = float(found.x)
-    other = rate + margin
-    spread = (rate * (1 - rate) / n1 + other * (1 - other) / n2) * total / (total - 1)
-    return _p_of_score(rates[0] - rates[1] + margin, spread)
-
-
-def _p_of_score(score: float, variance: float) -> float:
-    """The upper tail of a score test, normal; without variance the sign of the score decides."""
-    if variance <= 0:
-        return 0.0 if score > 0 else 1.0
-    return float(ndtr(-score / math.sqrt(variance)))
+    return float(ndtr(-_unpaired_score(k1, n1, k2, n2, -margin)))
 
 
 def whole_counts(

@@ -6,14 +6,14 @@
 
 **How many.** While fewer than `AT_FIRST` seeds are known to agree, every seed is trained alone. A
 fault in 15 % of seeds escapes 29 seeds with probability 0.85**29 = 0.009, before a decision uses
-the result of a stack. Then one seed in 16 is, until `LATER` agree: the next 15 * 16 = 240 seeds, on
-average. A fault in 10 % of seeds escapes 44 seeds with probability 0.90**44 = 0.0097: some 270
-seeds find it with 99 %. From then on it is one in 64. Of the first stack of a new structure, two
-seeds at least.
+the result of a stack. From then on it is one seed in 64; of the first stack of a new structure, two
+seeds at least. Before an answer leaves, the driver has more seeds trained alone if fewer than 44
+were (`LEAST_AUDITED`).
 
-**What it costs.** With a stack that is g times as fast as the loop, n > 269 seeds take
-1 + (44 + (n - 269) / 64) * g / n of the time without an audit: 2,000 seeds 1.18 for g = 5, 1.36 for
-g = 10. The first 64 seeds take 1 + (29 + 35 / 16) * g / 64 of it: 3.4 for g = 5, 5.9 for g = 10.
+**What it costs.** With a stack that is g times as fast as the loop, n seeds take
+1 + max(44, 29 + (n - 29) / 64) * g / n of a core's time without an audit: 2,000 seeds 1.15 for
+g = 5, 1.30 for g = 10. The first 64 seeds take 1 + 29 * g / 64 of it: 3.3 for g = 5, 5.5 for
+g = 10.
 
 **What agrees.** Numbers within `TOLERANCE` of their scale. Some trainings amplify rounding: a
 change of the initial weights in the last digit changes their numbers by more. So where numbers are
@@ -37,14 +37,10 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-AT_FIRST, LATER = 29, 44
-"""Every seed is trained alone until so many agree; one in 16 until so many do; then one in 64."""
+from xortune.core.audit import AT_FIRST, TOLERANCE
 
 OF_NEW = 2
 """Minimum number of seeds that are trained alone of the first stack of a new structure."""
-
-TOLERANCE = 1e-4
-"""Maximum distance of two numbers that agree, as a fraction of their scale."""
 
 LEAST_SCALE = 1e-3
 """Minimum scale of a number: smaller ones agree within 1e-7."""
@@ -73,8 +69,7 @@ def drawn(seeds: Sequence[tuple[str, int]], agreed: int, at_least: int = 0) -> l
     """
     chosen: list[int] = []
     for place, (config, seed) in enumerate(seeds):
-        known = agreed + len(chosen)
-        every = 1 if known < AT_FIRST else 16 if known < LATER else 64
+        every = 1 if agreed + len(chosen) < AT_FIRST else 64
         digest = blake2b(f"{config} {seed}".encode(), digest_size=8).digest()
         if int.from_bytes(digest, "big") % every == 0:
             chosen.append(place)

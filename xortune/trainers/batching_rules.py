@@ -323,13 +323,15 @@ def attention(  # noqa: PLR0917  # torch's own arguments
         shape = (query.size(-2), key.size(-2))
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        attn_mask = _minus_infinity(~attn_mask, query.dtype)
+        attn_mask = _added(~attn_mask, query.dtype)
     return _weights(query, key, attn_mask, dropout_p, scale) @ value
 
 
-def _minus_infinity(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """Minus infinity where a key is hidden, else 0."""
-    return torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, -math.inf)
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a mask adds to scores: one of truths minus infinity where a key is hidden, else 0."""
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, -math.inf)
 
 
 def _weights(
@@ -389,13 +391,10 @@ def attention_layer(  # noqa: PLR0917  # torch's own arguments
     )
     added: Any = None
     if attn_mask is not None:  # (queries, keys), or that of each head of each batch
-        is_bool = attn_mask.dtype == torch.bool
-        added = _minus_infinity(attn_mask, query.dtype) if is_bool else attn_mask
+        added = _added(attn_mask, query.dtype)
         added = added if added.dim() == 2 else added.unflatten(0, (-1, heads))
     if key_padding_mask is not None:  # (batch, keys)
-        is_bool = key_padding_mask.dtype == torch.bool
-        padding = _minus_infinity(key_padding_mask, query.dtype) if is_bool else key_padding_mask
-        padding = padding[:, None, None, :]
+        padding = _added(key_padding_mask, query.dtype)[:, None, None, :]
         added = padding if added is None else added + padding
     shares = _weights(queries, keys, added, dropout_p if training else 0.0)
     heard = (shares @ values).permute(2, 0, 1, 3).flatten(2)

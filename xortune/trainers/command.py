@@ -19,9 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.outcome import Left, Outcome
+from xortune.core.outcome import Outcome
 from xortune.core.point import as_float
-from xortune.core.success import VALUE, Finite
+from xortune.core.pruning import IsPruned
+from xortune.core.success import VALUE, Finite, Rule
 from xortune.core.system import has_ended, kill_group
 from xortune.core.trainer import Block, OutOfTime, Trainer, Traits, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
@@ -180,11 +181,11 @@ def run_command(
     folder: Path,
     limit: float | None,
     threads: int = 1,
-    is_hopeless: Callable[[bytes, bool], bool] | None = None,
+    is_pruned: Callable[[bytes, bool], bool] | None = None,
 ) -> CommandResult:
     """Run a command to its end or its time limit, and then kill whatever it started.
 
-    `is_hopeless` is called with each piece of its output, and whether that is on stdout; where it
+    `is_pruned` is called with each piece of its output, and whether that is on stdout; where it
     is true the command ends too.
 
     It has no input, this process's environment with two more variables, and a session of its own,
@@ -203,7 +204,7 @@ def run_command(
         reason = getattr(error, "strerror", None) or str(error)
         return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
-        reader = _Reader(process, is_hopeless)
+        reader = _Reader(process, is_pruned)
         has_ended = False
         try:
             has_ended = reader.read(limit)
@@ -235,9 +236,9 @@ class _Reader:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        is_hopeless: Callable[[bytes, bool], bool] | None = None,
+        is_pruned: Callable[[bytes, bool], bool] | None = None,
     ) -> None:
-        self._process, self._is_hopeless, self._ends = process, is_hopeless, False
+        self._process, self._is_pruned, self._ends = process, is_pruned, False
         self.out, self.err, self.both = _Tail(LINE), _Tail(LINE), _Tail(KEPT_BYTES)
         self._selector = selectors.DefaultSelector()
         assert process.stdout is not None
@@ -258,7 +259,7 @@ class _Reader:
     def read(self, limit: float | None) -> bool:
         """Read until the process has ended; return False if it is ended in place of that.
 
-        It is at its time limit, after `limit` seconds, and if its seed is hopeless.
+        It is at its time limit, after `limit` seconds, and if its seed is pruned.
         """
         deadline = None if limit is None else time.monotonic() + limit
         while True:
@@ -302,8 +303,8 @@ class _Reader:
             return False
         self._open[pipe].add(chunk)
         self.both.add(chunk)
-        if self._is_hopeless is not None and not self._ends:
-            self._ends = self._is_hopeless(chunk, pipe is self._process.stdout)
+        if self._is_pruned is not None and not self._ends:
+            self._ends = self._is_pruned(chunk, pipe is self._process.stdout)
         return True
 
 
@@ -333,10 +334,8 @@ _WORDS = re.compile(
 )
 
 
-def verdict_of(
-    result: CommandResult, command: CommandSettings, finite: Finite | None = None
-) -> SeedVerdict:
-    """Judge how a command ended; `finite` is as of `CommandTrainer`.
+def verdict_of(result: CommandResult, command: CommandSettings, rule: Rule | None) -> SeedVerdict:
+    """Judge how a command ended; the rule is for its numbers.
 
     An exit code other than 0 is a crash: a program that says no cannot be told from one that broke.
     A program says no by a number, or by true or false, and exits with 0.
@@ -355,7 +354,7 @@ def verdict_of(
             if isinstance(metric, RegexMetric)
             else _parsed_line(result, metric)
         )
-        return judged(_with_exit_code(value) if command.by_exit else value, command.rule or finite)
+        return judged(_with_exit_code(value) if command.by_exit else value, rule)
     except InputError as error:
         return crashed(one_line(str(error)))
 
@@ -421,21 +420,21 @@ class _Watch:
 
     Args:
         metric: says where numbers are.
-        on: the number by which the seed is hopeless.
-        block, seed: the seed.
+        on: the number that a search's pruner compares.
+        is_pruned: judges it; None: the seed is not pruned.
 
     Attributes:
-        left: how far the seed came, if it is hopeless.
+        pruned: the report at which the seed is pruned; None if it is not.
     """
 
-    def __init__(self, metric: str | RegexMetric | None, on: str, block: Block, seed: int) -> None:
-        self._metric, self._on, self._band = metric, on, block.band
-        if self._band is not None and self._band.is_audited(block.point.key, seed):
-            self._band = None
+    def __init__(
+        self, metric: str | RegexMetric | None, on: str, is_pruned: IsPruned | None
+    ) -> None:
+        self._metric, self._on, self._is_pruned = metric, on, is_pruned
         self._rest = {True: b"", False: b""}  # of each stream, what follows its last whole line
         self._stream: bool | None = None if isinstance(metric, RegexMetric) else True
         self._reports = SampledReports(on)
-        self.left: Left | None = None
+        self.pruned: int | None = None
 
     @property
     def points(self) -> Points:
@@ -443,22 +442,22 @@ class _Watch:
         return self._reports.points
 
     def __call__(self, chunk: bytes, is_stdout: bool) -> bool:
-        """Read a piece of the output; return whether the seed is hopeless."""
+        """Read a piece of the output; return whether the seed is pruned."""
         *lines, rest = re.split(rb"[\r\n]+", self._rest[is_stdout] + chunk)
         self._rest[is_stdout] = rest[-LINE:]
         for line in lines:
             for number in self._numbers(line.decode("utf-8", "replace")):
                 if self._stream is None:
                     self._stream = is_stdout
-                if self._stream == is_stdout and self.left is None:
+                if self._stream == is_stdout and self.pruned is None:
                     self._report(number)
-        return self.left is not None
+        return self.pruned is not None
 
     def _report(self, number: float) -> None:
         self._reports.add(partial(dict, [(self._on, number)]))
-        count, band = self._reports.count, self._band
-        if band is not None and band.is_left(count, number):
-            self.left = Left(count, count, band.own)
+        count = self._reports.count
+        if self._is_pruned is not None and self._is_pruned(count, number):
+            self.pruned = count
 
     def _numbers(self, line: str) -> Iterator[float]:
         if isinstance(self._metric, RegexMetric):
@@ -528,13 +527,13 @@ class CommandTrainer(Trainer):
     code than 0, or prints no number where the metric needs one. Then the end of its output is kept.
 
     Attributes:
-        finite: what must be finite, where only numbers are sought and no rule asks more.
+        success: the rule for its numbers; None if its exit code says what is a success.
     """
 
     command: CommandSettings
     kept: SentFiles
     threads: int = 1
-    finite: Finite | None = None
+    success: Rule | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     on: str | None = field(default=None, compare=False)
 
@@ -547,7 +546,7 @@ class CommandTrainer(Trainer):
             runs_programs=True,
             threads=self.threads,
             seconds=0.1,
-            rule=self.command.rule or self.finite,
+            rule=self.success,
         )
 
     def knowing(self, known: KnownSeeds) -> CommandTrainer:
@@ -556,16 +555,14 @@ class CommandTrainer(Trainer):
 
     def judging_finite(self) -> CommandTrainer:
         """The one whose finite numbers all are successes, if it prints some."""
-        return self if self.command.metric is None else replace(self, finite=Finite())
+        return self if self.command.metric is None else replace(self, success=Finite())
 
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all else that decides the result of a seed."""
         command = self.command
         described = {"trainer": command.template.text, "source": digest_of(self.kept.files)}
-        if command.by_exit or command.rule is not None:
-            described["success"] = EXIT_CODE if command.by_exit else str(command.rule)
-        elif self.finite is not None:
-            described["success"] = str(self.finite)
+        if command.by_exit or self.success is not None:
+            described["success"] = EXIT_CODE if command.by_exit else str(self.success)
         if command.metric is not None:
             described["metric"] = str(command.metric)
         if command.timeout is not None:
@@ -591,7 +588,8 @@ def command_trainer(command: CommandSettings, folder: Path) -> CommandTrainer:
     Raises:
         InputError: a file cannot be read, or all are too large.
     """
-    return CommandTrainer(command, read_files(folder, command.template, command.files))
+    files = read_files(folder, command.template, command.files)
+    return CommandTrainer(command, files, success=command.rule)
 
 
 def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
@@ -606,11 +604,15 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
         if time_is_over():
             break
         argv = command.template.argv(config, seed)
-        watch = None if trainer.on is None else _Watch(command.metric, trainer.on, block, seed)
+        watch = None
+        if trainer.on is not None:
+            pruning = block.pruning
+            is_pruned = None if pruning is None else pruning.of_trained(block.point.key, seed)
+            watch = _Watch(command.metric, trainer.on, is_pruned)
         result = run_command(argv, folder, command.timeout, trainer.threads, watch)
-        if watch is not None and watch.left is not None:
+        if watch is not None and watch.pruned is not None:
             results.add_reports(watch.points)
-            results.add_stopped(watch.left)
+            results.add_pruned(watch.pruned)
             continue
         if result.code == os.EX_TEMPFAIL:
             last = _last_line(result.stderr) or _last_line(result.stdout)
@@ -618,7 +620,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
                 f"exit code {result.code}: {last}" if last else f"exit code {result.code}"
             )
             return Void(why, results.outcome() if results.n else None)
-        verdict = verdict_of(result, command, trainer.finite)
+        verdict = verdict_of(result, command, trainer.success)
         shown = None
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")

@@ -162,15 +162,11 @@ def _stacked_by_vmap(
     left = iter(tensors)
     found: list[StackedBatch] = []
     for batch in batches:
-        values: list[Any] = []
-        axes: list[int | None] = []
-        for one in batch:
-            whole = next(left) if isinstance(one, Tensor) else None
-            if whole is None:
-                values.append(one)
-            else:  # `vmap` expands tensors that are the same for all seeds
-                values.append(whole[0] if whole.stride(0) == 0 else whole)
-            axes.append(None if whole is None or whole.stride(0) == 0 else 0)
+        wholes = [next(left) if isinstance(one, Tensor) else one for one in batch]
+        # `vmap` expands tensors that are the same for all seeds
+        shared = [isinstance(one, Tensor) and one.stride(0) == 0 for one in wholes]
+        values = [one[0] if same else one for one, same in zip(wholes, shared, strict=True)]
+        axes = [0 if isinstance(one, Tensor) and one.stride(0) else None for one in wholes]
         found.append(StackedBatch(tuple(values), tuple(axes)))
     return found
 

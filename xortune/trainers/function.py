@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from xortune.core.audit import Audit
 from xortune.core.errors import InputError, TrainingError, Unavailable, error_text
 from xortune.core.forks import end_fork_of, ending_forks
-from xortune.core.outcome import Left, Outcome
+from xortune.core.outcome import Outcome
+from xortune.core.pruning import IsPruned
 from xortune.core.success import Finite, Rule
 from xortune.core.trainer import (
     Block,
@@ -49,7 +50,7 @@ from xortune.trainers.limits import (
 from xortune.trainers.reports import (
     BlockCancelled,
     Ended,
-    Hopeless,
+    Pruned,
     Reports,
     SeedTimeout,
     reported_arrays,
@@ -351,9 +352,10 @@ class Calls:
 
     def _new_reports(self, seeds: Any) -> Reports:
         many = len(seeds) if self._form.many else None
-        each = [int(seed) for seed in seeds] if self._form.many else [int(seeds)]
-        limit, on = self.trainer.limit, self.trainer.on
-        return Reports(limit, many=many, block=self.block, seeds=each, on=on)
+        limit, on, is_pruned = self.trainer.limit, self.trainer.on, None
+        if self.block.pruning is not None and many is None:
+            is_pruned = self.block.pruning.of_trained(self.block.point.key, int(seeds))
+        return Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -408,7 +410,7 @@ class CustomTrainer(Trainer):
             and this is called with whatever else a seed raises.
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
-        on: the reported number by which a search ends hopeless seeds; None: it ends none.
+        on: the reported number that a search's pruner compares; None: it has no pruner.
     """
 
     source: AnySource
@@ -444,7 +446,7 @@ class CustomTrainer(Trainer):
             takes_many_blocks=form.stacked,
             stacks_seeds=form.stacked,
             gives_reports=gives_reports,
-            is_watchable=gives_reports,
+            is_watchable=gives_reports and not form.many,
             awaits=form.awaits,
             killed_after=None if gives_reports or form.awaits else self.limit,
             threads=self.threads,
@@ -636,9 +638,9 @@ def _add_seed(
 ) -> None:
     """Judge and add the next seed: what its call returned, or raised."""
     shown = None
-    if isinstance(error, Hopeless):
+    if isinstance(error, Pruned):
         results.add_reports(call.reports.curve)
-        results.add_stopped(*error.left)
+        results.add_pruned(error.report)
         return
     try:
         if error is not None:
@@ -693,10 +695,10 @@ def _train_stacked(
     going = [one for one in stacked if one.ended is None]
 
     def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
-        hopeless = going[group].hear(of, result, number)
+        pruned = going[group].hear(of, result, number)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
-        return hopeless
+        return pruned
 
     def judge(score: Any) -> Any:
         return judged(score, trainer.success).status
@@ -709,7 +711,9 @@ def _train_stacked(
             groups = [(one.training, list(one.block.seeds)) for one in going]
             run_all: Any = getattr(function, STACKED)
             failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
+            idle = 0 if trainer.on_raise is not None else max(block.idle for block in blocks)
             options = {"failures": failures, "limit": limit, "agreed": agreed, "judge": judge}
+            options |= {"forks": idle}
             found = run_all(groups, report=report, **options)
             note = found.sentence
             for one, scores, audit in zip(going, found.scores, found.audits, strict=True):
@@ -733,9 +737,9 @@ class _StackedBlock:
         self.ended: BaseException | None = None
         self.scores: Sequence[Any] = ()
         self.audit = Audit()
-        # Of each seed: the number of its training, and the reports of that.
-        self._sampled: dict[int, tuple[int, SampledReports]] = {}
-        self._left: dict[int, Left] = {}
+        # Of each seed: the number of its training, the reports of that, and what prunes it.
+        self._sampled: dict[int, tuple[int, SampledReports, IsPruned | None]] = {}
+        self._pruned: dict[int, int] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
             self.training = self._calls.state()
@@ -744,33 +748,32 @@ class _StackedBlock:
             self.ended = error
 
     def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
-        """Note what these seeds of the block report; return those that are stopped as hopeless.
+        """Note what these seeds of the block report; return those that are pruned.
 
         The number is another one where a seed trains again from the start.
         """
-        left = dict[int, Left]()
-        band, key = self.block.band, self.block.point.key
+        on, pruned = self._trainer.on, dict[int, int]()
         for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            reports = self._reports_of(seed, number)
+            _, reports, is_pruned = self._training_of(seed, number)
             reports.add(partial(dict, numbers))
-            at = reports.count
-            if band is None or band.on not in numbers or not band.is_left(at, numbers[band.on]):
-                continue
-            if not band.is_audited(key, seed):
-                left[seed] = Left(at, at * self.training.report_every, band.own)
-        self._left |= left
+            if is_pruned and on in numbers and is_pruned(reports.count, numbers[on]):
+                pruned[seed] = reports.count
+        self._pruned |= pruned
         if self.ended is None:
             try:
                 self._reports(result)
             except BlockCancelled as error:
                 self.ended = error
-        return set(left)
+        return set(pruned)
 
-    def _reports_of(self, seed: int, number: int) -> SampledReports:
-        before = self._sampled.get(seed)
-        if before is None or before[0] != number:
-            before = self._sampled[seed] = number, SampledReports(self._trainer.on)
-        return before[1]
+    def _training_of(self, seed: int, number: int) -> tuple[int, SampledReports, IsPruned | None]:
+        """What `_sampled` has of a seed that trains now."""
+        pruning, is_pruned = self.block.pruning, None
+        if seed not in self._sampled or self._sampled[seed][0] != number:
+            if pruning is not None:
+                is_pruned = pruning.of_trained(self.block.point.key, seed)
+            self._sampled[seed] = number, SampledReports(self._trainer.on), is_pruned
+        return self._sampled[seed]
 
     def outcome(self, note: str) -> Outcome | TrainingError:
         """The outcome of the block; `note` says how the stack was trained."""
@@ -778,7 +781,7 @@ class _StackedBlock:
         if isinstance(self.ended, BlockCancelled):
             return Unfinished()
         results = SeedResults(block, trainer.on)
-        results.note, results.length = note, getattr(self.training, "epochs", 0)
+        results.note = note
         results.audit = self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
             return _void(self.ended)
@@ -788,8 +791,8 @@ class _StackedBlock:
         for seed, score in zip(block.seeds, self.scores, strict=False):
             if seed in self._sampled:
                 results.add_reports(self._sampled[seed][1].points)
-            if isinstance(score, Hopeless):
-                results.add_stopped(self._left[seed])
+            if isinstance(score, Pruned):
+                results.add_pruned(self._pruned[seed])
             elif isinstance(score, BaseException):
                 self._calls.forget()
                 if trainer.says_nothing(score):
@@ -825,11 +828,6 @@ def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) ->
         if isinstance(last, Mapping) and isinstance(returned, Mapping):
             returned = {**last, **returned}
         verdict = judged(returned, trainer.success, n)
-    except Hopeless as hopeless:
-        results.add_reports(call.reports.curve, n)
-        for left in hopeless.left:
-            results.add_stopped(left)
-        return True
     except BaseException as error:
         if isinstance(error, BlockCancelled):
             raise

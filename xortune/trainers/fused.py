@@ -226,7 +226,6 @@ def train_pool(
         threads=threads,
         stop_early=stop_early,
         flush=flush,
-        watched=trainings,
     )
     return record.outcomes(stops, task, seeds)
 
@@ -285,7 +284,6 @@ def _run(
     stop_early: bool,
     flush: bool = True,
     weights: NDArray[np.float32] | None = None,
-    watched: Sequence[Training] = (),
 ) -> _KernelRecord:
     """Train the networks that begin with the first `count` columns of `start`, under each config.
 
@@ -299,7 +297,6 @@ def _run(
         stop_early: see `train_pool`.
         flush: see `train_pool`.
         weights: float32, shape (P, S): receives the weights after the last epoch.
-        watched: the training of each config, if its hopeless seeds end early.
     """
     stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
@@ -310,15 +307,6 @@ def _run(
     schedule = schedules[0]
     record = _KernelRecord.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
     kernel = compiled(training.train)
-    on, limits = 0, np.full((len(configs), len(stops)), -np.inf, np.float32)
-    audited = np.zeros(len(configs) * count, np.bool_)
-    for row, one in enumerate(watched):
-        if one.band is not None and one.audited is not None:
-            on = training.ACCURACY if one.band.higher else training.LOSS
-            limits[row] = [
-                one.band.limits.get(report, -np.inf) for report in range(1, len(stops) + 1)
-            ]
-            audited[row * count : (row + 1) * count] = one.audited
 
     groups = _groups(config.hidden_dim, task.dim, rows.quads)
 
@@ -332,7 +320,6 @@ def _run(
             *(ACTIVATIONS[config.activation], LOSSES[config.loss], schedule.rule, config.zero_grad),
             *(numbers, 1 + int(changes.max(initial=-1)), state_start, schedule.quiet),
             *(stops, stop_early, flush, np.float32(schedule.scale), np.float32(schedule.tiny)),
-            *(on, limits, audited),
             *(record.outputs, record.final, record.last, record.finite),
         )
         if weights is not None:
@@ -369,11 +356,11 @@ class _KernelRecord:
 
     @classmethod
     def empty(cls, checkpoints: int, rows: int, seeds: int) -> _KernelRecord:
-        return cls(  # zeros: of a hopeless seed nothing later is recorded
-            np.zeros((checkpoints, rows, seeds), np.float32),
-            np.zeros((checkpoints, seeds), np.float32),
-            np.zeros((checkpoints, seeds), np.int32),
-            np.zeros((checkpoints, seeds), np.bool_),
+        return cls(
+            np.empty((checkpoints, rows, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.int32),
+            np.empty((checkpoints, seeds), np.bool_),
         )
 
     def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:

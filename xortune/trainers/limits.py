@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.band import Band
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.formats import duration
@@ -107,53 +106,11 @@ class Training:
         config: what to train.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too, ascending.
-        band: ends hopeless seeds; its reports are those of the checkpoints, from 1. Of such a seed
-            nothing is recorded later.
-        audited: bool, shape (S,): seeds that are trained on if they are hopeless.
     """
 
     config: Config
     seeds: NDArray[np.int64]
     checkpoints: tuple[int, ...] = ()
-    band: Band | None = None
-    audited: NDArray[np.bool_] | None = None
-
-
-FIRST_ROUND, LONGEST_ROUND = 64, 1024
-"""Epochs of the first round of the fused engine and of the longest.
-
-Each round is twice as long as the one before it. At its end settled seeds leave, and hopeless ones.
-"""
-
-
-def round_ends(epochs: int) -> list[int]:
-    """The last epoch of each round that ends before the last epoch."""
-    ends, end = [], FIRST_ROUND
-    while end < epochs:
-        ends.append(end)
-        end = min(2 * end, end + LONGEST_ROUND)
-    return ends
-
-
-def number_on_the_way(
-    on: str,
-    task: Task,
-    predictions: NDArray[np.bool_],
-    finite: NDArray[np.bool_],
-    final_loss: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """float32, shape (S,): the accuracy or the loss at a checkpoint; NaN where it is not finite.
-
-    Args:
-        on: `accuracy` or `loss`.
-        task: has M judged rows.
-        predictions: bool, shape (S, M).
-        finite: bool, shape (S,): all weights and outputs are finite.
-        final_loss: float32, shape (S,).
-    """
-    right = (predictions == (task.judged_targets[:, 0] > 0.5)).sum(axis=1).astype(np.float32)
-    numbers = right / np.float32(predictions.shape[1]) if on == "accuracy" else final_loss
-    return np.where(finite, numbers, np.float32(np.nan))
 
 
 def structure_of(config: Config) -> Hashable | None:

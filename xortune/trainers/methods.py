@@ -13,6 +13,37 @@ from torch import Tensor, nn
 from xortune.core.errors import kind_of
 from xortune.trainers.verdicts import RETURNS, MethodError
 
+_MUST: Mapping[str, tuple[str, str]] = {
+    "config": ("the dict that __init__ was given", "begin __init__ with super().__init__(config)"),
+    "epochs": (
+        "a whole number, how often `batches` is passed over",
+        "write `epochs = 20` in the class, or set self.epochs in __init__",
+    ),
+    "report_every": (
+        "a positive whole number of epochs, or None",
+        "leave it out, if nothing is to be reported",
+    ),
+    "clip_norm": ("a positive number, or None", "leave it out, if gradients are not to be clipped"),
+    "model": ("a new torch.nn.Module", "end it with `return` and the model"),
+    "optimizer": (
+        "a new torch.optim.Optimizer",
+        'return one, such as torch.optim.Adam(parameters, lr=self.config["lr"])',
+    ),
+    "batches": (
+        "tuples of tensors: what `loss` takes after the model",
+        "write `yield x, y`, or `yield (x,)` for a loss(self, model, x)",
+    ),
+    "loss": ("a tensor of one number that has a gradient", "end it with `return` and the loss"),
+    "score": (RETURNS, "end it with `return` and the score"),
+}
+"""By the name of an attribute or a method: what it must be or give, and how."""
+
+
+def _refusal(training: Any, name: str, problem: str, fix: str = "") -> MethodError:
+    allowed, usual = _MUST[name]
+    place = f"{type(training).__name__}.{name}"
+    return MethodError(problem, place=place, allowed=allowed, fix=fix or usual)
+
 
 def given_to(training: Any) -> Mapping[str, Any]:
     """The configuration that the object of a training was made with.
@@ -22,15 +53,8 @@ def given_to(training: Any) -> Mapping[str, Any]:
     """
     given: Mapping[str, Any] | None = getattr(training, "_given", None)
     if given is None:
-        raise _refusal(
-            *(training, "config", "is not set", "the dict that __init__ was given"),
-            fix="begin __init__ with super().__init__(config)",
-        )
+        raise _refusal(training, "config", "is not set")
     return given
-
-
-def _refusal(training: Any, name: str, problem: str, allowed: str, fix: str) -> MethodError:
-    return MethodError(problem, place=f"{type(training).__name__}.{name}", allowed=allowed, fix=fix)
 
 
 def _returned(result: Any, what: str = "") -> str:
@@ -48,11 +72,8 @@ def epochs_of(training: Any) -> int:
     """
     epochs = getattr(training, "epochs", None)
     if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
-        raise _refusal(
-            *(training, "epochs", "is not set" if epochs is None else f"is {epochs!r:.60}"),
-            allowed="a whole number, how often `batches` is passed over",
-            fix="write `epochs = 20` in the class, or set self.epochs in __init__",
-        )
+        problem = "is not set" if epochs is None else f"is {epochs!r:.60}"
+        raise _refusal(training, "epochs", problem)
     return int(epochs)
 
 
@@ -65,18 +86,10 @@ def refuse_attributes(training: Any) -> None:
     every, norm = training.report_every, training.clip_norm
     is_whole = isinstance(every, Integral) and not isinstance(every, bool)
     if every is not None and not (is_whole and every > 0):
-        raise _refusal(
-            *(training, "report_every", f"is {every!r:.60}"),
-            allowed="a positive whole number of epochs, or None",
-            fix="leave it out, if nothing is to be reported",
-        )
+        raise _refusal(training, "report_every", f"is {every!r:.60}")
     is_real = isinstance(norm, Real) and not isinstance(norm, bool)
     if norm is not None and not (is_real and norm > 0):
-        raise _refusal(
-            *(training, "clip_norm", f"is {norm!r:.60}"),
-            allowed="a positive number, or None",
-            fix="leave it out, if gradients are not to be clipped",
-        )
+        raise _refusal(training, "clip_norm", f"is {norm!r:.60}")
 
 
 def model_of(training: Any) -> nn.Module:
@@ -87,10 +100,7 @@ def model_of(training: Any) -> nn.Module:
     """
     model = training.model()
     if not isinstance(model, nn.Module):
-        raise _refusal(
-            *(training, "model", _returned(model), "a new torch.nn.Module"),
-            fix="end it with `return` and the model",
-        )
+        raise _refusal(training, "model", _returned(model))
     return model
 
 
@@ -102,10 +112,7 @@ def optimizer_of(training: Any, model: nn.Module) -> Any:
     """
     optimizer = training.optimizer(model.parameters())
     if not hasattr(optimizer, "step") or not hasattr(optimizer, "zero_grad"):
-        raise _refusal(
-            *(training, "optimizer", _returned(optimizer), "a new torch.optim.Optimizer"),
-            fix='return one, such as torch.optim.Adam(parameters, lr=self.config["lr"])',
-        )
+        raise _refusal(training, "optimizer", _returned(optimizer))
     return optimizer
 
 
@@ -116,16 +123,12 @@ def batches_of(training: Any) -> Iterator[Sequence[Any]]:
         MethodError: they are no batches, or one is no tuple.
     """
     batches = training.batches()
-    fix = "write `yield x, y`, or `yield (x,)` for a loss(self, model, x)"
     if not isinstance(batches, Iterable):
-        raise _refusal(training, "batches", _returned(batches), "tuples of tensors", fix)
+        raise _refusal(training, "batches", _returned(batches))
     for batch in batches:
         if isinstance(batch, Tensor | Mapping | str) or not isinstance(batch, Iterable):
-            raise _refusal(
-                *(training, "batches", _returned(batch).replace("returned", "yielded", 1)),
-                allowed="tuples of tensors: what `loss` takes after the model",
-                fix=fix,
-            )
+            problem = _returned(batch).replace("returned", "yielded", 1)
+            raise _refusal(training, "batches", problem)
         yield batch  # type: ignore[misc]  # a list does as well
 
 
@@ -140,14 +143,31 @@ def loss_of(training: Any, model: nn.Module, batch: Sequence[Any]) -> Tensor:
         return loss
     problem, fix = _returned(loss), "compute it from what the model returns by torch's functions"
     if loss is None:
-        fix = "end it with `return` and the loss"
+        fix = ""
     elif isinstance(loss, Tensor) and loss.numel() != 1:
         fix = "return its mean, loss.mean()"
     else:
         problem += " without a gradient" if isinstance(loss, Tensor) else ""
         fix += ", without .item(), .detach() and .numpy()"
-    allowed = "a tensor of one number that has a gradient"
-    raise _refusal(training, "loss", problem, allowed, fix)
+    raise _refusal(training, "loss", problem, fix)
+
+
+def step(training: Any, model: nn.Module, optimizer: Any, batch: Sequence[Any]) -> None:
+    """Train a model on a batch, in the loop.
+
+    Raises:
+        MethodError: its loss is no tensor of one number with a gradient.
+    """
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(training, model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+        return loss
+
+    optimizer.step(closure)
 
 
 def scored(training: Any, model: nn.Module) -> Any:
@@ -168,12 +188,8 @@ def _number(training: Any, value: Any, what: str = "") -> Any:
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     if value is None or (isinstance(value, Tensor | np.ndarray) and value.shape != ()):
-        raise _refusal(
-            *(training, "score", _returned(value, what), RETURNS),
-            fix="end it with `return` and the score"
-            if value is None
-            else "return one number of these, such as their mean",
-        )
+        fix = "" if value is None else "return one number of these, such as their mean"
+        raise _refusal(training, "score", _returned(value, what), fix)
     return value
 
 

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.band import Band, stopped
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError, check_type, require
-from xortune.core.outcome import Curves, Details, Left, Outcome, Status, Watched
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.system import cores
@@ -27,10 +26,8 @@ from xortune.core.trainer import Block, Trainer, Traits
 from xortune.trainers.limits import (
     Training,
     environment_threads,
-    number_on_the_way,
     pools,
     refuse_beyond_memory,
-    round_ends,
     seconds_of,
     uncovered,
 )
@@ -56,15 +53,12 @@ class NetworkTrainer(Trainer):
         gpus: GPUs for each trial; fractions share one. With any, `auto` becomes `cuda` if torch
             sees a GPU, and warns if not. The driver decides it once for all workers.
         threads: cores that may share one training; the search's workers have one each.
-        on: `accuracy` or `loss`: seeds report it at the end of each round of the fused engine, and
-            a search ends hopeless ones by it; None: they report nothing.
     """
 
     task: Task
     engine: str = "auto"
     gpus: float = 0.0
     threads: int = 1
-    on: str | None = None
 
     def __post_init__(self) -> None:
         require("the built-in network", "torch", "numba")
@@ -125,8 +119,6 @@ class NetworkTrainer(Trainer):
         Blocks that differ in epochs share one training. Trainings of the fused engine that differ
         in lr and momentum share its calls; see `fused.train_pool`.
         """
-        if self.on is not None:
-            return self._train_watched(blocks, self.on)
         groups: dict[tuple[Any, ...], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
         seeds: dict[range, NDArray[np.int64]] = {}
@@ -157,30 +149,6 @@ class NetworkTrainer(Trainer):
                     )
         return [results[index] for index in range(len(blocks))]
 
-    def _train_watched(self, blocks: Sequence[Block], on: str) -> list[Outcome | TrainingError]:
-        """The same for a search that ends hopeless seeds: with their numbers on the way."""
-        results: dict[int, Outcome | TrainingError] = {}
-        trainings: dict[int, Training] = {}
-        for index, block in enumerate(blocks):
-            try:
-                config, seeds = Config.from_point(block.point), checked_seeds(block.seeds)
-            except InputError as error:
-                results[index] = TrainingError(str(error))
-                continue
-            band, audited = block.band, None
-            if band is not None:
-                draws = (band.is_audited(block.point.key, seed) for seed in block.seeds)
-                audited = np.fromiter(draws, np.bool_)
-            rounds = tuple(round_ends(config.epochs))
-            trainings[index] = Training(config, seeds, rounds, band, audited)
-        outcomes = self._train_all(list(trainings.values())) if trainings else []
-        for (index, training), outcome in zip(trainings.items(), outcomes, strict=True):
-            results[index] = outcome
-            if not isinstance(outcome, TrainingError):
-                key = blocks[index].point.key
-                results[index] = _watched(training, key, outcome, self.task, on)
-        return [results[index] for index in range(len(blocks))]
-
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
         results: dict[int, Outcome | TrainingError] = {**self._trained_together(trainings)}
         for index, training in enumerate(trainings):
@@ -193,8 +161,6 @@ class NetworkTrainer(Trainer):
                     training.seeds,
                     training.checkpoints,
                     self.engine,
-                    band=training.band,
-                    audited=training.audited,
                     threads=self.threads,
                     gpu_share=self._gpu_share,
                 )
@@ -245,36 +211,6 @@ class NetworkTrainer(Trainer):
             "task": self.task.name,
             "task_fingerprint": self.task.fingerprint,
         }
-
-
-def _watched(training: Training, key: str, outcome: Outcome, task: Task, on: str) -> Outcome:
-    """The outcome with the numbers of its checkpoints as curves, and its hopeless seeds stopped."""
-    stops = [*training.checkpoints, training.config.epochs]
-    parts = (*outcome.checkpoints, outcome)
-    numbers = np.stack(
-        [
-            number_on_the_way(
-                *(on, task, part.predictions, part.status != Status.DIVERGED, part.final_loss)
-            )
-            for part in parts
-        ]
-    )
-    count, n = numbers.shape
-    left: dict[int, Left] = {}
-    ends = np.full(n, count)  # reports of each seed
-    band = training.band
-    for at, seed in enumerate(training.seeds.tolist() if band is not None else ()):
-        report = band.first_left(range(1, count + 1), numbers[:, at]) if band is not None else None
-        if report is not None and band is not None and not band.is_audited(key, seed):
-            left[seed] = Left(report, stops[report - 1], band.own)
-            ends[at] = report
-    reports = np.arange(1, count + 1)[:, np.newaxis] <= ends
-    report_of, seed_of = np.nonzero(reports)
-    curves = Curves((on,), training.seeds[seed_of], report_of + 1, numbers[reports][:, np.newaxis])
-    status = np.where(ends < count, np.uint8(Status.STOPPED), outcome.status)
-    watched = Watched(left, training.config.epochs)
-    plain = replace(outcome, checkpoints=(), details=Details(curves=(curves,), watched=watched))
-    return stopped(plain, status, watched) if left else plain
 
 
 def engine_described(described: Mapping[str, str]) -> str:
@@ -347,12 +283,8 @@ def evaluate_config(
     *,
     threads: int = 1,
     gpu_share: float = 1.0,
-    band: Band | None = None,
-    audited: NDArray[np.bool_] | None = None,
 ) -> Outcome:
     """Train one config under the given seeds, on `threads` cores or a share of a GPU's memory.
-
-    For `band` and `audited` see `Training`.
 
     Raises:
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
@@ -375,7 +307,7 @@ def evaluate_config(
     if engine in ("auto", "fused"):
         reason = uncovered(config, task)
         if reason is None:
-            training = Training(config, array, tuple(earlier), band, audited)
+            training = Training(config, array, tuple(earlier))
             [outcome] = _train_fused([training], task, threads)
             return outcome
         if engine == "fused":
@@ -386,7 +318,7 @@ def evaluate_config(
             )
     from xortune.trainers import reference
 
-    training = Training(config, array, tuple(earlier), band, audited)
+    training = Training(config, array, tuple(earlier))
     return reference.train_seeds(training, task, device=device, gpu_share=gpu_share)
 
 

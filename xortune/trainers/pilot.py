@@ -15,20 +15,20 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from xortune.trainers.audit import copy_of
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.limits import clock, keeping_freed_memory
 from xortune.trainers.methods import (
     Made,
+    batches_of,
     constants_of,
     epochs_of,
     given_to,
@@ -37,6 +37,7 @@ from xortune.trainers.methods import (
     refuse_attributes,
     refuse_reused,
     scored,
+    step,
 )
 from xortune.trainers.stack import Stack
 from xortune.trainers.verdicts import MethodError
@@ -127,17 +128,35 @@ class Pilot:
             if best > before or math.isinf(best):
                 break  # memory that is too little for this one is too little for a wider one
 
+    def try_stack(self, training: Any) -> None:
+        """Train the first steps of a stack of two seeds, and note why there is none."""
+        for self.at_once in (True, False):
+            try:
+                self._seconds_of_stack(training, 2, timed=False)
+            except CannotStack as refused:
+                self.reason = str(refused)
+            except Exception as error:
+                said = str(error).strip().partition("\n")[0] or type(error).__name__
+                self.reason = f"seeds cannot be stacked ({said[:200]}): {LOOP}"
+            else:
+                self.reason = ""
+                return
+
     def _seconds_of_seed(self, training: Any, width: int) -> float:
-        """Seconds of a step of one seed in a stack: of the fastest of `TIMED_STEPS` steps."""
+        """Seconds of a step of one seed in a stack; infinity if it takes too much memory."""
         if width not in self.stacked:
             self.stacked[width] = math.inf  # stays if memory runs out: a RuntimeError on a CPU
-            with suppress(MemoryError, RuntimeError), quiet(), keeping_freed_memory():
-                groups = [(training, range(width))]
-                stack = Stack(groups, at_once=self.at_once, timed=True)
-                steps = zip(range(1 + TIMED_STEPS), _losses_of_steps(stack), strict=False)
-                ends = [clock(), *(clock() for _ in steps)]  # each step trains, then its time
-                self.stacked[width] = (_fastest(ends) + stack.batches.seconds) / width
+            with suppress(MemoryError, RuntimeError):
+                self.stacked[width] = self._seconds_of_stack(training, width) / width
         return self.stacked[width]
+
+    def _seconds_of_stack(self, training: Any, width: int, *, timed: bool = True) -> float:
+        """Seconds of the fastest of the first steps of a stack; `timed` as of `Stack`."""
+        with quiet(), keeping_freed_memory():
+            stack = Stack([(training, range(width))], at_once=self.at_once, timed=timed)
+            steps = (None for _ in range(stack.lead.epochs) for _ in stack.epoch())
+            ends = [clock(), *(clock() for _ in itertools.islice(steps, TIMED_STEPS + timed))]
+        return _fastest(ends) + stack.batches.seconds
 
     def cheap(self, training: Any) -> int:
         """The largest width that trains in hardly more time than a few seeds; 1 if none does."""
@@ -244,14 +263,7 @@ def _try(pilot: Pilot, training: Any, seeds: Sequence[int]) -> None:
     if math.isinf(pilot.loop):
         pilot.reason = f"a training without a step is not stacked: {LOOP}"
         return
-    for pilot.at_once in (True, False):
-        pilot.reason = _refusal(training, seeds, at_once=pilot.at_once)
-        if not pilot.reason:
-            break
-
-
-class _Enough(Exception):
-    """Ends a `run` after the steps that a pilot needs."""
+    pilot.try_stack(training)
 
 
 def _tried(training: Any, seed: int) -> tuple[Made, float]:
@@ -261,69 +273,24 @@ def _tried(training: Any, seed: int) -> tuple[Made, float]:
         What the training has made for it, and the seconds of the fastest step; infinity if there is
         none.
     """
-    made: dict[str, Any] = {}
-    constants: dict[str, Tensor] = {}
-    times: list[float] = []
-
-    def count(*_: Any) -> None:
+    torch.manual_seed(seed)
+    model = model_of(training)
+    constants = constants_of(model)
+    optimizer = optimizer_of(training, model)
+    made = Made(model, optimizer, training.scheduler(optimizer), constants)
+    epochs = (batches_of(training) for _ in range(epochs_of(training)))
+    model.train()
+    times = [clock()]
+    for batch in itertools.islice(itertools.chain.from_iterable(epochs), 1 + TIMED_STEPS):
+        step(training, model, optimizer, batch)
         times.append(clock())
-        if len(times) == 2 + TIMED_STEPS:
-            raise _Enough
-
-    def keep(name: str) -> Callable[..., Any]:
-        method = getattr(training, name)
-
-        def kept(*args: Any) -> Any:
-            made[name] = method(*args)
-            if name == "model" and isinstance(made[name], torch.nn.Module):
-                constants.update(constants_of(made[name]))
-            elif name == "scheduler":
-                times.append(clock())
-                if not isinstance(made["optimizer"], torch.optim.Optimizer):
-                    raise _Enough
-                made["optimizer"].register_step_post_hook(count)
-            return made[name]
-
-        return kept
-
-    names = ("model", "optimizer", "scheduler")
-    vars(training).update({name: keep(name) for name in names})
-    try:
-        with suppress(_Enough):
-            training.run(seed)
-            made["is scored"] = True
-    finally:
-        for name in names:
-            del vars(training)[name]
-    if "is scored" not in made:
-        scored(training, made["model"])
-    return Made(made["model"], made["optimizer"], made["scheduler"], constants), _fastest(times)
+    scored(training, model)
+    return made, _fastest(times)
 
 
 def _fastest(ends: Sequence[float]) -> float:
     """Seconds of the fastest step, from the times at which steps ended."""
     return min((after - before for before, after in itertools.pairwise(ends)), default=math.inf)
-
-
-def _losses_of_steps(stack: Stack) -> Iterator[Tensor]:
-    """The losses of step after step, in all epochs of the training."""
-    for _ in range(stack.lead.epochs):
-        yield from stack.epoch()
-
-
-def _refusal(training: Any, seeds: Sequence[int], *, at_once: bool) -> str:
-    """Why seeds cannot be stacked, in a sentence; empty if they can."""
-    try:
-        with quiet():
-            stack = Stack([(training, seeds)], at_once=at_once)
-            for _ in zip(range(TIMED_STEPS), _losses_of_steps(stack), strict=False):
-                pass
-    except CannotStack as refused:
-        return str(refused)
-    except Exception as error:
-        said = str(error).strip().partition("\n")[0] or type(error).__name__
-        return f"seeds cannot be stacked ({said[:200]}): {LOOP}"
-    return ""
 
 
 @contextmanager

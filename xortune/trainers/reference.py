@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from xortune.core.band import upward
 from xortune.core.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
@@ -38,7 +37,6 @@ from xortune.trainers.limits import (
     Training,
     bytes_of,
     lanes_of,
-    number_on_the_way,
     weights_of,
 )
 
@@ -399,33 +397,14 @@ def _train_part(
     try:
         weights = stacked(initial_weights(task.dim, config.hidden_dim, padded)).to(device)
         optimizer = optimizer_of(config, weights)
-        records: list[Record] = []
-        hopeless = np.zeros(len(seeds), np.bool_)
-        for record in run_epochs(config, task, weights, optimizer, _stops(training)):
-            # Without the padding.
-            records.append({name: array[: len(seeds)] for name, array in record.items()})
-            hopeless |= _hopeless(training, task, seeds, len(records), records[-1])
-            if hopeless.all():
-                break
-        # Of hopeless seeds nothing is recorded later.
-        return records + [records[-1]] * (len(_stops(training)) - len(records))
+        return [
+            {name: array[: len(seeds)] for name, array in record.items()}  # without the padding
+            for record in run_epochs(config, task, weights, optimizer, _stops(training))
+        ]
     except torch.OutOfMemoryError:
         if len(seeds) <= LANES:
             raise
         return None  # the caller tries again after the error, which refers to the tensors, is gone
-
-
-def _hopeless(
-    training: Training, task: Task, seeds: NDArray[np.int64], report: int, record: Record
-) -> NDArray[np.bool_]:
-    """bool, shape (S,): which of some seeds leave the training's band, and are not audited."""
-    band, audited = training.band, training.audited
-    if band is None or audited is None or (limit := band.limits.get(report)) is None:
-        return np.zeros(len(seeds), np.bool_)
-    names = ("predictions", "finite", "final_loss")
-    numbers = number_on_the_way(band.on, task, *(record[name] for name in names))
-    lower: NDArray[np.bool_] = upward(numbers, higher=band.higher) < limit
-    return lower & ~audited[np.isin(training.seeds, seeds)]
 
 
 def _halved(width: int, left: int, device: str) -> int:

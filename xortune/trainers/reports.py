@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
-from xortune.core.band import is_look
-from xortune.core.outcome import Left
+from xortune.core.pruning import IsPruned
 from xortune.core.success import VALUE
 from xortune.core.trainer import Block
 from xortune.trainers.verdicts import SUCCESS, Points, SampledReports, reported_numbers
@@ -39,16 +38,12 @@ class BlockCancelled(Ended):
     """The block is cancelled; see `cancelling_if`."""
 
 
-class Hopeless(Ended):
-    """The seed leaves its band, or all seeds of the call do; see `core.band`.
+class Pruned(Ended):
+    """The seed is pruned at this report, the first one being 1."""
 
-    Attributes:
-        left: of the seed, or of each seed by its index in the call.
-    """
-
-    def __init__(self, *left: Left) -> None:
+    def __init__(self, report: int = 0) -> None:
         super().__init__()
-        self.left = left
+        self.report = report
 
 
 class Reports:
@@ -62,12 +57,12 @@ class Reports:
         limit: seconds for a seed; None for no limit.
         many: how many seeds the call trains; None for a call with a single seed.
         block: what is trained; each report checks whether it is cancelled.
-        seeds: of the call; those that leave the block's band are hopeless.
         on: see `CustomTrainer`.
+        is_pruned: judges the number `on`; None: the seed is not pruned.
     """
 
     __slots__ = (
-        *("_began", "_block", "_ended", "_left", "_limit", "_many", "_sampled", "_seeds"),
+        *("_began", "_block", "_ended", "_is_pruned", "_limit", "_many", "_on", "_sampled"),
         *("last", "numbers"),
     )
 
@@ -77,16 +72,11 @@ class Reports:
         *,
         many: int | None = None,
         block: Block | None = None,
-        seeds: Sequence[int] = (),
         on: str | None = None,
+        is_pruned: IsPruned | None = None,
     ) -> None:
         self._limit, self._many, self._block = limit, many, block
-        self._sampled, self._left = SampledReports(on), dict[int, Left]()
-        self._seeds: Sequence[int] = ()
-        if block is not None and on is not None and block.band is not None and block.band.limits:
-            # Those of a call end together, and an audited one is trained to the end.
-            key, is_audited = block.point.key, block.band.is_audited
-            self._seeds = () if any(is_audited(key, seed) for seed in seeds) else seeds
+        self._sampled, self._on, self._is_pruned = SampledReports(on), on, is_pruned
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
         self._began = 0.0 if limit is None else time.monotonic()
@@ -102,7 +92,7 @@ class Reports:
             InputError: a training may not report this.
             SeedTimeout: the seed exceeded its time limit.
             BlockCancelled: the block is cancelled.
-            Hopeless: the seed leaves its band, or all seeds of the call do.
+            Pruned: the seed is pruned.
         """
         if self._many is None:
             self.numbers = reported_numbers(result)
@@ -113,8 +103,7 @@ class Reports:
         if self._is_late():
             self._ended = SeedTimeout(f"took longer than {self._limit:g} s")
             self.check()
-        if self._seeds and is_look(self.count):
-            self._look()
+        self._ask_pruner()
         if _hear is not None and self._block is not None:
             _hear(self._block, self)
         if _is_cancelled is not None and self._block is not None and _is_cancelled(self._block):
@@ -141,19 +130,11 @@ class Reports:
         """A sample of the reports, and the last one."""
         return self._sampled.points
 
-    def _look(self) -> None:
-        """Note which seeds leave their band; the call ends once all of them have."""
-        band = None if self._block is None else self._block.band
-        if band is None:
+    def _ask_pruner(self) -> None:
+        if self._is_pruned is None or (number := self.numbers.get(self._on or "")) is None:
             return
-        told = self.numbers if self._many is None else reported_arrays(self.last, self._many)
-        if band.on in told:
-            numbers = np.broadcast_to(told[band.on], len(self._seeds))
-            for at, number in enumerate(numbers.tolist()):
-                if at not in self._left and band.is_left(self.count, number):
-                    self._left[at] = Left(self.count, self.count, band.own)
-        if len(self._left) == len(self._seeds):
-            self._ended = Hopeless(*(self._left[at] for at in range(len(self._seeds))))
+        if self._is_pruned(self.count, number):
+            self._ended, self._is_pruned = Pruned(self.count), None
 
     def _is_late(self) -> bool:
         if self._limit is None:

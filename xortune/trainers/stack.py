@@ -141,12 +141,16 @@ class Stack:
     def _show(self) -> None:
         """Let the tensors of each seed's model be views into the stacked ones."""
         if not self._timed:
-            for row, (_, model) in enumerate(self._seeds):
-                for own, stacked in zip(
-                    tensors_of(model), (self.parameters, self.buffers), strict=True
-                ):
-                    for name in own.keys() & stacked.keys():
-                        own[name].data = stacked[name].detach()[row]
+            for row in range(len(self._seeds)):
+                for own, stacked in self._tensors(row):
+                    own.data = stacked
+
+    def _tensors(self, row: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each tensor of a seed's model, and its row of the stacked one."""
+        own, stacked = tensors_of(self._seeds[row][1]), (self.parameters, self.buffers)
+        for ones, wholes in zip(own, stacked, strict=True):
+            for name in ones.keys() & wholes.keys():
+                yield ones[name], wholes[name].detach()[row]
 
     def leave(self, rows: Sequence[int]) -> None:
         """Train the seeds in these rows no further; the others go on as before."""
@@ -291,13 +295,9 @@ class Stack:
             scores.append(scored(training, model))
             state.copy_(torch.get_rng_state())
             _lend(_changed(before, vars(training)), self._origins[row])  # data that it has loaded
-            for own, stacked in zip(
-                tensors_of(model), (self.parameters, self.buffers), strict=True
-            ):
-                for name in own.keys() & stacked.keys():  # some scores replace a tensor
-                    tensor = own[name]
-                    if tensor.data_ptr() != stacked[name][row].data_ptr():
-                        stacked[name].detach()[row] = tensor.detach()
+            for own, stacked in self._tensors(row):
+                if own.data_ptr() != stacked.data_ptr():  # some scores replace a tensor
+                    stacked.copy_(own.detach())
         return scores
 
 

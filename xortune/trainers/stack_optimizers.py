@@ -14,12 +14,6 @@ from torch.utils.hooks import RemovableHandle
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.kernels.steps import StackOptimizer, are_plain, has_hook, has_hooks
 
-ELEMENTWISE = (
-    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
-    *("Rprop", "SGD"),
-)
-"""The elementwise optimizers of torch.optim: the seeds in a tensor do not influence each other."""
-
 
 def optimizer_of_stack(
     optimizers: Sequence[torch.optim.Optimizer],
@@ -138,12 +132,8 @@ def refuse_hooks(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> No
 
 def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
     """Give a new optimizer stacked parameters in place of one model's, by the ids of these."""
-    name = type(optimizer).__name__
-    is_torchs = type(optimizer) is getattr(torch.optim, name, None)
-    if not isinstance(optimizer, torch.optim.Optimizer) or (
-        is_torchs and name not in ELEMENTWISE
-    ):  # a user's own is tried: the audit shows whether it does
-        raise CannotStack(f"{name} does not step each number by itself: {LOOP}")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise CannotStack(f"{type(optimizer).__name__} is no optimizer of torch's kind: {LOOP}")
     state = dict(optimizer.state)
     optimizer.state.clear()
     for parameter, own in state.items():  # Adagrad has one before its first step

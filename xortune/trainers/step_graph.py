@@ -20,7 +20,7 @@ number, as by `item`, `tolist` or `numpy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import getitem
@@ -32,9 +32,6 @@ from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
 
 from xortune.core.private import each_operation_by
-
-_aten = torch.ops.aten
-
 
 # -------------------------------------------------------------------------------------------------
 # Recording.
@@ -193,25 +190,6 @@ def _shows(tensor: Tensor) -> tuple[Any, ...]:
 # -------------------------------------------------------------------------------------------------
 # Repeating.
 
-_QUICKER: Mapping[Any, Callable[..., Any]] = {
-    _aten.add.Tensor: torch.add,
-    _aten.sub.Tensor: torch.sub,
-    _aten.mul.Tensor: torch.mul,
-    _aten.div.Tensor: torch.div,
-    _aten.baddbmm.default: torch.baddbmm,
-    _aten.bmm.default: torch.bmm,
-    _aten.relu.default: torch.relu,
-    _aten.clone.default: torch.clone,
-    _aten.ne.Scalar: torch.ne,
-    _aten.sum.dim_IntList: torch.sum,
-    _aten.transpose.int: torch.transpose,
-    _aten.unsqueeze.default: torch.unsqueeze,
-    _aten.view.default: Tensor.view,
-    _aten.expand.default: Tensor.expand,
-    _aten.permute.default: torch.permute,
-}
-"""Functions of torch that are called in half a microsecond less than the operation."""
-
 
 class Program:
     """The operations of a recorded step; `torch.fx` makes them a function at the first call."""
@@ -223,8 +201,6 @@ class Program:
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         """The results for inputs of the recorded shapes and types."""
         if self._function is None:
-            for node in self._graph.nodes:
-                node.target = _QUICKER.get(node.target, node.target)
             self._function = fx.GraphModule({}, self._graph).forward
         with torch.inference_mode():  # a tenth less than `no_grad` for few seeds
             results: Sequence[Any] = self._function(*inputs, *self._constants)

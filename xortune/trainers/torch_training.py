@@ -42,11 +42,11 @@ from xortune.trainers.methods import (
     batches_of,
     epochs_of,
     given_to,
-    loss_of,
     model_of,
     optimizer_of,
     refuse_attributes,
     scored,
+    step,
 )
 from xortune.trainers.pilot import pilot_of
 from xortune.trainers.vectorized import StackedSeeds, arrays_of, train_stacked
@@ -118,16 +118,7 @@ class TorchTraining(ABC):
         for epoch in range(1, epochs_of(self) + 1):
             model.train()
             for batch in batches_of(self):
-
-                def closure(batch: Sequence[Any] = batch) -> Tensor:
-                    optimizer.zero_grad()
-                    loss = loss_of(self, model, batch)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    if self.clip_norm is not None:
-                        nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
-                    return loss
-
-                optimizer.step(closure)
+                step(self, model, optimizer, batch)
             if scheduler is not None:
                 scheduler.step()
             if report is not None and self.reports_after(epoch):

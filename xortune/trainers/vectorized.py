@@ -20,16 +20,15 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xortune.core.audit import Audit
-from xortune.core.forks import ending_forks
+from xortune.core.audit import AT_FIRST, Audit
+from xortune.core.forks import ending_forks, working_beside
 from xortune.trainers.audit import (
-    AT_FIRST,
     NUDGES,
     OF_NEW,
     Apart,
@@ -44,14 +43,14 @@ from xortune.trainers.epoch_batches import NotAtOnce
 from xortune.trainers.limits import keeping_freed_memory, restore_descriptors, time_is_over
 from xortune.trainers.methods import given_to
 from xortune.trainers.pilot import Pilot, pilot_of, quiet
-from xortune.trainers.reports import Ended, Hopeless, SeedTimeout
+from xortune.trainers.reports import Ended, Pruned, SeedTimeout
 from xortune.trainers.stack import Group, Stack
 from xortune.trainers.verdicts import MethodError
 
 Report = Callable[[int, Sequence[int], Any, int], Collection[int]]
 """Called with the index of a group, some of its seeds, their intermediate scores, and a number that
 is another one where they train again from the start. It returns the seeds that leave, with
-`Hopeless` in place of a score."""
+`Pruned` in place of a score."""
 
 Row = tuple[int, int]
 """The index of a group, and one of its seeds."""
@@ -87,6 +86,7 @@ def train_stacked(  # noqa: PLR0917
     limit: float | None = None,
     agreed: int | None = 0,
     judge: Callable[[Any], Any] | None = None,
+    forks: int = 0,
 ) -> StackedSeeds:
     """Train the seeds of some configurations of one class.
 
@@ -98,11 +98,13 @@ def train_stacked(  # noqa: PLR0917
         agreed: how many seeds of this training are known to agree with themselves in a stack; None:
             no seed is to be stacked.
         judge: says of a score whether it is a success, as a number; None if no rule does.
+        forks: how many forks of this process may train seeds alone, beside the stack. None does
+            where threads run, as of a GPU.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
     """
-    block = _StackedGroups(groups, report, failures, limit, agreed, judge)
+    block = _StackedGroups(groups, report, failures, limit, agreed, judge, forks)
     sentence = ""
     for pilot, indices in block.by_pilot():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
@@ -125,7 +127,7 @@ class _StackedGroups:
     """The seeds of some configurations, and their results so far.
 
     Attributes:
-        groups, report, failures, limit, agreed, judge: see `train_stacked`.
+        groups, report, failures, limit, agreed, judge, forks: see `train_stacked`.
         results: of each group, by the seed: its score, or the exception that it raised.
         audits: of each group.
         of_stacks: rows whose results are those of a stack.
@@ -139,6 +141,7 @@ class _StackedGroups:
     limit: float | None
     agreed: int | None
     judge: Callable[[Any], Any] | None
+    forks: int
     of_stacks: list[Row] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -241,20 +244,21 @@ class _StackedGroups:
         least = 0 if structure in self.knowledge.structures else OF_NEW
         self.knowledge.structures.add(structure)
         texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
-        alone: dict[Row, SeedResult] = {}
-        for place in drawn(texts, self.known_to_agree, least):
-            if time_is_over():
-                return
-            index, seed = rows[place]
-            alone[index, seed] = self._train_alone(index, seed)
-            self.results[index][seed] = alone[index, seed].score
+        chosen = [rows[place] for place in drawn(texts, self.known_to_agree, least)]
         stacked: dict[Row, SeedResult] = {}
-        try:
-            self._train_halves(rows, pilot, alone, stacked)
-        except NotAtOnce:
-            pilot.at_once = False
-            stacked.clear()
-            self._train_halves(rows, pilot, alone, stacked)
+        with self._training_alone(chosen) as finish:
+            alone = {} if self.forks else finish()
+            if not self.forks and len(alone) < len(chosen):
+                return
+            try:
+                self._train_halves(rows, pilot, chosen, stacked)
+            except NotAtOnce:
+                pilot.at_once = False
+                stacked.clear()
+                self._train_halves(rows, pilot, chosen, stacked)
+            alone = alone or finish()
+        if len(alone) < len(chosen):
+            return
         for row, own in alone.items():
             if row in stacked:
                 self._compare(row, own, stacked[row])
@@ -267,6 +271,40 @@ class _StackedGroups:
                 self.audits[index] += Audit(stacked=1)
                 self.of_stacks.append((index, seed))
 
+    @contextmanager
+    def _training_alone(self, rows: Sequence[Row]) -> Iterator[Callable[[], dict[Row, SeedResult]]]:
+        """Forks train some rows in the loop, beside what this process does.
+
+        Yields:
+            A function that trains here what no fork has begun, and returns what the rows came to;
+            not all of them if the time is over.
+        """
+        here: set[int] = set()
+
+        def train(number: int) -> SeedResult | None:
+            here.add(number)
+            return None if time_is_over() else self._train_alone(*rows[number])
+
+        def finish() -> dict[Row, SeedResult]:
+            found, alone = results(), dict[Row, SeedResult]()
+            for number, (index, seed) in enumerate(rows):
+                result = found.get(number)
+                if number in here:
+                    pass
+                elif result is None or isinstance(result.score, BaseException):
+                    result = train(number)  # again: a traceback stays in its process
+                else:
+                    told = next(self.numbers)
+                    for report in result.reports:
+                        self.report(index, [seed], report, told)
+                if result is not None:
+                    alone[index, seed] = result
+                    self.results[index][seed] = result.score
+            return alone
+
+        with working_beside(train, len(rows), self.forks) as results:
+            yield finish
+
     def _compare(self, row: Row, alone: SeedResult, stacked: SeedResult) -> None:
         """Note whether a seed agrees with itself in a stack."""
         index, seed = row
@@ -275,7 +313,7 @@ class _StackedGroups:
         every = self.groups[index][0].report_every or 1
 
         def apart_from(other: SeedResult) -> dict[str, Apart]:
-            if isinstance(alone.score, Hopeless):  # it has ended at a report
+            if isinstance(alone.score, Pruned):  # it has ended at a report
                 other = SeedResult(alone.score, other.reports[: len(alone.reports)])
                 return distances(alone, other, None, every)
             return distances(alone, other, self.judge, every)
@@ -291,7 +329,7 @@ class _StackedGroups:
         self,
         rows: Sequence[Row],
         pilot: Pilot,
-        alone: Mapping[Row, SeedResult],
+        alone: Sequence[Row],
         stacked: dict[Row, SeedResult],
     ) -> None:
         """Train rows as one model; in halves if that fails.
@@ -299,7 +337,7 @@ class _StackedGroups:
         Args:
             rows: to be trained.
             pilot: of their groups.
-            alone: what those that were trained alone came to; they report no more.
+            alone: those that train alone, too; they report there.
             stacked: gets what each comes to in a stack.
         """
         raised = self._train_together(rows, pilot, alone, stacked)
@@ -342,14 +380,14 @@ class _StackedGroups:
             leaves = self.report(index, [seed], told, number) if instead is None else ()
             check_time()
             if leaves:
-                raise Hopeless
+                raise Pruned
 
         restore_descriptors()  # which the seed before may have closed
         try:
             with ending_forks():
                 score = (instead or self.groups[index][0]).run(seed, report)
             check_time()
-        except (Hopeless, SeedTimeout) as ended:
+        except (Pruned, SeedTimeout) as ended:
             score = ended
         except Ended:
             raise
@@ -361,7 +399,7 @@ class _StackedGroups:
         self,
         rows: Sequence[Row],
         pilot: Pilot,
-        alone: Mapping[Row, SeedResult],
+        alone: Sequence[Row],
         stacked: dict[Row, SeedResult],
     ) -> BaseException | None:
         """Train rows as one model, or each alone if that takes longer than their limits in all.
@@ -392,7 +430,7 @@ class _StackedGroups:
                 return None
             leaving = self._reported(staying, scores, number, alone)
             for place in leaving:
-                stacked[staying[place]] = SeedResult(Hopeless(), reports[staying[place]])
+                stacked[staying[place]] = SeedResult(Pruned(), reports[staying[place]])
             staying = [row for place, row in enumerate(staying) if place not in leaving]
             if self._is_late(began, len(rows)):
                 steps.close()
@@ -409,7 +447,7 @@ class _StackedGroups:
         rows: Sequence[Row],
         scores: Sequence[Any],
         number: int,
-        alone: Mapping[Row, SeedResult],
+        alone: Sequence[Row],
     ) -> list[int]:
         """Report the intermediate scores of rows; the places of those that leave."""
         leaving: list[int] = []
@@ -418,8 +456,8 @@ class _StackedGroups:
             if of_group:
                 seeds = [rows[place][1] for place in of_group]
                 told = arrays_of([scores[place] for place in of_group])
-                hopeless = self.report(index, seeds, told, number)
-                leaving += [place for place in of_group if rows[place][1] in hopeless]
+                pruned = self.report(index, seeds, told, number)
+                leaving += [place for place in of_group if rows[place][1] in pruned]
         return leaving
 
 

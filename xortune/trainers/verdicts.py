@@ -12,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.audit import Audit
-from xortune.core.band import is_look
 from xortune.core.errors import InputError, kind_of, nearest
 from xortune.core.outcome import (
     NO_DETAILS,
     NO_NUMBER,
     Curves,
     Details,
-    Left,
     Outcome,
     Status,
-    Watched,
     has_number,
 )
 from xortune.core.point import as_float
-from xortune.core.success import VALUE, Finite, Rule, Success, rule_for
+from xortune.core.pruning import is_look
+from xortune.core.success import VALUE, Rule, rule_for
 from xortune.core.trainer import Block, Trainer
 
 SUCCESS = "success"
@@ -41,7 +39,7 @@ TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX
 
 SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
-STOPPED = int(Status.STOPPED)
+PRUNED = int(Status.PRUNED)
 
 MAX_TEXT = 20_000
 """Maximum length of a stored message or traceback, in characters."""
@@ -88,7 +86,7 @@ class SampledReports:
     `add` takes a function, because most reports are never looked at.
 
     Args:
-        on: a number that is also kept at each look of a band; see `core.band`.
+        on: a number that is also kept where a pruner is asked after a report.
     """
 
     __slots__ = ("_every", "_kept", "_last", "_looks", "_on", "count")
@@ -112,11 +110,9 @@ class SampledReports:
 
     @property
     def points(self) -> Points:
-        """The sample, with the last report and the looks, ascending."""
-        if self._last is None:
-            return self._kept
+        """The sample, with the last report and those that a pruner is asked after, ascending."""
         points = {**dict(self._looks), **dict(self._kept)}
-        if self.count not in dict(self._kept):
+        if self._last is not None and self.count % self._every:
             points[self.count] = self._last()
         return sorted(points.items())
 
@@ -127,9 +123,7 @@ def judged_names(trainer: Trainer, returned: Iterable[str] = ()) -> set[str]:
     If all finite numbers are as good, these are all that it has `returned`.
     """
     rule = trainer.traits.rule
-    if isinstance(rule, Finite):
-        return set(rule.names or returned)
-    return set() if rule is None else {rule.name}
+    return set() if rule is None else set(rule.names or returned)
 
 
 KnownSeeds: TypeAlias = Mapping[tuple[str, int], Outcome]
@@ -141,20 +135,17 @@ class SeedResults:
 
     Args:
         block: the seeds.
-        on: the number by which seeds are hopeless, if a search watches for these.
 
     Attributes:
         n: how many seeds have been added.
         failed: why seeds failed, by seed.
         note: a sentence about the training of the block, for users.
-        length: epochs of a whole training; 0 where they are not known.
         audit: of seeds that trained as one model; None where seeds never do.
     """
 
     def __init__(self, block: Block, on: str | None = None) -> None:
         self._block, self.n, self._on = block, 0, on
-        self._left: dict[int, Left] = {}
-        self.length = 0
+        self._pruned: dict[int, int] = {}
         self.audit: Audit | None = None
         self._status = np.full(block.count, CRASHED, np.uint8)
         self._numbers: dict[str, NDArray[np.float64]] = {}
@@ -209,10 +200,10 @@ class SeedResults:
             self._first = first, shown
         self.n += n
 
-    def add_stopped(self, left: Left) -> None:
-        """Add the next seed, which was hopeless."""
-        self._left[self._block.first + self.n] = left
-        self.add(SeedVerdict(STOPPED))
+    def add_pruned(self, report: int) -> None:
+        """Add the next seed, which was pruned at a report."""
+        self._pruned[self._block.first + self.n] = report
+        self.add(SeedVerdict(PRUNED))
 
     def add_known(self, outcome: Outcome) -> None:
         """Add the next seed from an outcome of this seed alone."""
@@ -241,16 +232,15 @@ class SeedResults:
         """
         n, details = self.n, NO_DETAILS
         curves = self._curves()
-        watched = None if self._on is None else Watched(self._left, self.length)
-        if self._numbers or self.failed or self.note or curves or watched or self.audit:
+        if self._numbers or self.failed or self.note or curves or self._pruned or self.audit:
             seed, shown = self._first or (None, None)
             numbers = {name: values[:n] for name, values in self._numbers.items()}
             details = Details(
                 *(numbers, self.failed, shown, output or {}, seed, self.note),
                 curves=curves,
                 ruled=self._ruled,
-                watched=watched,
                 audit=self.audit,
+                pruned=self._pruned,
             )
         arrays: dict[str, NDArray[Any]] = {
             "seeds": np.arange(self._block.first, self._block.first + n, dtype=np.int64),
@@ -290,47 +280,40 @@ def one_line(text: str) -> str:
     return shortened(" ".join(shortened(text, MAX_TEXT).split()), MAX_REASON)
 
 
-def judged(returned: object, success: Rule | None, n: int | None = None) -> SeedVerdict:
+def judged(returned: object, rule: Rule | None, n: int | None = None) -> SeedVerdict:
     """Judge what the training of a seed returned, or, given n, the training of n seeds in one call.
 
     Seeds count as crashed if `returned` cannot be judged.
     """
     try:
-        return _judged(returned, success) if n is None else _judged_many(returned, n, success)
+        return _judged(returned, rule) if n is None else _judged_many(returned, n, rule)
     except InputError as error:
         return crashed(one_line(str(error)), n or 1)
 
 
-def _judged(returned: object, success: Rule | None) -> SeedVerdict:
-    if not isinstance(success, Success) and (
-        returned is True or returned is False
-    ):  # the usual case
+def _judged(returned: object, rule: Rule | None) -> SeedVerdict:
+    if (rule is None or not rule.asks) and (returned is True or returned is False):  # usual
         return SeedVerdict(SOLVED if returned else MISSED)
+    given: Mapping[Any, object] = {}
     if isinstance(returned, Mapping):
+        given = returned
         verdict, values = _entries(returned, "returned")
     else:
         number = _number(returned)
         if number is None:
             raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
+        given = {VALUE: returned}
         verdict, values = (number, {}) if isinstance(number, bool) else (None, {VALUE: number})
-    if isinstance(success, Finite):
-        if verdict is not None:  # the user's own, of the whole seed
-            return SeedVerdict(SOLVED if verdict else MISSED, values)
-        asked = _asked(success, values)
-        failed = [f"{name} is {values[name]}" for name in asked if not math.isfinite(values[name])]
-        status, reasons = (DIVERGED, {0: failed[0]}) if failed else (SOLVED, {})
-        return SeedVerdict(status, values, reasons, ruled=False)
-    if _decides(success, list(values), has_verdict=verdict is not None):
+    if (names := _asked(rule, list(values), has_verdict=verdict is not None)) is None:
         return SeedVerdict(SOLVED if verdict else MISSED, values)
-    assert success is not None
-    number = values[success.name]
-    if not math.isfinite(number):
-        return SeedVerdict(DIVERGED, values, {0: f"{success.name} is {number}"})
-    judge = returned[success.name] if isinstance(returned, Mapping) else returned
-    return SeedVerdict(SOLVED if success.holds(judge) else MISSED, values)
+    assert rule is not None
+    for name in names:
+        if not math.isfinite(values[name]):
+            return SeedVerdict(DIVERGED, values, {0: f"{name} is {values[name]}"}, rule.asks)
+    return SeedVerdict(SOLVED if rule.judge(given) else MISSED, values, ruled=rule.asks)
 
 
-def _judged_many(returned: object, n: int, success: Rule | None) -> SeedVerdict:
+def _judged_many(returned: object, n: int, rule: Rule | None) -> SeedVerdict:
     entries = returned if isinstance(returned, Mapping) else {None: returned}
     arrays: dict[str, NDArray[Any]] = {}
     verdict: NDArray[Any] | None = None
@@ -344,60 +327,43 @@ def _judged_many(returned: object, n: int, success: Rule | None) -> SeedVerdict:
             arrays[VALUE if name is None else name] = array
     _check_count(arrays)
     values = {name: array.astype(np.float64) for name, array in arrays.items()}
-    if isinstance(success, Finite) and verdict is None:
-        bad: dict[int, str] = {}
-        for name in reversed(_asked(success, values)):
-            lost = np.flatnonzero(~np.isfinite(values[name])).tolist()
-            bad |= {index: f"{name} is {values[name][index]}" for index in lost}
-        ended = np.full(n, SOLVED, np.uint8)
-        ended[list(bad)] = DIVERGED
-        return SeedVerdict(ended, values, dict(sorted(bad.items())), ruled=False)
-    if isinstance(success, Finite):
-        success = None
-    if _decides(success, list(arrays), has_verdict=verdict is not None):
+    if (names := _asked(rule, list(values), has_verdict=verdict is not None)) is None:
         assert verdict is not None
         return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), values)
-    assert success is not None
-    judges = values[success.name]
-    finite, held = np.isfinite(judges), success.hold(arrays[success.name])
-    status = np.where(finite, np.where(held, SOLVED, MISSED), DIVERGED).astype(np.uint8)
-    failed = {i: f"{success.name} is {judges[i]}" for i in np.flatnonzero(~finite).tolist()}
-    return SeedVerdict(status, values, failed)
+    assert rule is not None
+    failed: dict[int, str] = {}
+    for name in reversed(names):
+        lost = np.flatnonzero(~np.isfinite(values[name])).tolist()
+        failed |= {index: f"{name} is {values[name][index]}" for index in lost}
+    status = np.full(n, MISSED, np.uint8)
+    status[rule.judge(arrays)] = SOLVED
+    status[list(failed)] = DIVERGED
+    return SeedVerdict(status, values, dict(sorted(failed.items())), rule.asks)
 
 
-def _asked(finite: Finite, values: Mapping[str, object]) -> list[str]:
-    """The names of the numbers that must be finite."""
-    names = list(values)
-    if not names:
-        raise InputError("returned an empty dict", allowed=RETURNS)
-    for name in finite.names:
-        if name not in names:
-            raise InputError(
-                f"returned no {name!r}, which is asked for",
-                allowed=", ".join(names),
-                fix=nearest(name, names, listed=True),
-            )
-    return list(finite.names) or names
-
-
-def _decides(success: Success | None, names: list[str], *, has_verdict: bool) -> bool:
-    """Whether the user's own verdict decides, if there is one, instead of the rule."""
-    if success is None:
-        if not has_verdict:
+def _asked(rule: Rule | None, names: list[str], *, has_verdict: bool) -> tuple[str, ...] | None:
+    """The names of the numbers that decide; None where the user's own verdict does."""
+    if rule is None or not rule.asks:
+        if has_verdict:
+            return None
+        if rule is None:
             raise _no_rule(names)
-        return True
-    if has_verdict and (not names or success.name == SUCCESS):
+        if not names:
+            raise InputError("returned an empty dict", allowed=RETURNS)
+    elif has_verdict and (not names or SUCCESS in rule.names):
         raise InputError(
-            f"returned true or false, but the rule {str(success)!r} judges a number",
+            f"returned true or false, but the rule {str(rule)!r} judges a number",
             fix="return the number, or drop `success`",
         )
-    if success.name not in names:
-        raise InputError(
-            f"returned no {success.name!r}, which the rule {str(success)!r} judges",
-            allowed=", ".join(names) or "a number of that name",
-            fix=nearest(success.name, names, listed=True) if names else None,
-        )
-    return False
+    for name in rule.names:
+        if name not in names:
+            asks = f"the rule {str(rule)!r} judges" if rule.asks else "is asked for"
+            raise InputError(
+                f"returned no {name!r}, which {asks}",
+                allowed=", ".join(names) or "a number of that name",
+                fix=nearest(name, names, listed=True) if names else None,
+            )
+    return rule.names or tuple(names)
 
 
 def _entries(given: Mapping[Any, object], verb: str) -> tuple[bool | None, dict[str, float]]:

@@ -5,8 +5,8 @@ import logging
 from xortune.core.formats import in_notebook
 
 EXPORTS = (
-    *("ahead", "batches", "cluster", "executors", "jobs", "loop"),
-    *("process", "processes", "timing"),
+    *("ahead", "batches", "executors", "jobs", "loop", "process", "processes", "resources"),
+    *("slots", "timing"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
 

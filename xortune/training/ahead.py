@@ -83,6 +83,7 @@ class Ahead:
         stacking: what the check found out about stacks.
 
     Attributes:
+        stacks: whether the check found that seeds train in stacks.
         trained, used: seeds trained ahead, and those of them that have been decided since.
     """
 
@@ -90,6 +91,7 @@ class Ahead:
         self._decider = decider
         self._apart = frozenset[str]() if stacking is None else stacking.apart
         self._width = 1 if stacking is None else stacking.width
+        self.stacks = self._width > 1
         self._widths: dict[tuple[object, ...], int] = {}  # seeds in a stack, by `_kind`
         self._kept: dict[Block, TrainedAhead] = {}
         self._under_way: dict[Block, Job | None] = {}  # with the decided job that waits for it

@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from typing import Protocol
 
-from xortune.core.audit import Audit
-from xortune.core.band import judged_by, left_by
+from xortune.core.audit import AT_FIRST, Audit
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
+from xortune.core.pruning import judged, pruned_at
 from xortune.core.trainer import (
     AUDITED,
     HELD_AFTER,
@@ -237,6 +237,16 @@ class Untried:
         """Note that a seed could be tried."""
         self._in_a_row = 0
 
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that wait, in no order."""
+        return [job for _, _, job in self._waiting]
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Try only seeds of these configurations again."""
+        self._waiting = [one for one in self._waiting if one[2].block.point.key in keys]
+        heapify(self._waiting)
+
     def clear(self) -> None:
         """Try none of them again."""
         self._waiting.clear()
@@ -320,6 +330,8 @@ class Batches:
             config and the seed. Workers have not trained them.
         fills: whether near the end of the time budget only what is expected to end in it begins.
         outages: when a seed that could not be tried is tried again.
+        untried: seeds that wait for that, of earlier batches of this trainer.
+        rests: whether none of them is tried again for now: the loop ends, and they go on waiting.
         on_wait: called with such a seed, and why, when it begins to wait.
         on_again: called with it when it is tried again.
         audit: what is known of seeds that this trainer stacks, from the journal; with a fault no
@@ -352,6 +364,8 @@ class Batches:
         checked: Mapping[tuple[str, int], float] | None = None,
         fills: bool = False,
         outages: Outages | None = None,
+        untried: Untried | None = None,
+        rests: Callable[[], bool] = lambda: False,
         on_wait: Callable[[Job, str], None] = lambda _, __: None,
         on_again: Callable[[Job], None] = lambda _: None,
         audit: Audit | None = None,
@@ -364,7 +378,9 @@ class Batches:
         self._expected = MeasuredSeconds(trainer) if expected is None else expected
         self._budget, self._fills = TimeBudget(budget), fills
         self._queue = BatchQueue()
-        self._untried = Untried(Outages() if outages is None else outages)
+        if untried is None:
+            untried = Untried(Outages() if outages is None else outages)
+        self._untried, self._rests = untried, rests
         self._on_wait, self._on_again = on_wait, on_again
         self._retries = Retries(users_code=trainer.traits.users_code, attempts=attempts)
         # Batches that an executor has: those with decided jobs, and all.
@@ -375,6 +391,9 @@ class Batches:
         self._stacks, self.recorded = trainer.traits.stacks_seeds, audit or Audit()
         # As of `Block`: also of seeds that were trained ahead.
         self._agreed = None if alone or self.recorded.fault else self.recorded.audited
+        self._audited_under_way = 0  # seeds of batches that were sent before enough agreed
+        # Whether seeds train as one model, as the check or a worker has said last.
+        self._is_stacked = ahead is not None and ahead.stacks
         self.resize(slots)
 
     def resize(self, slots: int) -> None:
@@ -411,8 +430,8 @@ class Batches:
 
     @property
     def seconds_to_next_try(self) -> float | None:
-        """Seconds until a seed that could not be tried is tried again; None if none waits."""
-        return self._untried.seconds
+        """Seconds until a seed that could not be tried is tried again; None if none waits now."""
+        return None if self._rests() else self._untried.seconds
 
     @property
     def until(self) -> float | None:
@@ -442,7 +461,7 @@ class Batches:
         """The next batch, by the rule of `BatchQueue`; empty if there is none now."""
         if self.begins_again or self.stop_if_over():
             return ()
-        if self._queue.is_reserved and self._all_under_way:
+        if self._all_under_way and (self._queue.is_reserved or self._waits_for_audits):
             return ()
         jobs = self._queue.pop_alone()
         if not jobs:
@@ -451,11 +470,26 @@ class Batches:
             self._budget.begin()
             self._all_under_way += 1
             self._decided_under_way += any(not job.ahead for job in jobs)
-        if self._stacks:
-            jobs = tuple(
-                replace(job, block=replace(job.block, agreed=self._agreed)) for job in jobs
-            )
-        return jobs
+        return self._stacked(jobs) if self._stacks else jobs
+
+    @property
+    def _waits_for_audits(self) -> bool:
+        """Whether a batch trains `AT_FIRST` seeds alone, too, and idle workers help with that.
+
+        Otherwise each worker would do so on its own, before its first results are used.
+        """
+        if not self._is_stacked or self._agreed is None or self._agreed >= AT_FIRST:
+            return False
+        return self._agreed + self._audited_under_way >= AT_FIRST
+
+    def _stacked(self, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+        """Jobs with what their worker is to know of stacks."""
+        if self._agreed is not None and self._agreed < AT_FIRST:
+            self._audited_under_way += sum(job.block.count for job in jobs)
+        idle = max(0, self._time.slots - self._all_under_way)
+        return tuple(
+            replace(job, block=replace(job.block, agreed=self._agreed, idle=idle)) for job in jobs
+        )
 
     def again_after(self, jobs: Iterable[Job]) -> tuple[Block, ...]:
         """What the worker of a batch trains after it, see `Again`."""
@@ -468,7 +502,7 @@ class Batches:
 
     def _untried_batch(self) -> tuple[Job, ...]:
         """A seed that could not be tried and has waited; those of no interest are recorded."""
-        while (job := self._untried.pop(self._decider.wants)) is not None:
+        while not self._rests() and (job := self._untried.pop(self._decider.wants)) is not None:
             if self._decider.wants(job):
                 self._on_again(job)
                 return (job,)
@@ -610,6 +644,10 @@ class Batches:
 
     def _audited(self, done: Done) -> Done:
         """Use what a batch says of its stacks; after a fault results of stacks train again."""
+        if done.stacking is not None:
+            self._is_stacked = done.stacking.width > 1
+        ended = sum(job.block.count for job in done.jobs)
+        self._audited_under_way = max(0, self._audited_under_way - ended)
         if isinstance(done.results, WorkerFailure):
             return done
         audits = [_audit_of(result) for result in done.results]
@@ -770,12 +808,15 @@ def _not_alone(job: Job) -> TrainingError:
 
 
 def _judged(block: Block, outcome: Outcome | EncodedOutcome) -> Outcome | EncodedOutcome:
-    """The outcome of a block, with its hopeless seeds as such; see `core.band`.
+    """The outcome of a block with its pruned seeds as such; see `core.pruning`.
 
-    Those that were trained to the end are among them: they were trained ahead, or are audited.
+    Some were trained to the end: they were trained ahead, or on.
     """
-    if (band := block.band) is None or not (left := left_by(band, outcome.details)):
+    if (pruning := block.pruning) is None:
+        return outcome
+    if not (pruned := pruned_at(pruning, outcome.details)):
         return outcome
     if isinstance(outcome, Outcome):
-        return judged_by(band, block.point.key, outcome, left)
-    return encode_outcome(block, judged_by(band, block.point.key, outcome.decoded(block), left))
+        return judged(pruning, block.point.key, outcome, pruned)
+    found = judged(pruning, block.point.key, outcome.decoded(block), pruned)
+    return encode_outcome(block, found)

@@ -22,11 +22,12 @@ from typing import ClassVar, Literal
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
+from xortune.core.plugins import installed
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished
 from xortune.trainers.function import begin
 from xortune.trainers.verdicts import one_line
 from xortune.training.batches import Batches
-from xortune.training.cluster import Cluster, awaiting, connected, slots_here
+from xortune.training.cluster import connected
 from xortune.training.jobs import (
     BEGUN,
     DONE,
@@ -40,6 +41,8 @@ from xortune.training.jobs import (
 from xortune.training.loop import Executor
 from xortune.training.process import uninterrupted
 from xortune.training.processes import Worker, end_processes, let_processes_go, processes_for
+from xortune.training.resources import Cluster, awaiting
+from xortune.training.slots import slots_here
 from xortune.training.worker import Piece, outcome_again, pieces
 
 
@@ -371,7 +374,7 @@ EXECUTORS = (
         lambda asked: Pool(
             asked.trainer,
             slots_here(asked.cluster),
-            limit=asked.cluster.trial_timeout,
+            limit=asked.cluster.each.limit,
             encodes=asked.encodes,
         ),
     ),
@@ -395,11 +398,12 @@ EXECUTORS = (
         lambda asked: LocalExecutor(asked.trainer),
     ),
 )
-"""The kinds of executors; the first one takes all that no other takes."""
+"""xortune's own kinds of executors; the first one takes all that no other takes."""
 
 
 def _kind_of(asked: AskedExecutor) -> ExecutorKind:
-    return next(kind for kind in reversed(EXECUTORS) if kind.matches(asked))
+    kinds = installed("xortune.executors", ExecutorKind, EXECUTORS)
+    return next(kind for kind in reversed(kinds) if kind.matches(asked))
 
 
 def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) -> Executor:

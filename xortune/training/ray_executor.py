@@ -22,7 +22,6 @@ from uuid import uuid4
 from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Trainer
-from xortune.training.cluster import Cluster, check_ray, fitting, is_lost, missing_room, slots
 from xortune.training.jobs import (
     BEGUN,
     FAILED_STARTS,
@@ -37,6 +36,9 @@ from xortune.training.loop import Executor
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.training.process import ray_settings, uninterrupted
 from xortune.training.ray_worker import WARNED, PickledTrainer, WorkerTrial, logger, versions
+from xortune.training.resources import Cluster
+from xortune.training.slots import fitting, missing_room, slots
+from xortune.training.watchdog import check_ray, is_lost
 
 with ray_settings():
     import ray
@@ -152,7 +154,7 @@ class RayExecutor(Executor):
         on_message: Callable[[str], None] | None = None,
         waits: bool = False,
     ) -> None:
-        super().__init__(trainer, slots(cluster), Limits(cluster.trial_timeout))
+        super().__init__(trainer, slots(cluster), Limits(cluster.each.limit))
         self.cluster, self._waits = cluster, waits
         self._cancels, self._on_message = cancels, on_message
         self._sent: dict[int, Batch] = {}  # those that no worker has, by number
@@ -370,7 +372,7 @@ class _TuneThread(threading.Thread):
             self.has_left_ray.set()
 
     def _fit(self) -> None:
-        resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
+        resources = tune.PlacementGroupFactory([self._cluster.each.amounts])
         # Tune keeps references to the parameters of a class, by its name. To replace them in a
         # later Ray of this process would free objects that have the same ids there.
         trainable = tune.with_parameters(

@@ -103,9 +103,6 @@ STARTED, ENDED = b"p", b"x"
 GRACE_SECONDS = 1.0
 """Time for a worker to end by itself and run the exit handlers of the user's code."""
 
-HARMLESS_THREADS = {"jemalloc_bg_thd"}
-"""Threads of packages that know what to do when their process forks."""
-
 
 def main(control: int, imports: Sequence[str], engine: bool) -> None:
     """Be the template, and in each fork a worker."""
@@ -271,7 +268,7 @@ def _pass_on_to(driver: int, *_: object) -> None:
 
 def _may_fork() -> bool:
     """Whether this process has no other thread; False where the system does not say."""
-    return threads_besides(HARMLESS_THREADS) == 0
+    return threads_besides() == 0
 
 
 def _begin_worker() -> None:

@@ -25,7 +25,7 @@ from reported import compared
 
 from xortune.reports.drawing import model
 from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown, svg
-from xortune.reports.drawing.model import COLOURS, Axis, Cells, Mark, Panel, Rule, Series
+from xortune.reports.drawing.model import COLOURS, Axis, Cells, Guide, Mark, Panel, Series
 from xortune.reports.drawing.plotly import GREY, plotly_figure, plotly_json
 from xortune.reports.figures.comparisons import profile
 from xortune.reports.page import Link, asset, colours, data_tables
@@ -69,10 +69,10 @@ RANKED = tuple(
 RANKED_PANEL = panel(
     RATE,
     named(*HOSTILE),
-    Rule("y", -0.5, HOSTILE[0], to=1.5),
+    Guide("y", -0.5, HOSTILE[0], to=1.5),
     Series(HOSTILE[1], RANKED, marker="ring"),
     Series(HOSTILE[5], (Mark(0.875, 0.25),), role="best", marker="diamond"),
-    Rule("x", 0.95, HOSTILE[2]),
+    Guide("x", 0.95, HOSTILE[2]),
 )
 LRS = (0.001, 0.1, 10)
 DASHED = Series("", marks((0.001, 10), (0.25, 0.75)), "line", role="neutral", dashed=True)
@@ -84,8 +84,8 @@ BY_LR = panel(
         "second", marks(LRS, (0.9, 0.5, 0.2), (0.8, 0.4, 0.1), (1.0, 0.6, 0.3)), "steps", role="b"
     ),
     DASHED,
-    Rule("x", 0.03, "0.03"),
-    Rule("y", 0.9),
+    Guide("x", 0.03, "0.03"),
+    Guide("y", 0.9),
     title="By $lr$",
 )
 BY_UNITS = panel(
@@ -93,7 +93,7 @@ BY_UNITS = panel(
     RATE,
     Series("first", marks((2, 3, 4), (0.1, 0.4, 0.7)), "line"),
     Series("", marks((2, 4), (0.1, 0.7), (0.0, 0.5), (0.2, 0.75))),
-    Rule("x", 2.5, to=3.5),
+    Guide("x", 2.5, to=3.5),
     title="By units",
 )
 WRONG = (Mark(3, 0, x_ends=(0, 3), key="p"), Mark(5, 1, x_ends=(0, 5), key="q"))

@@ -18,10 +18,10 @@ from xortune.reports.drawing.model import (
     SCALES,
     Axis,
     Cells,
+    Guide,
     Lines,
     Panel,
     Plot,
-    Rule,
     Scale,
     Series,
     label_lines,
@@ -214,11 +214,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
                 _lines(axes, layer, order)
             case Cells():
                 _cells(axes, layer, order)
-            case Rule():
+            case Guide():
                 _rule(axes, layer, order)
     if panel.y.categories and not panel.has(Cells):
         axes.set_ylabel("")  # the labels say what they are
-    named = any(isinstance(one, Rule) and one.axis == "x" and one.label for one in panel.layers)
+    named = any(isinstance(one, Guide) and one.axis == "x" and one.label for one in panel.layers)
     title = "\n".join(shown(line) for line in wrapped(panel.title, 52))
     axes.set_title(title, pad=16 if named else None)  # above the label of an upright line
     if panel.has(Lines):
@@ -364,7 +364,7 @@ def _cells(axes: Axes, cells: Cells, order: float) -> None:
                 axes.text(x, y, shown(text), color=ink, zorder=order + 0.005, **look)
 
 
-def _rule(axes: Axes, rule: Rule, order: float) -> None:
+def _rule(axes: Axes, rule: Guide, order: float) -> None:
     upright = rule.axis == "x"
     if rule.to is not None:
         shade = axes.axvspan if upright else axes.axhspan
@@ -388,7 +388,7 @@ def _rule(axes: Axes, rule: Rule, order: float) -> None:
         )
 
 
-def _label(layer: Series | Rule) -> dict[str, Any]:
+def _label(layer: Series | Guide) -> dict[str, Any]:
     """The entry in the legend; none without a label."""
     text = shown(shortened(layer.label, 44))
     # Matplotlib omits labels that begin with an underscore, hence the blank.

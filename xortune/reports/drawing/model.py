@@ -18,7 +18,7 @@ Ends = tuple[float, float]
 
 Meaning = Literal[
     "best", "other", "neutral", "solved", "failed", "proven", "refuted", "crashed", "stopped",
-    "void", "pattern", "all_zero", "all_one", "diverged",
+    "void", "pattern", "all_zero", "all_one", "diverged", "pruned",
 ]  # fmt: skip
 Place = Literal["a", "b", "c", "d", "e", "f"]
 Role = Meaning | Place
@@ -33,6 +33,7 @@ COLOURS: Mapping[Role, str] = {
     "failed": "#ee4a10",
     "proven": "#049145",  # on fresh seeds, or by a bound
     "refuted": "#e00038",
+    "stopped": "#ad932e",  # paused
     "void": "#6e6935",  # without an outcome
     "pattern": "#1299a5",  # another frequent wrong one
     # How a seed ended.
@@ -184,7 +185,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Guide:
     """A thin line across the panel at one value of an axis, or a shaded range.
 
     Attributes:
@@ -198,7 +199,7 @@ class Rule:
     to: float | None = None
 
 
-Layer = Series | Lines | Cells | Rule
+Layer = Series | Lines | Cells | Guide
 
 
 @dataclass(frozen=True)

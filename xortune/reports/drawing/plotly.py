@@ -16,11 +16,11 @@ from xortune.reports.drawing.model import (
     SCALES,
     Axis,
     Cells,
+    Guide,
     Lines,
     Mark,
     Panel,
     Plot,
-    Rule,
     Series,
     label_lines,
     shortened,
@@ -77,7 +77,7 @@ def plotly_json(plot: Plot) -> Json:
     for index, panel in enumerate(plot.panels):
         x, y = _axes_of(index)
         for layer in panel.layers:
-            if isinstance(layer, Rule):
+            if isinstance(layer, Guide):
                 shapes.append(_rule(layer, x, y))
             else:
                 data += [trace | {"xaxis": x, "yaxis": y} for trace in _traces(layer, many=many)]
@@ -192,9 +192,9 @@ def _placed(plot: Plot, columns: int, *, narrow: bool = False) -> Json:
     return {"height": height, "legend": legend, "annotations": annotations, "bargap": gap} | axes
 
 
-def _rule_labels(panel: Panel) -> list[Rule]:
+def _rule_labels(panel: Panel) -> list[Guide]:
     """Its upright lines with a label, which stands above the panel, where nothing is drawn."""
-    rules = (layer for layer in panel.layers if isinstance(layer, Rule))
+    rules = (layer for layer in panel.layers if isinstance(layer, Guide))
     return [rule for rule in rules if rule.axis == "x" and rule.to is None and rule.label]
 
 
@@ -393,7 +393,7 @@ def _cells(cells: Cells) -> Json:
     return trace
 
 
-def _rule(rule: Rule, x: str, y: str) -> Json:
+def _rule(rule: Guide, x: str, y: str) -> Json:
     ends = rule.at, rule.at if rule.to is None else rule.to
     along = {f"{rule.axis}0": ends[0], f"{rule.axis}1": ends[1]}
     if rule.axis == "x":
@@ -502,7 +502,7 @@ def _places(
 def _legend_height(plot: Plot) -> int:
     """The height of the legend and of the margins; without entries only of the margins."""
     layers = [layer for panel in plot.panels for layer in panel.layers]
-    named = any(layer.label for layer in layers if isinstance(layer, Series | Rule))
+    named = any(layer.label for layer in layers if isinstance(layer, Series | Guide))
     return 44 if named else 20
 
 

@@ -29,10 +29,10 @@ from xortune.reports.drawing.model import (
     Axis,
     Cells,
     Ends,
+    Guide,
     Mark,
     Panel,
     Plot,
-    Rule,
     Series,
     shortened,
 )
@@ -66,10 +66,11 @@ def differences(comparison: RunComparison) -> Plot:
         Panel(
             Axis("difference of success rates, percentage points"),
             Axis("pair", "category", categories=names),
-            (Rule("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
+            (Guide("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
         ),
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
+        confidence=f"{100 * comparison.confidence:.4g}",
         first=sentence(comparison, comparison.pairs[0]),
         headline=headline(comparison),
     )
@@ -242,7 +243,7 @@ def _profiles(
             Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
             for row, ((_, win), text) in enumerate(zip(rows, probabilities, strict=True))
         ]
-        layers = (Rule("x", 0.5, "neither"), Series("", tuple(marks)))
+        layers = (Guide("x", 0.5, "neither"), Series("", tuple(marks)))
         pairs = Axis("pair", "category", categories=names)
         panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
     labels, marks = tuple(one.label for one in comparison.contestants), []

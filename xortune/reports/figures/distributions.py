@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from xortune.comparisons.contestants import certified_outcome, place_of
 from xortune.core.errors import InputError
 from xortune.core.formats import count
 from xortune.core.outcome import Curves, Outcome, Status
-from xortune.core.success import Success
+from xortune.core.success import Limit
 from xortune.racing.objectives import numbers_in
 from xortune.reports.analysis import score_in
-from xortune.reports.drawing.model import RATES, Axis, Ends, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.drawing.model import RATES, Axis, Ends, Guide, Mark, Panel, Plot, Role, Series
 from xortune.reports.figures.common import (
     CHOSEN,
     HUGE,
@@ -188,10 +188,14 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 MOST_STEPS = 200  # points of a curve that are drawn
 
 
-def rule_of(run: Run, score: Score) -> Success | None:
-    """The rule that judges the number; None if there is none."""
-    rule = run.rule
-    return rule if rule and rule.name == score.name and abs(rule.limit) < HUGE else None
+def limits_of(run: Run, score: Score) -> tuple[Limit, ...]:
+    """The limits of the rule for this number; none if no rule judges it."""
+    limits = run.rule.limits(score.name) if run.rule else ()
+    return tuple(limit for limit in limits if abs(limit.at) < HUGE)
+
+
+def _guides(run: Run, score: Score, axis: Literal["x", "y"]) -> list[Guide]:
+    return [Guide(axis, *limit) for limit in limits_of(run, score)]
 
 
 def scores(run: Run) -> Plot | None:
@@ -212,26 +216,24 @@ def scores(run: Run) -> Plot | None:
     if not drawn.size or np.ptp(drawn) == 0:
         return None
     better = "at least" if score.maximize else "at most"
-    rule = rule_of(run, score)
-    low, high = float(drawn.min()), float(drawn.max())
-    if rule is not None:
-        low, high = min(low, rule.limit), max(high, rule.limit)
+    limits = _guides(run, score, "x")
+    places = [*drawn.tolist(), *(limit.at for limit in limits)]
+    low, high = min(places), max(places)
     ends = low - 0.02 * (high - low), high + 0.02 * (high - low)
     lines = [
         seeds.steps(numbers, ends, larger=score.maximize) for seeds, numbers in reversed(known)
     ]
-    limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
     return plot_of(
         "scores",
         Panel(
             Axis(score.name, "number", ends),
             Axis(f"share of seeds with {better} this value", "rate", RATES),
-            (*lines, *limit),
+            (*lines, *limits),
         ),
         known=known,
         score=score,
         better=better,
-        rule=rule,
+        alone=len(limits) == 1 and run.rule is not None and len(run.rule.names) == 1,
         several=len(run.results) > 1,
         sizes=sizes(shown),
         quantile=lambda numbers, q: float(np.quantile(numbers, q)),
@@ -266,8 +268,6 @@ def strips(run: Run) -> Plot | None:
         text = f"{described(run, r)}: median of {count(len(values), 'seed')}"
         boxes.append(Mark(middle, float(row), x_ends=(low, high), text=text, key=r.key))
         rows.append((r.key[:KEY], low, middle, high))
-    rule = rule_of(run, score)
-    limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
     solved = [f"{r.outcome.successes:,}/{r.outcome.n:,}" for r, _ in known]
     return plot_of(
         "strips",
@@ -281,7 +281,7 @@ def strips(run: Run) -> Plot | None:
             (
                 Series("a seed", tuple(dots), role="neutral"),
                 Series("median and middle half", tuple(boxes), marker="diamond"),
-                *limit,
+                *_guides(run, score, "x"),
             ),
         ),
         score=score,
@@ -301,7 +301,7 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
     if score is None:
         return None
     series: list[Series] = []
-    medians, stopped = [], 0
+    medians, pruned = [], 0
     for seeds in shown:
         parts = [part.points() for part in seeds.outcome.details.curves]
         curves = _curves(parts, score.name)
@@ -331,19 +331,17 @@ def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
                 )
                 series.append(Series("best: its worst seed", line, "line", seeds.role, dashed=True))
         medians.append((seeds, label, marks[0], marks[-1], int(known[-1])))
-        stopped += seeds.outcome.counts[Status.STOPPED]
+        pruned += seeds.outcome.counts[Status.PRUNED]
     if not series:
         return None
-    rule = rule_of(run, score)
-    limit = [] if rule is None else [Rule("y", rule.limit, str(rule))]
     x = Axis(" or ".join(sorted({label for _, label, *_ in medians})))
     return plot_of(
         "learning-curves",
-        Panel(x, Axis(score.name), (*reversed(series), *limit)),
+        Panel(x, Axis(score.name), (*reversed(series), *_guides(run, score, "y"))),
         medians=medians,
         score=score,
         sizes=sizes(shown),
-        stopped=stopped,
+        pruned=pruned,
     )
 
 

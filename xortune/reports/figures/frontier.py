@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import duration, number, plain, rounded_down, rounded_up
-from xortune.core.outcome import Status
+from xortune.core.formats import number, plain, rounded_down, rounded_up
 from xortune.racing.feasible import OPEN, PROVEN, REFUTED
-from xortune.racing.objectives import constrained
+from xortune.racing.objectives import constrained, timed_objective
 from xortune.reports.document import cached_per_run, lines_of
-from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Role, Rule, Series
+from xortune.reports.drawing.model import Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
 from xortune.reports.figures.common import (
     LOG_FROM_RATIO,
     counted,
@@ -24,7 +23,7 @@ from xortune.reports.figures.common import (
 )
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.run import Run
-from xortune.spaces.model import SECONDS, Objective, Requirement
+from xortune.spaces.model import Objective, Requirement
 
 DIGITS = 4
 """Decimals of a bound, which is rounded away from the rate."""
@@ -59,7 +58,7 @@ def required_rate(run: Run) -> RequiredRate | None:
     amounts, states = run.results.measured(objective), run.results.rate_states(requirement)
     cost = -amounts if objective.maximize else amounts
     counts = {state: int((states == state).sum()) for state in (PROVEN, OPEN, REFUTED)}
-    (name, written), timed = _worded(objective), objective.name == SECONDS
+    (name, written), timed = _worded(objective), timed_objective([objective])
     certificate = run.certificate
     found = () if certificate is None else certificate.finalists
     keys, places = run.results.keys, {key: at for at, key in enumerate(run.results.keys)}
@@ -87,7 +86,6 @@ def required_rate(run: Run) -> RequiredRate | None:
         open=counts[OPEN],
         rivals=int(((states == OPEN) & (cost < cost[0])).sum()),
         refuted=counts[REFUTED],
-        stopped=int(run.results.counts.status[states == REFUTED, Status.STOPPED].sum()),
         best=written(float(amounts[0])) if np.isfinite(amounts[0]) else None,
         searched=[
             f"{named(at)} {proven if counts[PROVEN] else proven.replace('does not', fails)}"
@@ -101,8 +99,9 @@ def required_rate(run: Run) -> RequiredRate | None:
 
 def _worded(objective: Objective) -> tuple[str, Callable[[float], str]]:
     """What an objective is called in a sentence, and what writes a value of it."""
-    timed = objective.name == SECONDS
-    return ("seed time", duration) if timed else (plain(objective.name), number)
+    if (measured := objective.measured) is not None:
+        return measured.label, measured.write
+    return plain(objective.name), number
 
 
 def _in_search(
@@ -180,7 +179,7 @@ def frontier(run: Run) -> Plot | None:
     drawn = finite[sampled(finite.size)]
     amounts, states = required.amounts, required.states
     layers: list[Layer] = [
-        Rule("y", required.requirement.rate, f"required: {required.requirement.rate:g}")
+        Guide("y", required.requirement.rate, f"required: {required.requirement.rate:g}")
     ]
     for state, (label, role) in KINDS.items():
         marks = tuple(

@@ -18,12 +18,12 @@ from xortune.reports.analysis import busy_sentence, report_of
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
+    Guide,
     Layer,
     Mark,
     Panel,
     Plot,
     Role,
-    Rule,
     Series,
 )
 from xortune.reports.figures.common import (
@@ -286,7 +286,7 @@ def _certificate(
     text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {at_least}"
     mark = Mark(at, best.rate, y_ends=(bound, best.rate), text=text, key=best.key)
     label = f"certified, on {count(best.n, 'fresh seed')}"
-    return [Rule("x", at, when), Series(label, (mark,), role="proven", marker="diamond")]
+    return [Guide("x", at, when), Series(label, (mark,), role="proven", marker="diamond")]
 
 
 def _amount(cost: float) -> str:

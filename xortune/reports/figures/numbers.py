@@ -18,17 +18,17 @@ from xortune.comparisons.numbers import NumberComparison
 from xortune.comparisons.runs import Better, Improvement, RunComparison, values_of
 from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
-from xortune.core.numbers import TITLES, Estimate, summed
+from xortune.core.numbers import Estimate, statistic_named, summed
 from xortune.core.outcome import Outcome
-from xortune.core.success import Success, larger_is_better
+from xortune.core.success import Rule, larger_is_better
 from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
+    Guide,
     Mark,
     Panel,
     Plot,
-    Rule,
     Series,
     shortened,
 )
@@ -120,7 +120,7 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
         InputError: it is nothing of that kind, or has no such number.
     """
     comparison = None
-    rules: list[Success | None] = []
+    rules: list[Rule | None] = []
     if isinstance(what, NumberComparison | RunComparison):
         by_label = {one.label: one.outcome for one in what.contestants}
         rules = [one.rule for one in what.contestants]
@@ -205,7 +205,7 @@ def _marks(samples: Samples, statistic: str) -> list[Mark]:
         if not abs(value) < HUGE:
             continue
         ends = (low if abs(low) < HUGE else value, high if abs(high) < HUGE else value)
-        text = f"{TITLES.get(statistic, statistic)} {estimated(value, *ends)}"
+        text = f"{statistic_named(statistic).heading} {estimated(value, *ends)}"
         marks.append(
             Mark(value, float(place), ends, text=f"{text}, 95 % interval {span(low, high)}")
         )
@@ -220,7 +220,7 @@ def intervals(what: Numbered, number: str | None = None) -> Plot:
             Axis(samples.name),
             _categories(samples),
             (Series("", tuple(_marks(samples, statistic))),),
-            TITLES.get(statistic, statistic),
+            statistic_named(statistic).heading,
         )
         for statistic in ("median", "iqm", "mean")
     ]
@@ -262,7 +262,7 @@ def improvement(what: Numbered, number: str | None = None) -> Plot:
         Panel(
             Axis(f"probability of a better {samples.name}", "rate", RATES),
             Axis("pair", "category", categories=tuple(names)),
-            (Rule("x", 0.5, "neither"), Series("", tuple(marks))),
+            (Guide("x", 0.5, "neither"), Series("", tuple(marks))),
         ),
         samples=samples,
         chances=chances[: len(CHOSEN)],

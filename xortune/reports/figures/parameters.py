@@ -17,12 +17,12 @@ from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import (
     Axis,
     Cells,
+    Guide,
     Layer,
     Lines,
     Mark,
     Panel,
     Plot,
-    Rule,
     Series,
     shortened,
 )
@@ -528,8 +528,8 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         for height, text in ends
     )
     written = Series("", tuple(marks), role="neutral", marker="ring", written=True)
-    rules = [Rule("x", float(place)) for place in range(len(sides))]
-    rules += [Rule("y", NOWHERE, "no value here")] if absent else []
+    rules = [Guide("x", float(place)) for place in range(len(sides))]
+    rules += [Guide("y", NOWHERE, "no value here")] if absent else []
     tenth = min(total, max(3, total // 10))
     return plot_of(
         "parallel-coordinate",

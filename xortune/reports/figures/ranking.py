@@ -8,7 +8,7 @@ from itertools import combinations, groupby, pairwise
 
 from xortune.core.formats import lower_percent, measured, number, plain
 from xortune.reports.analysis import FrontRow, compared_for_front, report_of
-from xortune.reports.drawing.model import Axis, Layer, Mark, Panel, Plot, Rule, Series
+from xortune.reports.drawing.model import Axis, Ends, Guide, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import (
     counted,
     described,
@@ -21,7 +21,7 @@ from xortune.reports.figures.common import (
 )
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.run import Run
-from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+from xortune.spaces.model import SUCCESS_RATE, Objective
 
 STARTS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the axis, which else starts at 0
 APART = 0.17  # offset of two rates in one row from its middle, as a share of the row
@@ -48,7 +48,7 @@ def ranking(run: Run, top: int = 12) -> Plot:
         rows = [row for row, _ in group]
         if is_member and len(tied.members) > 1:
             label = "indistinguishable from the best"
-            layers.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
+            layers.append(Guide("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     # What must be seen: all rates, and the intervals of those with many seeds.
     ends = [r.outcome.rate for r in shown]
     ends += [r.outcome.interval()[0] for r in shown if r.outcome.n >= enough]
@@ -189,15 +189,19 @@ def _panel(
 
 def _mark(run: Run, row: FrontRow, x: Objective, y: Objective) -> Mark:
     outcome = row.result.outcome
-    # The intervals of hundreds of others would hide everything.
-    ends = outcome.interval() if row.on_front else None
+
+    def ends(objective: Objective) -> Ends | None:
+        """The intervals of hundreds of others would hide everything."""
+        known = objective.measured and objective.measured.interval
+        return known(row.seen) if known and row.on_front else None
+
     ert = outcome.epochs_to_solve
     epochs = "" if ert is None else f"; {round(ert):,} epochs to solve"
     return Mark(
         row.estimate[x.name],
         row.estimate[y.name],
-        x_ends=ends if x.name == SUCCESS_RATE else None,
-        y_ends=ends if y.name == SUCCESS_RATE else None,
+        x_ends=ends(x),
+        y_ends=ends(y),
         text=f"{described(run, row.result)}: {counted(outcome)}{epochs}",
         key=row.result.key,
     )
@@ -216,7 +220,7 @@ def _staircase(rows: Sequence[FrontRow], x: Objective, y: Objective) -> Series:
 def _axis(objective: Objective, rows: Sequence[FrontRow]) -> Axis:
     values = [row.estimate[objective.name] for row in rows]
     label = f"{_label(objective)} ({'more' if objective.maximize else 'less'} is better)"
-    if objective.name == SUCCESS_RATE:
+    if objective.measured and objective.measured.interval:
         return Axis(label, "rate")
     # On a linear axis over two powers of ten, only the largest values can be told apart.
     log = bool(values) and min(values) > 0 and max(values) / min(values) > 50
@@ -224,14 +228,12 @@ def _axis(objective: Objective, rows: Sequence[FrontRow]) -> Axis:
 
 
 def _label(objective: Objective) -> str:
-    labels = {SUCCESS_RATE: "success rate", EPOCHS_TO_SOLVE: "epochs to solve"}
-    return labels.get(objective.name) or plain(objective.name)
+    return objective.measured.label if objective.measured else plain(objective.name)
 
 
 def _estimate_text(objective: Objective, row: FrontRow) -> str:
-    if objective.name == SUCCESS_RATE:
-        outcome = row.result.outcome
-        rate = measured(outcome.rate, *outcome.interval())
-        return f"{outcome.successes:,} of {outcome.n:,} ({rate})"
     estimate = row.estimate[objective.name]
+    if objective.measured and (interval := objective.measured.interval):
+        shown = measured(estimate, *interval(row.seen))
+        return f"{round(estimate * row.seen.n):,} of {row.seen.n:,} ({shown})"
     return number(estimate) if math.isfinite(estimate) else "none, without a success"

@@ -44,7 +44,6 @@ from xortune.trainers.kernels.simd import (
     spread,
     store,
 )
-from xortune.trainers.limits import FIRST_ROUND, LONGEST_ROUND
 
 PASS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "forceinline": True}
 
@@ -357,7 +356,13 @@ _step = _choice([_step_of(formula, states) for formula, states in STEP_FORMULAS]
 # All epochs of a block. A seed is settled once nothing that is recorded of it can change any more.
 
 CHECK_EVERY = 16
-"""Epochs between two checks of which seeds are settled; rounds are multiples of it."""
+"""Epochs between two checks of which seeds are settled."""
+
+FIRST_ROUND, LONGEST_ROUND = 64, 1024
+"""Epochs of the first round and of the longest, multiples of `CHECK_EVERY`.
+
+Each round is twice as long as the one before it. Settled seeds leave at its end.
+"""
 
 GRADIENT, FIRST_STATE, SECOND_STATE = 1, 2, 3
 """What has to be zero for an optimizer to leave the weights alone from then on: the gradient, or
@@ -465,27 +470,6 @@ def _record(
         last[seed] = np.int32(work[block.unsolved + i])
 
 
-LOSS, ACCURACY = 1, 2
-"""The number by which seeds are hopeless: the negative loss, or the share of right rows."""
-
-
-@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
-def _is_hopeless(on, limits, rows, judged, outputs, final, finite, seed, first, end):
-    """Whether a seed is below a limit at a checkpoint from `first` to before `end`."""
-    for at in range(first, end):
-        if limits[at] > -math.inf:
-            value = -final[at, seed]
-            if on == ACCURACY:
-                right = 0
-                for m in range(outputs.shape[1]):
-                    place = (judged + m) // 4 * 16 + (judged + m) % 4
-                    right += outputs[at, m, seed] * rows[place + 8] + rows[place + 12] > 0.0
-                value = np.float32(right) / np.float32(outputs.shape[1])
-            if not finite[at, seed] or not value >= limits[at]:
-                return True
-    return False
-
-
 @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
 def _epochs(
     block, inputs, rows, trained, judged, needed, activation, loss, optimizer, zero_grad,
@@ -534,7 +518,7 @@ def _epochs(
 def train(
     work, state, start, seeds, first, most, hidden, inputs, rows, trained, judged, needed,
     activation, loss, optimizer, zero_grad, schedule, changing, state_start, quiet, stops,
-    stop_early, flush, scale, tiny, on, limits, audited, outputs, final, last, finite,
+    stop_early, flush, scale, tiny, outputs, final, last, finite,
 ):  # fmt: skip
     """Train W seeds, from `first` on, of T trainings of S seeds each that lie one after another.
 
@@ -570,9 +554,6 @@ def train(
             thread's own arithmetic is restored afterwards.
         scale: factor of the gradients; 1 except for Rprop (`fused.schedule_of`).
         tiny: the size up to which a scaled gradient counts as zero.
-        on: `LOSS` or `ACCURACY`, by which hopeless seeds end with a round; 0: none does.
-        limits: float32, shape (T, C): the least value at each checkpoint; minus infinity: none.
-        audited: bool, shape (T * S,): seeds that never end so.
         outputs: float32, shape (C, M, T * S), to fill: outputs of the judged rows.
         final: float32, shape (C, T * S), to fill: losses.
         last: int32, shape (C, T * S), to fill: the last epoch at which the seed was not solved.
@@ -599,9 +580,7 @@ def train(
     remaining = np.arange(min(count, total - first))  # columns of the seeds that are not settled
     epoch, stop, round_end = 0, 0, FIRST_ROUND if stop_early else stops[-1]
     while stop < stops.shape[0] and remaining.shape[0] > 0:
-        kept, reached = 0, stop
-        while reached < stops.shape[0] and stops[reached] <= round_end:
-            reached += 1
+        kept = 0
         for begin in range(0, remaining.shape[0], most):
             columns = remaining[begin : begin + most]
             width = -(-columns.shape[0] // LANES) * LANES
@@ -620,16 +599,11 @@ def train(
             for i in range(columns.shape[0]):
                 column = columns[i]
                 _exchange(block, state, column, i, False)
-                ends = settled[i] != 0.0
-                if on > 0 and not ends and not audited[first + column]:
-                    ends = _is_hopeless(
-                        on, limits[owner_of[column]], rows, judged, outputs, final, finite,
-                        first + column, stop, reached,
-                    )  # fmt: skip
-                if not ends:
+                if settled[i] == 0.0:
                     remaining[kept] = column
                     kept += 1
         remaining = remaining[:kept]
-        stop = reached
+        while stop < stops.shape[0] and stops[stop] <= round_end:
+            stop += 1
         epoch, round_end = round_end + 1, min(2 * round_end, round_end + LONGEST_ROUND)
     set_control_word(before)

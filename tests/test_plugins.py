@@ -1,0 +1,192 @@
+"""Values of installed packages: found by entry points, and told where they cannot be used."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import xortune
+
+import xortune as xt
+from xortune.core import plugins
+from xortune.core.errors import InputError
+from xortune.spaces.samplers import SAMPLERS, sampler_named, samplers
+from xortune.spaces.space import json_schema, parse_space, with_search
+
+GIVES = """
+import xortune as xt
+
+def make(seed):
+    from optuna.samplers import NSGAIIISampler
+
+    return NSGAIIISampler(seed=seed)
+
+def sampler(name, **more):
+    traits = {"learns": True, "several": True, "exact_resume": False, "keeps_state": True}
+    return xt.Sampler(name, "evolution", make=make, **(traits | more))
+
+VALUE = sampler("nsgaiii")
+"""
+SPACE = """
+name: plugged
+parameters: {a: {low: 0.0, high: 1.0}, b: {choice: [1, 2]}}
+search: {sampler: nsgaiii, trials: 12}
+seeds: {ladder: [2]}
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package that gives what its text calls VALUE, as an entry point `name`."""
+    place = tmp_path / "installed"
+    before = {*sys.modules}
+
+    def installed(package, text=GIVES, name="value", group="xortune.samplers", object_="VALUE"):
+        data = place / f"{package}-1.5.dist-info"
+        data.mkdir(parents=True)
+        (data / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+        (data / "entry_points.txt").write_text(f"[{group}]\n{name} = {package}:{object_}\n")
+        (place / f"{package}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(place))
+        plugins._loaded.cache_clear()
+        return place
+
+    yield installed
+    plugins._loaded.cache_clear()
+    for name in {*sys.modules} - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(place)):
+            del sys.modules[name]
+
+
+def solve(config, seed):
+    return config["a"] + seed % 2 > 0.5
+
+
+def test_a_sampler_of_a_package_is_one_like_any_other(install, tmp_path, monkeypatch):
+    install("nsga")
+    monkeypatch.chdir(tmp_path)
+    Path("space.yaml").write_text(SPACE)
+    assert [one.name for one in samplers()] == [*(one.name for one in SAMPLERS), "nsgaiii"]
+    schema = json.loads(json_schema())["$defs"]["SearchSettings"]["properties"]["sampler"]
+    assert schema["enum"][-1] == "nsgaiii"
+    said = []
+    run = xt.search("space.yaml", output="run", train=solve, workers=0, verbose=0)
+    assert (len(run.results), run.manifest["sampler"]) == (12, "nsgaiii")
+    again = {"output": "run", "train": solve, "workers": 0, "verbose": 0, "resume": True}
+    xt.search("space.yaml", **again, listener=lambda event: said.append(str(event)))
+    assert any("sampler nsgaiii does not resume exactly" in one for one in said)
+
+
+def test_a_run_is_read_without_the_package_of_its_sampler(install, tmp_path, monkeypatch):
+    place = install("nsga")
+    given = {"output": tmp_path / "run", "train": solve, "workers": 0, "verbose": 0}
+    space = parse_space(SPACE)
+    xt.search(space, **given)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(place)])
+    plugins._loaded.cache_clear()
+    for command in ("report", "status", "export"):
+        assert xortune(command, str(tmp_path / "run")).exit_code == 0
+    with pytest.raises(InputError, match=r"unknown sampler 'nsgaiii'; allowed: auto, .*cmaes"):
+        xt.search(space, **given, resume=True)
+
+
+ODD = """
+def odd(space):
+    if space.search.seed:
+        raise xt.InputError("too odd")
+
+VALUE = sampler("nsgaiii", several=False, needs=(odd,))
+"""
+
+
+def test_what_a_sampler_of_a_package_cannot_do_is_refused_as_of_others(install):
+    install("nsga", GIVES + ODD)
+    space = parse_space(SPACE)
+    with pytest.raises(InputError, match="too odd"):
+        with_search(space, seed=3)
+    with pytest.raises(InputError, match="sampler nsgaiii with 2 objectives"):
+        parse_space(SPACE + "objectives: [success_rate, a]\n")
+
+
+BROKEN = "raise ImportError('no module of mine')\n"
+
+
+def test_what_cannot_be_loaded_breaks_nothing_and_is_told_where_it_is_asked_for(install):
+    install("broken", BROKEN, "lost")
+    install("nsga")
+    assert sampler_named("nsgaiii").about == "evolution"
+    assert parse_space(SPACE.replace("nsgaiii", "tpe")).search.sampler == "tpe"
+    cause = "lost of broken 1.5: ImportError: no module of mine"
+    with pytest.raises(InputError, match=rf"^sampler: 'lost' cannot be used: {cause}; fix: repair"):
+        with_search(parse_space(SPACE), sampler="lost")
+    text = SPACE.replace("nsgaiii", "lost")
+    with pytest.raises(InputError, match=rf"s.yaml:4: search\.sampler: 'lost' cannot .*{cause}"):
+        parse_space(text, "s.yaml")
+    with pytest.raises(
+        InputError, match=r"unknown sampler .los.; lost of broken 1\.5 cannot be used"
+    ):
+        sampler_named("los")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("VALUE = [1]\n", "broken:VALUE is a list, and not a Sampler"),
+        ("VALUE = (1,)\n", "broken:VALUE is an int, and not a Sampler"),
+        ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+        ("", "AttributeError: module 'broken' has no attribute 'VALUE'"),
+    ],
+)
+def test_the_cause_is_told(install, text, told):
+    install("broken", text, "lost")
+    with pytest.raises(InputError, match=told):
+        sampler_named("lost")
+    assert samplers() == SAMPLERS
+
+
+def test_a_name_that_two_packages_give_is_refused_with_both(install):
+    install("one", GIVES.replace('sampler("nsgaiii")', '(sampler("nsgaiii"), sampler("mine"))'))
+    install("two", name="other")
+    both = r"'nsgaiii' is given by value of one 1\.5 and by other of two 1\.5"
+    with pytest.raises(InputError, match=both):
+        parse_space(SPACE)
+    assert samplers()[len(SAMPLERS) :] == (sampler_named("mine"),)
+
+
+def test_a_name_of_xortune_that_a_package_gives_is_refused_with_both(install):
+    install("one", GIVES.replace("nsgaiii", "tpe"))
+    with pytest.raises(InputError, match=r"'tpe' is given by xortune itself and by value of one"):
+        with_search(parse_space(SPACE.replace("nsgaiii", "random")), sampler="tpe")
+    assert samplers() == SAMPLERS
+
+
+def test_the_command_lists_what_is_installed_and_what_cannot_be_used(install):
+    assert xortune("plugins").stdout == "No installed package adds anything.\n"
+    assert json.loads(xortune("plugins", "--json").stdout) == {"plugins": []}
+    install("broken", BROKEN, "lost")
+    install("nsga")
+    assert xortune("plugins").stdout.splitlines() == [
+        "xortune.samplers: lost of broken 1.5: cannot be used: ImportError: no module of mine",
+        "xortune.samplers: value of nsga 1.5: nsgaiii",
+    ]
+    broken, good = json.loads(xortune("plugins", "--json").stdout)["plugins"]
+    assert (broken["package"], broken["version"], broken["values"]) == ("broken", "1.5", [])
+    assert broken["error"] == "ImportError: no module of mine"
+    assert (good["group"], good["name"]) == ("xortune.samplers", "value")
+    assert (good["values"], good["error"]) == (["nsgaiii"], None)
+
+
+def knows(config, seed):
+    return sampler_named("nsgaiii").name == "nsgaiii"
+
+
+def test_importing_loads_nothing_and_a_worker_loads_the_same(install, monkeypatch):
+    place = install("nsga", "print('loaded')\n" + GIVES)
+    path = os.pathsep.join([str(place), str(Path(xt.__file__).parents[1])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    program = "import xortune.cli, xortune as xt; xt.search; xt.load_space"
+    assert subprocess.check_output([sys.executable, "-c", program]) == b""
+    found = xt.evaluate({"x": 1}, range(2), train=knows, workers=1, verbose=0)
+    assert found.successes == 2
