@@ -112,6 +112,8 @@ class Kind:
             make=lambda wanted: Asks(wanted.space.trainer, wanted.space.rule),
         )
 
+    A package adds it as an entry point of the group `xortune.trainers`; see `core.plugins`.
+
     Attributes:
         name: for lists of kinds.
         about: what trains, in a few words.

@@ -75,7 +75,6 @@ class NetworkTrainer(Trainer):
     def traits(self) -> Traits:
         """What engine trains, and how."""
         return Traits(
-            is_watchable=True,
             is_compiled=self.engine in ("auto", "fused"),
             threads=self.threads,
         )

@@ -349,7 +349,7 @@ def _ray(asked: AskedExecutor) -> Executor:
 
 @dataclass(frozen=True)
 class ExecutorKind:
-    """A kind of executors.
+    """A kind of executors. A package adds one as an entry point of `xortune.executors`.
 
     Attributes:
         name: for lists of kinds.
