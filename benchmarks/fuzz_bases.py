@@ -13,7 +13,7 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 from xortune.runs.run import create
@@ -22,7 +22,7 @@ from xortune.runs.store import JOURNAL
 __all__ = ["SPACE", "Fake", "base_runs"]
 
 
-class Fake:
+class Fake(Trainer):
     """A trainer that trains nothing: half of its seeds are solved, or none has an outcome."""
 
     def check(self, point: Point) -> Point:

@@ -22,7 +22,7 @@ import numpy as np
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.propose import proposer_for
 from xortune.runs import journal as journal_module
@@ -52,7 +52,7 @@ seeds: {{ladder: [100]}}
 """
 
 
-class Plain:
+class Plain(Trainer):
     """A trainer that takes any point as it is."""
 
     def check(self, point: Point) -> Point:

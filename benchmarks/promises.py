@@ -30,7 +30,7 @@ from xortune.certificates.gate import Answer, SequentialTest
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.runs.certificate import lower_bound, risk_of
 from xortune.runs.evaluation import Evaluation, Purpose
 from xortune.runs.journal import Journal
@@ -134,7 +134,7 @@ RIGHT = (0, 1, 1, 0)
 """Predictions of XOR."""
 
 
-class NoTrainer:
+class NoTrainer(Trainer):
     """A trainer that is only asked what it is."""
 
     def check(self, point: Point) -> Point:

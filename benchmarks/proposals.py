@@ -40,7 +40,7 @@ from scipy.special import expit, ndtr, ndtri
 from xortune.core.outcome import Details, Outcome, Status, wilson
 from xortune.core.point import Point
 from xortune.core.success import Success
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import proposer_for
@@ -185,7 +185,7 @@ def _network(name: str) -> Problem:
 
 
 @dataclass(frozen=True)
-class NumberTrainer:
+class NumberTrainer(Trainer):
     """A problem as a trainer of xortune's search."""
 
     problem: Problem

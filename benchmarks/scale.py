@@ -26,7 +26,7 @@ import numpy as np
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.propose import proposer_for
@@ -58,19 +58,16 @@ SEARCHES = {  # the sampler and the seeds
 }
 TRIALS = 8  # configurations for each worker
 TUNE_SECONDS = 0.01  # CPU time that a trial of Ray Tune costs the driver; see docs/cluster.md
-WAITING = 2  # trials that wait for each worker; see `RayExecutor.take`
+WAITING = 2  # trials that wait for each worker; see `RayExecutor.room`
 GUESS = 0.01  # seconds of a seed that a trainer of a user's code estimates
 SPREAD = 0.5  # standard deviation of the logarithm of what a seed takes
 NODE, LIFE, AWAY = 8, 50.0, 5.0  # workers of a node; the mean seeds that it lives, and is away
 
 
-class Simulated:
+class Simulated(Trainer):
     """A trainer of a user's code that takes any point as it is, and trains nothing."""
 
-    users_code = True
-
-    def check(self, point: Point) -> Point:
-        return point
+    traits = Traits(users_code=True)
 
     def cost(self, block: Block) -> float:
         return GUESS * block.count

@@ -10,6 +10,8 @@ from pathlib import Path
 import ray
 from hand_made import solved
 
+from xortune.core.trainer import Trainer
+
 
 def die(how):
     """Bring this process to its end, or to a standstill."""
@@ -21,7 +23,7 @@ def die(how):
 
 
 @dataclass(frozen=True)
-class Logging:
+class Logging(Trainer):
     """Solves as many of the seeds as x says, and writes down where; some points kill the worker.
 
     Attributes:
@@ -33,9 +35,6 @@ class Logging:
     log: str
     deaths: dict = field(default_factory=dict)
     naps: float = 0.0
-
-    def check(self, point):
-        return point
 
     def cost(self, block):  # noqa: ARG002
         return 10.0

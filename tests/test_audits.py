@@ -19,7 +19,7 @@ from xortune.certificates.gate import SequentialTest
 from xortune.core.audit import LEAST_AUDITED, Audit
 from xortune.core.outcome import Details, Outcome, Status
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking
+from xortune.core.trainer import AUDITED, Block, Stacking, Trainer, Traits
 from xortune.driver.audits import audited_now
 from xortune.driver.evaluate import train_seeds
 from xortune.driver.gate import gate_config
@@ -41,7 +41,7 @@ def drawn(*what):
 
 
 @dataclasses.dataclass
-class Stacks:
+class Stacks(Trainer):
     """Trains a seed to a success with the probability `x`, and stacks seeds as a process would.
 
     Attributes:
@@ -59,12 +59,10 @@ class Stacks:
     fault: str = ""
     known: int = 0
     trained: list = dataclasses.field(default_factory=list)
-    stacks_seeds = True
-    takes_many_blocks = True
-    takes_many_seeds = True
 
-    def check(self, point):
-        return point
+    @property
+    def traits(self):
+        return Traits(stacks_seeds=True, takes_many_blocks=True, takes_many_seeds=True)
 
     def cost(self, block):  # noqa: ARG002
         return 1e-4
@@ -309,7 +307,8 @@ def test_a_search_that_was_killed_before_its_last_audits_makes_them_when_it_goes
     space, right = SPACES["one rung"], alone("one rung")
 
     def when(executor):
-        return trainer.trained and None in [job.block.agreed for job in executor._progress.jobs]
+        jobs = [job for batch in executor.under_way for job in batch.jobs]
+        return trainer.trained and None in [job.block.agreed for job in jobs]
 
     with pytest.raises(KeyboardInterrupt):
         searched(trainer, tmp_path / "run", space, executor=Killed(trainer, when))

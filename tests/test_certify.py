@@ -35,6 +35,7 @@ import xortune as xt
 from xortune.certificates.fresh import CertifyRequest
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
+from xortune.core.trainer import Traits
 from xortune.driver import certify as module
 from xortune.driver import workplace
 from xortune.driver.voice import Voice
@@ -691,7 +692,7 @@ def test_who_trains_is_what_was_asked_for(run, cluster, place, monkeypatch):
 class Slow(Counting):
     """A user's code."""
 
-    users_code = True
+    traits = Traits(users_code=True)
 
 
 def test_the_search_has_measured_the_seeds(tmp_path):

@@ -11,8 +11,8 @@ from listening import counts
 
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL
+from xortune.training.jobs import ATTEMPTS
 from xortune.training.resources import Cluster
-from xortune.training.retries import ATTEMPTS
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already

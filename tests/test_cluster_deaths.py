@@ -23,10 +23,10 @@ from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 from xortune.training import ray_executor
 from xortune.training import ray_worker as versions_module
-from xortune.training.ray_executor import Watchdog, classify_failure
+from xortune.training.jobs import ATTEMPTS
+from xortune.training.ray_executor import classify_failure
 from xortune.training.ray_worker import captured_messages
 from xortune.training.resources import Cluster, Resources
-from xortune.training.retries import ATTEMPTS
 from xortune.training.slots import slots
 
 LONG = pytest.mark.long
@@ -187,19 +187,6 @@ def test_whose_fault_a_death_is(text, kind, reason):
     assert death.kind == kind
     assert reason in death.reason
     assert "common causes" not in death.reason
-
-
-def test_time_in_which_the_driver_does_not_look_is_nobodys():
-    times = iter([0.0, 0.5, 100.0, 100.5, 101.4, 102.3, 103.2])
-    watchdog = Watchdog(3.0, lambda: next(times))
-    watchdog.start("a")
-    # Nobody looks for 99.5 seconds, of which one counts.
-    assert watchdog.expired() + watchdog.expired() == []
-    watchdog.start("b")
-    assert watchdog.expired() + watchdog.expired() == []
-    assert [name for name, _ in watchdog.expired()] == ["a"]
-    watchdog.end("b")
-    assert watchdog.expired() == []
 
 
 def test_what_engines_log_on_a_worker_is_captured_once():

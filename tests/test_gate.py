@@ -23,7 +23,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.driver import gate as gating
 from xortune.driver.gate import gate_config
 from xortune.stats.anytime import (
@@ -39,7 +39,7 @@ POINT = Point(CONFIG)
 
 
 @dataclass
-class Scripted:
+class Scripted(Trainer):
     """A trainer whose seed `first + i` is solved as `solved[i]` says; notes what it was asked."""
 
     solved: list[bool]

@@ -190,3 +190,52 @@ def test_importing_loads_nothing_and_a_worker_loads_the_same(install, monkeypatc
     assert subprocess.check_output([sys.executable, "-c", program]) == b""
     found = xt.evaluate({"x": 1}, range(2), train=knows, workers=1, verbose=0)
     assert found.successes == 2
+
+
+TRAINS = """
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Trainer
+from xortune.driver.trainer import Kind
+from xortune.training.executors import ExecutorKind, LocalExecutor
+from xortune.trainers.verdicts import SeedResults, judged
+
+class Half(Trainer):
+    def describe(self):
+        return {"trainer": "half"}
+
+    def train(self, blocks):
+        found = []
+        for block in blocks:
+            results = SeedResults(block)
+            for seed in block.seeds:
+                results.add(judged(seed % 2 == 0, None))
+            found.append(results.outcome())
+        return found
+
+class Named(LocalExecutor):
+    used = 0
+
+    def send(self, batch):
+        Named.used += 1
+        super().send(batch)
+
+TRAINER = Kind("half", "half", lambda asked: asked.space.trainer == "half:", lambda _: Half())
+EXECUTOR = ExecutorKind("named", "here", lambda _: True, lambda asked: Named(asked.trainer))
+"""
+
+
+@pytest.mark.parametrize("kind", ["trainer", "executor"])
+def test_a_kind_of_a_package_is_one_like_any_other(install, tmp_path, kind):
+    is_trainer = kind == "trainer"
+    install("kinds", TRAINS, kind, f"xortune.{kind}s", kind.upper())
+    text = SPACE.replace("nsgaiii", "random")
+    space = parse_space("trainer: 'half:'" + text if is_trainer else text)
+    train = None if is_trainer else solve
+    run = xt.search(space, output=tmp_path / "run", train=train, workers=0, verbose=0)
+    assert len(run.results) == 12
+    if is_trainer:
+        assert run.manifest["trainer"] == "half"
+        assert {one.outcome.rate for one in run.results} == {0.5}
+    else:
+        assert sys.modules["kinds"].Named.used
+    assert f"xortune.{kind}s: {kind} of kinds 1.5: " in xortune("plugins").output

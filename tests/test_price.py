@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_for
 from xortune.racing.grants import BestGrants
 from xortune.racing.objectives import SeedSummary, price_of_seed
@@ -246,8 +246,8 @@ class Waiting:
         self.jobs.clear()
 
 
-class Costly:
-    users_code = True
+class Costly(Trainer):
+    traits = Traits(users_code=True)
 
     def cost(self, _):
         return 1.0

@@ -427,7 +427,7 @@ def test_nothing_of_a_worker_that_is_killed_is_left(tmp_path, leaves, fate):
     is_forked = fate != "new interpreters"
     program = (
         "import sys, xortune as xt\n"
-        "from xortune.driver import processes\n"
+        "from xortune.training import processes\n"
         f"begin = 'import xortune.training.worker as w; w._may_fork = lambda: {is_forked}'\n"
         "patch = f'\\n{begin}\\nmain('\n"
         "processes.PROGRAM = processes.PROGRAM.replace('\\nmain(', patch)\n"

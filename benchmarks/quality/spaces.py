@@ -16,7 +16,7 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point, Value
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.spaces.model import Choice, Fixed, Range, SearchSpace, is_active
 from xortune.spaces.space import parse_space
 from xortune.trainers.network import NetworkTrainer, evaluate_config
@@ -123,7 +123,7 @@ def _drawn(p: Choice | Range | Fixed, rng: np.random.Generator) -> Value:
 
 
 @dataclass(frozen=True)
-class SpaceTrainer:
+class SpaceTrainer(Trainer):
     """A space as a trainer of xortune's search, whose seeds begin elsewhere.
 
     Attributes:

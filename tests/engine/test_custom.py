@@ -555,7 +555,7 @@ def test_a_seed_that_takes_too_long_is_ended_when_it_reports():
     assert outcome.details.failed == {1: "took longer than 0.5 s"}
     assert 5 <= outcome.details.values["reports"][1] <= 60
     trainer = trainer_of(slow, ACC, 0.5)
-    assert (trainer.describe()["timeout"], trainer.killed_after) == ("0.5 s", None)
+    assert (trainer.describe()["timeout"], trainer.traits.killed_after) == ("0.5 s", None)
 
 
 def test_many_seeds_have_the_time_of_each_and_then_each_its_own():

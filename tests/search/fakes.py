@@ -12,7 +12,7 @@ from hand_made import solved
 
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.runs.evaluation import encode_outcome
 from xortune.runs.journal import Journal, read
@@ -39,11 +39,8 @@ def space_of(sampler="random", trials=12, ladder=(10,)):
     return parse_space(SPACE.format(sampler=sampler, trials=trials, ladder=list(ladder)))
 
 
-class Plain:
+class Plain(Trainer):
     """A trainer that takes any point as it is."""
-
-    def check(self, point):
-        return point
 
     def cost(self, block):  # noqa: ARG002
         return 1e-9
@@ -61,6 +58,10 @@ class Priced(Plain):
     costs: dict = field(default_factory=dict)
     users_code: bool = False
     takes_many_seeds: bool = False
+
+    @property
+    def traits(self):
+        return Traits(users_code=self.users_code, takes_many_seeds=self.takes_many_seeds)
 
     def cost(self, block):
         seconds = self.seconds if self.each is None else self.each * block.count

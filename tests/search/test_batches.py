@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking
+from xortune.core.trainer import AUDITED, Block, Stacking, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import (
@@ -43,14 +43,15 @@ from xortune.spaces.samplers import SAMPLERS, STARTUP, only_ranges, sampler_name
 from xortune.spaces.space import parse_space
 from xortune.training.ahead import Ahead
 from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches
-from xortune.training.jobs import Done, WorkerFailure
-from xortune.training.loop import Record, run
-from xortune.training.retries import (
+from xortune.training.jobs import (
     ATTEMPTS,
     CRASHES_TO_GIVE_UP,
     MAX_MACHINE_LOSSES,
     MAX_PARTS,
+    Done,
+    WorkerFailure,
 )
+from xortune.training.loop import Record, run
 from xortune.training.timing import MeasuredSeconds
 
 
@@ -580,7 +581,7 @@ def test_fresh_seeds_of_all_configs_begin_and_then_the_longest_are_first():
 
 
 class StackingPlain(Priced):
-    stacks_seeds = True
+    traits = Traits(stacks_seeds=True)
 
 
 def told_by(jobs, *audits):

@@ -2,26 +2,28 @@
 
 import os
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drivers import wait_until
-from fakes import by_rate, points
+from fakes import PLAIN, by_rate, points
 from hand_made import TINY_SPACE
 
 import xortune as xt
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer
 from xortune.spaces.space import parse_space
 from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source, named_source, packages_of
 from xortune.training import processes as processes_module
 from xortune.training import worker as worker_module
 from xortune.training.executors import LocalExecutor, Pool
-from xortune.training.jobs import Job, WorkerFailure
+from xortune.training.jobs import Batch, Clock, Job, Limits, WorkerFailure
+from xortune.training.loop import Executor
 from xortune.training.processes import (
     end_processes,
     ending_processes,
@@ -407,7 +409,7 @@ def test_this_process_trains_a_batch_piece_by_piece():
 
 
 def test_launched_batches_are_one_call():
-    class Launches:
+    class Launches(Trainer):
         calls = 0
 
         def train(self, blocks):
@@ -441,3 +443,133 @@ def test_the_same_search_by_a_pool_and_by_this_process(tmp_path, workers, no_ray
         here = xt.search(parse_space(text), output=tmp_path / "here", workers=0)
         assert pool.table.equals(here.table)
     assert len(points(1)) == 1
+
+
+# -------------------------------------------------------------------------------------------------
+# A batch that somebody trains.
+
+
+def batch_of(*counts, ahead=(), **more):
+    """Two jobs, say, of so many seeds; and what the search is told of them."""
+    blocks = [Block(Point({"x": x}), 0, seeds) for x, seeds in enumerate(counts)]
+    jobs = [Job(x, block, ahead=x in ahead) for x, block in enumerate(blocks)]
+    return Batch(tuple(jobs), done := deque(), **more), done
+
+
+def told(done):
+    """Seeds by job, whether it ends the batch, and the kind of a failure."""
+    kinds = [getattr(one.results, "kind", "") for one in done]
+    return [
+        ({job.proposal: [*job.block.seeds] for job in one.jobs}, one.ends, kind)
+        for one, kind in zip(done, kinds, strict=True)
+    ]
+
+
+DIED = WorkerFailure("batch", "it died")
+
+
+def test_of_a_lost_worker_the_part_that_trained_is_at_fault_and_the_rest_trains_elsewhere():
+    batch, done = batch_of(4, 2)
+    batch.begin(0, batch.blocks[0].part(0, 1))
+    batch.trained([(0, batch.blocks[0].part(0, 1))], [by_rate(batch.blocks[0])], 0.1)
+    batch.begin(0, batch.blocks[0].part(2, 1))  # the second one was trained and is not sent
+    batch.lose(DIED)
+    assert batch.has_ended
+    rest = {0: [3], 1: [0, 1]}  # by job, the last part of each
+    assert told(done) == [
+        ({0: [0]}, False, ""),
+        (rest, False, "stopped"),
+        ({0: [2]}, True, "batch"),
+    ]
+    assert sorted([*job.block.seeds] for job in done[1].jobs) == [[0, 1], [1], [3]]
+
+
+@pytest.mark.parametrize("how", ["as one", "begin all"])
+def test_of_seeds_that_train_as_one_all_are_at_fault(how):
+    batch, done = batch_of(4, 2, as_one=how == "as one")
+    batch.begin(0, batch.blocks[0]) if how == "as one" else batch.begin_all()
+    batch.lose(DIED)
+    assert told(done) == [({0: [*range(4)], 1: [0, 1]}, True, "batch")]
+
+
+def test_a_worker_that_ends_before_it_has_begun_is_at_no_fault():
+    batch, done = batch_of(4, as_one=True)
+    fault, rest = batch.lose(DIED)
+    assert (fault, len(rest)) == ((), 1)
+    assert told(done) == [({0: [*range(4)]}, True, "stopped")]
+
+
+@pytest.mark.parametrize("as_one", [False, True])
+def test_a_worker_that_ends_when_all_is_sent_costs_nothing(as_one):
+    batch, done = batch_of(2, as_one=as_one)
+    batch.begin(0, batch.blocks[0])
+    batch.trained([(0, batch.blocks[0])], [by_rate(batch.blocks[0])], 0.1)
+    batch.lose(DIED)
+    assert told(done) == (
+        [({0: [0, 1]}, True, "")] if as_one else [({0: [0, 1]}, False, ""), ({}, True, "")]
+    )
+
+
+def test_a_batch_with_decided_jobs_does_not_end_with_what_was_trained_ahead():
+    batch, done = batch_of(1, 1, ahead=(1,))
+    batch.begin(1, batch.blocks[1])
+    batch.trained([(0, batch.blocks[0])], [by_rate(batch.blocks[0])], 0.1)
+    batch.begin(1, batch.blocks[1])
+    batch.lose(DIED)
+    assert told(done)[1:] == [({1: [0]}, False, "batch"), ({}, True, "")]
+
+
+@pytest.mark.parametrize(
+    ("limits", "as_one", "kind"),
+    [
+        (Limits(part=3.0), False, "late"),
+        (Limits(part=3.0), True, "late"),
+        (Limits(seed=3.0), False, ""),  # the seed has crashed
+        (Limits(seed=0.5), True, "slow"),
+        (Limits(part=3.0, seed=4.0), False, "late"),
+        (Limits(part=9.0, seed=3.0), False, ""),
+    ],
+)
+def test_what_exceeds_which_limit(limits, as_one, kind):
+    now = [0.0]
+    batch, done = batch_of(6, limits=limits, as_one=as_one, clock=Clock(lambda: now[0]))
+    batch.begin(0, batch.blocks[0] if as_one else batch.blocks[0].part(5, 1))
+    assert batch.seconds_left == 3.0
+    batch.exceed()
+    assert batch.seconds_left == float("inf")
+    batch.lose(DIED)
+    assert told(done)[-1] == ({0: [*range(6)] if as_one else [5]}, True, kind)
+    if not kind:
+        assert done[-1].results[0].details.failed == {5: "took longer than 3 s"}
+
+
+def test_time_in_which_the_driver_does_not_look_is_nobodys():
+    now = [0.0]
+    clock = Clock(lambda: now[0])
+    now[0] = 0.5
+    assert clock.now() == 0.5
+    clock.look()
+    now[0] = 100.0  # nobody looks for 99.5 seconds, of which one counts
+    assert clock.now() == 1.5
+    clock.look()
+    now[0] = 100.25
+    assert clock.now() == 1.75
+
+
+class Refuses(Executor):
+    """A transport that can send nothing."""
+
+    def send(self, _):
+        raise InputError("it cannot be sent")
+
+    def receive(self, _):
+        """Nothing comes."""
+
+
+def test_a_batch_that_cannot_be_sent_has_ended():
+    executor = Refuses(PLAIN, 1)
+    with pytest.raises(InputError, match="cannot be sent"):
+        executor.take(Given({"x": 1}))
+    executor.wait()
+    assert told(executor.done) == [({1: [0, 1]}, True, "batch")]
+    assert executor.under_way == []

@@ -18,9 +18,9 @@ from xortune.core.trainer import Block
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source
 from xortune.training import ray_executor, ray_worker
+from xortune.training.jobs import BEGUN, REPORTED
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.training.processes import ending_processes
-from xortune.training.worker import BEGUN, REPORTED
 
 
 def test_the_oldest_batch_goes_to_whoever_has_waited_longest_and_lost_ones_first():

@@ -24,7 +24,7 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.formats import as_html, estimated, rounded_down, rounded_up, span
-from xortune.core.outcome import Outcome, SeedCount, Status, crash_text, own_endings
+from xortune.core.outcome import Outcome, SeedCount, Status, crash_text, have_numbers, own_endings
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
 from xortune.spaces.yaml_reader import read_text, read_yaml
@@ -422,7 +422,7 @@ class MeanTest:
         assert isinstance(outcome, Outcome)  # a user's training encodes none
         names = outcome.number_names
         if not names:
-            if (outcome.status < Status.DIVERGED).any():
+            if have_numbers(outcome.status).any():
                 raise InputError(
                     "the training returns no number",
                     field="of",

@@ -148,7 +148,11 @@ def log(
                 cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
 
 
-GROUPS = {"xortune.samplers": "xortune.spaces.samplers:SAMPLERS"}
+GROUPS = {
+    "xortune.samplers": "xortune.spaces.samplers:SAMPLERS",
+    "xortune.trainers": "xortune.driver.trainer:KINDS",
+    "xortune.executors": "xortune.training.executors:EXECUTORS",
+}
 """The groups of entry points, and where xortune's own values of each stand."""
 
 

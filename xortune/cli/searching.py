@@ -297,7 +297,7 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
             trainer = trainer_for(loaded, None, "auto", 0.0)
             check_space(loaded, trainer)
             refuse_unprovable(loaded)
-            description = describe(loaded, getattr(trainer, "called_with", None))
+            description = describe(loaded, trainer.called_with)
     if as_json:
         cli.print_json(description)
         return

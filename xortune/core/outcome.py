@@ -7,7 +7,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -165,24 +165,99 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
     )
 
 
-class Status(enum.IntEnum):
-    """How training under one seed ended; DIVERGED outranks the statuses before it.
+@dataclass(frozen=True)
+class Ending:
+    """What tables, figures and sentences say of a status.
 
-    PRUNED: a search has ended it by what it reported. It counts as not solved.
+    Attributes:
+        sentence: what such a seed did, after "10 % of them".
+        colour: in figures and pages. It has a contrast of 3 to 1 on light and dark, and is distinct
+            from the others. Empty: figures give its parts others.
+        bar: its name in a figure; the status's own words if not given.
+        unread: its name and sentence where no predictions are known, as of a user's training; empty
+            if they are the same.
+        result: of a training that ended so, after "gave".
+        has_numbers: whether it has results that can be judged and summed up.
+        is_told: when a table has a row for it though no seed ended so: always, where predictions
+            are known, or never.
     """
 
-    SOLVED = 0
-    WRONG_PATTERN = 1
-    ALL_ZERO = 2
-    ALL_ONE = 3
-    DIVERGED = 4
-    CRASHED = 5
-    PRUNED = 6
+    sentence: str = ""
+    colour: str = ""
+    bar: str = ""
+    unread: tuple[str, str] | tuple[()] = ()
+    result: str = "no success"
+    has_numbers: bool = True
+    is_told: Literal["always", "with patterns", "never"] = "always"
+
+
+class Status(enum.IntEnum):
+    """How training under one seed ended. All but SOLVED count as not solved.
+
+    A new one is added at the end: its number stands in journals, its name in files and tables.
+
+    Attributes:
+        ending: what is said of it.
+    """
+
+    ending: Ending
+
+    def __new__(cls, code: int, ending: Ending = Ending()) -> Status:  # frozen
+        """A member: its number, and what is said of it; `Status(4)` finds one by the number."""
+        status = int.__new__(cls, code)
+        status._value_, status.ending = code, ending
+        return status
+
+    SOLVED = 0, Ending("were solved", "#489ac7", result="a success")
+    WRONG_PATTERN = (
+        1,
+        Ending(
+            "learned a wrong pattern",
+            "",
+            "another wrong pattern",
+            ("no success", "ended without success"),
+        ),
+    )
+    ALL_ZERO = 2, Ending("output 0 for every row", "#8d6cef", "all 0", is_told="with patterns")
+    ALL_ONE = 3, Ending("output 1 for every row", "#ff47a3", "all 1", is_told="with patterns")
+    DIVERGED = 4, Ending("diverged", "#b927b9", result="no finite number", has_numbers=False)
+    CRASHED = 5, Ending("crashed", "#8a5c2e", result="an exception", has_numbers=False)
+    PRUNED = (
+        6,
+        Ending("were pruned", "#ad932e", has_numbers=False, is_told="never"),
+    )  # a search has ended it by what it reported
 
     @property
     def label(self) -> str:
         """The word for it in files and tables: `solved`, `wrong_pattern`, ..."""
         return self.name.lower()
+
+    def words(self, *, patterns: bool = True) -> str:
+        """The words for it in a report: `wrong pattern`, or where none is known `no success`."""
+        unread = self.ending.unread
+        return unread[0] if unread and not patterns else self.label.replace("_", " ")
+
+    def bar(self, *, patterns: bool = True) -> str:
+        """Its name in a figure."""
+        return (patterns and self.ending.bar) or self.words(patterns=patterns)
+
+    def sentence(self, *, patterns: bool = True) -> str:
+        """What such a seed did: `learned a wrong pattern`, `ended without success`."""
+        unread = self.ending.unread
+        return unread[1] if unread and not patterns else self.ending.sentence
+
+    def is_told(self, found: int, *, patterns: bool) -> bool:
+        """Whether a table has a row for it, if so many seeds ended so."""
+        when = self.ending.is_told
+        return bool(found) or when == "always" or (patterns and when == "with patterns")
+
+
+_HAVE_NUMBERS = np.array([status.ending.has_numbers for status in Status])
+
+
+def have_numbers(status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """bool, shape (S,): which seeds have results that can be judged and summed up."""
+    return np.asarray(_HAVE_NUMBERS[status])
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +392,8 @@ class Outcome:
     @property
     def endings(self) -> dict[Status, int]:
         """As `counts`, without statuses that the training cannot end with."""
-        found = self.counts if self.epochs else own_endings(self.counts)
-        return {one: n for one, n in found.items() if n or one != Status.PRUNED}
+        has_patterns = self.epochs > 0
+        return {s: n for s, n in self.counts.items() if s.is_told(n, patterns=has_patterns)}
 
     @property
     def first_crash(self) -> tuple[int, str] | None:
@@ -439,10 +514,9 @@ class Outcome:
         )
 
     def _repr_html_(self) -> str:
-        own = {} if self.epochs else {Status.WRONG_PATTERN: "no success"}
-        if not self.details.ruled:
-            own[Status.SOLVED] = "finished"
-        found = [(own.get(s, s.label), count) for s, count in self.counts.items() if count]
+        own = {} if self.details.ruled else {Status.SOLVED: "finished"}
+        known = {s: s.label if self.epochs else s.words(patterns=False) for s in Status}
+        found = [(own.get(s, known[s]), count) for s, count in self.counts.items() if count]
         rows = [{"seeds ended as": s, "seeds": n, "share": n / self.n} for s, n in found]
         return as_html(f"{self!r}", rows)
 
@@ -512,8 +586,7 @@ def own_endings(counts: Mapping[Status, int]) -> dict[Status, int]:
 
     Only a search prunes seeds, so that `pruned` is there if some were.
     """
-    never = {Status.ALL_ZERO, Status.ALL_ONE}
-    return {s: n for s, n in counts.items() if s not in never and (n or s != Status.PRUNED)}
+    return {s: n for s, n in counts.items() if s.is_told(n, patterns=False)}
 
 
 def crash_text(crashed: int, first: tuple[int, str] | None, verb: str = "crashed") -> str:
@@ -556,7 +629,7 @@ def valid_numbers(
     """
     if numbers is None:
         return np.full(status.shape, np.nan)
-    return np.where(np.isfinite(numbers) & (status < Status.DIVERGED), numbers, np.nan)
+    return np.where(np.isfinite(numbers) & have_numbers(status), numbers, np.nan)
 
 
 def _equal_width(*outcomes: Outcome) -> list[NDArray[np.bool_]]:

@@ -1,16 +1,18 @@
-"""The Protocol of a trainer: blocks in, outcomes or errors out."""
+"""A trainer: blocks in, outcomes or errors out; and what is true of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from xortune.core.errors import InputError, TrainingError, check_number, kind_of
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.pruning import Pruning
+from xortune.core.success import Rule
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
 """The journal's reason for cancelled seeds. They count neither as successes nor as failures."""
@@ -144,64 +146,6 @@ def is_failure(error: str | None) -> bool:
     return error not in (NOT_FINISHED, PROVEN_WORSE, AUDITED) and not is_void(error)
 
 
-class Trainer(Protocol):
-    """Interprets points. Picklable: the search sends it to its workers.
-
-    It may have attributes that say how to train with it. One that is absent is false; see `has`.
-
-    Attributes:
-        users_code: any seed may hang or kill its process; see `training.retries`.
-        own_process: for that reason not even its check trains in the process of the driver; see
-            `training.processes`.
-        takes_many_seeds: all seeds of a block train in one call.
-        takes_many_blocks: all blocks of a batch train in one call.
-        stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
-        gives_reports: seeds report results while they train, and can be cancelled then.
-        awaits: it is an async function, with a method `attempt` for a block of one seed: one event
-            loop of the driver trains many seeds at once.
-    """
-
-    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """Return for each block, in order, its outcome or why there is none."""
-        ...
-
-    def check(self, point: Point) -> Point:
-        """Return the point's normal form, so that equal trainings have equal keys.
-
-        Raises:
-            InputError: this trainer cannot train the point; `field` names the parameter.
-        """
-        ...
-
-    def cost(self, block: Block) -> float:
-        """Return roughly how many seconds one core takes; the same number on every machine.
-
-        The search corrects it by measured times and sizes its batches by that. How many proposals
-        a learning sampler makes ahead of results follows from this number alone.
-        """
-        ...
-
-    def describe(self) -> dict[str, str]:
-        """Return the manifest's entries: the engine, its version, the task's fingerprint."""
-        ...
-
-
-Trait: TypeAlias = Literal[
-    "users_code",
-    "own_process",
-    "takes_many_seeds",
-    "takes_many_blocks",
-    "stacks_seeds",
-    "gives_reports",
-    "awaits",
-]
-
-
-def has(trainer: Trainer, trait: Trait) -> bool:
-    """Whether an attribute of a trainer is true; see `Trainer`."""
-    return bool(getattr(trainer, trait, False))
-
-
 @dataclass(frozen=True)
 class Stacking:
     """Which seeds a trainer stacks: they train in hardly more time than a few of them.
@@ -217,14 +161,171 @@ class Stacking:
     gain: float = 1.0
 
 
-def stacking_of(trainer: Trainer, block: Block) -> Stacking | None:
-    """The stacks of a trainer that has trained this block in this process, by its `stacking`.
+@dataclass(frozen=True)
+class Traits:
+    """What is true of a trainer, for all who check, train, certify or compare with it.
 
-    None if it has no such method, or did not stack the block's seeds.
+    Attributes:
+        users_code: any seed may hang or kill its process; see `training.jobs`.
+        own_process: for that reason not even its check trains in the process of the driver; see
+            `training.processes`.
+        takes_many_seeds: all seeds of a block train in one call.
+        takes_many_blocks: all blocks of a batch train in one call.
+        stacks_seeds: all blocks of a batch train in one call, as one model where that is possible.
+        gives_reports: seeds report results while they train, and can be cancelled then.
+        is_watchable: seeds give numbers on their way, as reports or in another way.
+        awaits: `Trainer.attempt` trains a seed: one event loop of the driver trains many at once.
+        runs_programs: each seed is a program that the process which trains has started.
+        is_compiled: the compiled engine of the built-in network trains.
+        killed_after: seconds of a seed, if only killing its process enforces them.
+        threads: of torch in each process that trains.
+        seconds: assumed for a seed until seeds are measured. It decides how many proposals a
+            learning sampler makes ahead of results, and so has to be the same on all machines.
+        rule: which of a seed's numbers are a success; None if the training says it itself.
+        source: where a user's function comes from, of `trainers.source`; None if there is none.
+            Trainers with the same one may share their workers.
     """
-    method = getattr(trainer, "stacking", None)
-    stacking: Stacking | None = None if method is None else method(block)
-    return stacking
+
+    users_code: bool = False
+    own_process: bool = False
+    takes_many_seeds: bool = False
+    takes_many_blocks: bool = False
+    stacks_seeds: bool = False
+    gives_reports: bool = False
+    is_watchable: bool = False
+    awaits: bool = False
+    runs_programs: bool = False
+    is_compiled: bool = False
+    killed_after: float | None = None
+    threads: int = 1
+    seconds: float = 1.0
+    rule: Rule | None = None
+    source: Any = None
+
+    @property
+    def trains_as_one(self) -> bool:
+        """Whether a batch is one training: nothing is known of its seeds before all have ended."""
+        return self.takes_many_blocks or not self.users_code
+
+    @property
+    def sends_singly(self) -> bool:
+        """Whether each seed is a call, because it has a time limit of its own."""
+        return self.killed_after is not None and not self.takes_many_seeds
+
+    @property
+    def mixes_seeds(self) -> bool:
+        """Whether a seed may depend on those beside it, as a call of the user's gets both."""
+        return self.takes_many_seeds and not self.stacks_seeds
+
+
+class Trainer:
+    """Interprets points: the base of all that train. `train` and `describe` are to be written.
+
+    A trainer is picklable, since it is sent to workers, and does not change: what differs is
+    another trainer. All else has a default, of a trainer that takes any point as it is:
+
+        @dataclass(frozen=True)
+        class Asks(Trainer):
+            address: str
+
+            @property
+            def traits(self):
+                return Traits(users_code=True, seconds=0.5)
+
+            def describe(self):
+                return {"trainer": self.address}
+
+            def train(self, blocks):
+                return [self.ask(block) for block in blocks]
+    """
+
+    @property
+    def traits(self) -> Traits:
+        """What is true of it."""
+        return Traits()
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """Return for each block, in order, its outcome or why there is none."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, str]:
+        """Return the manifest's entries: `trainer`, its name; and all else that decides results.
+
+        Results of trainers that say otherwise are never counted together.
+        """
+        raise NotImplementedError
+
+    def check(self, point: Point) -> Point:
+        """Return the point's normal form, so that equal trainings have equal keys.
+
+        Raises:
+            InputError: this trainer cannot train the point; `field` names the parameter.
+        """
+        return point
+
+    def cost(self, block: Block) -> float:
+        """Return roughly how many seconds one core takes; the same number on every machine.
+
+        The search corrects it by measured times and sizes its batches by that. How many proposals
+        a learning sampler makes ahead of results follows from this number alone.
+        """
+        return block.count * self.traits.seconds
+
+    @property
+    def called_with(self) -> str | None:
+        """What it trains with, in words for `xortune space`."""
+        return None
+
+    async def attempt(self, block: Block) -> Outcome | TrainingError:
+        """Return the outcome of a block of one seed; only where it `awaits`."""
+        raise NotImplementedError
+
+    def prepare(self, blocks: Sequence[Block]) -> None:
+        """Import what trains, in a worker, and try how these blocks train."""
+
+    def stacking(self, block: Block) -> Stacking | None:  # noqa: ARG002
+        """Return how it stacks the seeds of a block that it has trained here, if it does."""
+        return None
+
+    def refuse_beyond_memory(self, point: Point, seeds: int = 1) -> None:
+        """Raise an InputError if so many seeds of a point need more memory than there is."""
+
+    # The same trainer, but for one thing.
+
+    def knowing(self, known: Mapping[tuple[str, int], Outcome]) -> Trainer:  # noqa: ARG002
+        """Return the one that gives these outcomes, by config key and seed, without training."""
+        return self
+
+    def retrying(self, retry: tuple[type[BaseException], ...]) -> Trainer:
+        """Return the one to which these exceptions say nothing of the training; see `Void`.
+
+        Raises:
+            InputError: it calls no function that could raise them.
+        """
+        if not retry:
+            return self
+        raise InputError(
+            "no function trains that could raise it",
+            field="retry",
+            allowed="with train=, a function",
+            fix=f"a command exits with code {os.EX_TEMPFAIL} where it is to be tried again",
+        )
+
+    def debugged(self, on_raise: Callable[[BaseException], None]) -> Trainer:  # noqa: ARG002
+        """Return the one for the user's own process, which gives it what seeds raise."""
+        return self
+
+    def judging_finite(self) -> Trainer:
+        """Return the one to which each finite number is a success, if it judges numbers."""
+        return self
+
+    def for_worker(self, gpus: float = 0.0) -> Trainer:  # noqa: ARG002
+        """Return the one for a worker with one core and this share of GPUs."""
+        return self
+
+    def on_all_cores(self) -> Trainer:
+        """Return the one for this process alone, on all cores."""
+        return self
 
 
 # -------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import PLACE_SECONDS, VOID, Exceptions, Outages, Trainer, Waits
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.trainer import trainer_of, worker_and_local_trainer
+from xortune.driver.trainer import trainer_of
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.driver.workplace import Workplace, who_trains
 from xortune.racing.race import FINALISTS
@@ -232,8 +232,8 @@ def certify_run(
     this is not part of a search.
     """
     outages = Outages() if outages is None else outages
-    worker, here = worker_and_local_trainer(trainer, gpus=cluster.each.gpus)
-    trains = here if cluster.workers == 0 else worker
+    worker = trainer.for_worker(cluster.each.gpus)
+    trains = worker.on_all_cores() if cluster.workers == 0 else worker
     identity = identity_of(worker.describe())
     fingerprint = fingerprint_of(identity)
     with ExitStack() as stack:

@@ -51,7 +51,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Block, Exceptions, Outages, Waits, has
+from xortune.core.trainer import Block, Exceptions, Outages, Waits
 from xortune.driver.certify import (
     count_of_void,
     estimate,
@@ -84,7 +84,6 @@ from xortune.driver.trainer import (
     train_again,
     train_one,
     trainer_of,
-    worker_and_local_trainer,
 )
 from xortune.driver.voice import Listen, Voice
 from xortune.driver.workplace import who_trains
@@ -422,7 +421,7 @@ class _SharedTraining:
         noted = []
         for one, config, outcome in zip(trained, self.wanted, outcomes, strict=True):
             twice = None
-            if one.run is None and has(config.trainer, "users_code") and self.pool.workers != 0:
+            if one.run is None and config.trainer.traits.users_code and self.pool.workers != 0:
                 known = config.name in self.earlier
                 twice = "" if known else train_again(config.trainer, outcome, config.point)
             details = outcome.details if twice is None else replace(outcome.details, twice=twice)
@@ -858,8 +857,8 @@ def _seeds_of(
     else:
         numbers = by is not None
         used = single_config(point, trainer, success, pool.each.cpus, numbers=numbers)[1]
-    used = who_trains(used, pool, outages).trainer
-    used = worker_and_local_trainer(used)[1 if here else 0]
+    used = who_trains(used, pool, outages).trainer.for_worker()
+    used = used.on_all_cores() if here else used
     used.describe()  # refuses an engine that is not available
     seconds = None if run is None else seconds_of_seed(run, point.key)
     return WantedSeeds(point, used, seconds)
@@ -876,7 +875,7 @@ def _check_independence(
         if config is None or candidate.run is not None:
             continue
         trainer, point = config.trainer, config.point
-        if has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+        if trainer.traits.mixes_seeds:
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
                 check_call(trainer, both, point, success)
@@ -915,7 +914,5 @@ def _local(directory: str | os.PathLike[str]) -> Path:
 
 def _announce_compiling(wanted: Iterable[WantedSeeds], voice: Voice) -> None:
     """Explain the wait, which would look like a hang."""
-    trainers = [config.trainer for config in wanted]
-    engines = {trainer.engine for trainer in trainers if isinstance(trainer, NetworkTrainer)}
-    if engines & {"auto", "fused"} and not is_compiled():
+    if any(config.trainer.traits.is_compiled for config in wanted) and not is_compiled():
         voice.warn("the fused engine is compiled at its first use: some 15 seconds, once")

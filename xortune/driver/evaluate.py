@@ -19,7 +19,7 @@ from xortune.core.errors import (
     kind_of,
     refuse_given,
 )
-from xortune.core.outcome import Failure, Outcome, Status
+from xortune.core.outcome import Failure, Outcome, Status, have_numbers
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
@@ -32,7 +32,6 @@ from xortune.core.trainer import (
     Outages,
     Trainer,
     Waits,
-    has,
     is_void,
 )
 from xortune.driver.fresh_seeds import FreshSeeds
@@ -40,8 +39,7 @@ from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.driver.workplace import Workplace, who_trains
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.function import custom_trainer, form_of
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
@@ -115,10 +113,7 @@ def single_config(
     except InputError as error:
         place = (error.place or "").removeprefix("<space>").removeprefix(": ")
         raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
-    if finite and (metric is not None or "command" not in train):
-        assert isinstance(trainer, CustomTrainer | CommandTrainer)
-        trainer = replace(trainer, success=Finite())
-    return point, trainer
+    return point, trainer.judging_finite() if finite else trainer
 
 
 # -------------------------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             seed failed and `fail_fast` was given, or too many seeds are void; with the `outcome` of
             those that had finished.
     """
-    own, outages = has(trainer, "users_code"), Outages() if outages is None else outages
+    own, outages = trainer.traits.users_code, Outages() if outages is None else outages
     who = who_trains(trainer, pool if own else Cluster(workers=0), outages)
     trainer = who.trainer
     if not who.here:
@@ -229,10 +224,9 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             forget()
             fresh, batches = train(place, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not who.here else None
-        many = has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds")
-        if many and not twice:
+        if trainer.traits.mixes_seeds and not twice:
             _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
-    return twice, batches.recorded if has(trainer, "stacks_seeds") else None
+    return twice, batches.recorded if trainer.traits.stacks_seeds else None
 
 
 def _finished(lines: Iterable[Evaluation]) -> Outcome | None:
@@ -282,7 +276,7 @@ def _trained_again(trainer: Trainer, lines: Sequence[Evaluation]) -> str | None:
     line = next((line for line in lines if isinstance(line.outcome, Outcome)), None)
     if line is None or not isinstance(line.outcome, Outcome):
         return None
-    seconds = line.seconds / line.block.count * (1 + has(trainer, "takes_many_seeds"))
+    seconds = line.seconds / line.block.count * (1 + trainer.traits.takes_many_seeds)
     if seconds > max(AGAIN_SECONDS, AGAIN_SHARE * sum(line.seconds for line in lines)):
         return None
     return train_again(trainer, line.outcome, line.block.point)
@@ -308,7 +302,7 @@ class _Setup:
 
     def __init__(self, trainer: Trainer, raised: Sequence[BaseException]) -> None:
         self._trainer, self._raised = trainer, raised
-        self._works = not has(trainer, "users_code")
+        self._works = not trainer.traits.users_code
         self._failed: dict[int, str] = {}
         self._shown: str | None = None
 
@@ -487,7 +481,7 @@ def evaluate(
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
     details = replace(found.details, twice=twice, void=void, audit=audit)
-    if success is None and (found.status >= Status.DIVERGED).all():  # nothing was judged
+    if success is None and not have_numbers(found.status).any():  # nothing was judged
         details = replace(details, ruled=False)
     return replace(found, details=details)
 

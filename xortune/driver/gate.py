@@ -28,7 +28,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Exceptions, Outages, Trainer, Waits, has
+from xortune.core.trainer import Exceptions, Outages, Trainer, Waits
 from xortune.driver.evaluate import (
     Training,
     network_config,
@@ -301,7 +301,7 @@ def gate_config(
     options |= {"further": missing, "on_void": add_void, "forget": forget}
     options |= {"on_pass_over": pass_over, "on_take_up": take_up}
     twice, _ = train_seeds(missing, trainer, add, voice=voice, **options)
-    own = has(trainer, "users_code")
+    own = trainer.traits.users_code
     verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=line.why, own=own)
     return verdict if twice is None else replace(verdict, twice=twice)
 

@@ -6,17 +6,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.success import Rule
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.driver.search import Place, SpaceLike, search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import load_space
-from xortune.trainers.verdicts import SeedResults, UsersTraining, crashed, judged, one_line
+from xortune.trainers.verdicts import SeedResults, crashed, judged, one_line
 from xortune.training.executors import LocalExecutor
 
 SeedJob: TypeAlias = tuple[dict[str, Any], int]
@@ -27,7 +27,7 @@ Launch: TypeAlias = Callable[[Sequence[SeedJob]], Sequence[object]]
 
 
 @dataclass(frozen=True)
-class LaunchedTrainer(UsersTraining):
+class LaunchedTrainer(Trainer):
     """Trains with a launcher: all seeds of all blocks are jobs of one launch.
 
     Attributes:
@@ -39,8 +39,11 @@ class LaunchedTrainer(UsersTraining):
     launch: Launch
     label: str
     success: Rule | None
-    seconds: ClassVar[float] = 1.0
-    takes_many_blocks: ClassVar[bool] = True
+
+    @property
+    def traits(self) -> Traits:
+        """One call trains all blocks."""
+        return Traits(takes_many_blocks=True, rule=self.success)
 
     def describe(self) -> dict[str, str]:
         """The label and the rule."""

@@ -64,8 +64,6 @@ from xortune.runs.sessions import Resume, continue_run, end_of_session, now
 from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 from xortune.training.process import ending, exclusive, process_restored
 from xortune.training.processes import (
@@ -387,8 +385,8 @@ def _check_first(checked: _Checked, voice: Voice) -> _Checked:
     if who.cluster.is_ray and not (asked.dry_run or checked.goes_on):
         return replace(checked, check_later=partial(_call_first, checked, voice))
     found, trainer = _call_first(checked, voice), who.trainer
-    if found is not None and found.known and isinstance(trainer, CustomTrainer | CommandTrainer):
-        who = replace(who, trainer=replace(trainer, known=found.known))
+    if found is not None and found.known:
+        who = replace(who, trainer=trainer.knowing(found.known))
     return replace(checked, who=who, check=found)
 
 

@@ -17,7 +17,7 @@ from xortune.core.formats import count, duration
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import Block, Outages, Trainer, has
+from xortune.core.trainer import Block, Outages, Trainer
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import least_in_flight, most_in_flight
 from xortune.deciding.knowledge import TakenOver
@@ -307,7 +307,7 @@ class _Session:
         least = most = least_in_flight(slots)
         # What a seed of a user's code takes is not known beforehand, and more in flight than keeps
         # the workers busy is not known to the next decision.
-        if has(self.trainer, "stacks_seeds") or not has(self.trainer, "users_code"):
+        if self.trainer.traits.stacks_seeds or not self.trainer.traits.users_code:
             seconds = longest_first_block(self.space, self.trainer)
             most = most_in_flight(seconds, slots=slots, proposals=budget(self.space))
             least = 0 if seconds <= SHORT_BLOCK_SECONDS else least
@@ -389,7 +389,7 @@ class _Work:
             session.began = time.monotonic()
         self.ahead: Ahead | None = None
         audit = known.lines.audit(session.fingerprint)
-        if has(session.trainer, "stacks_seeds"):
+        if session.trainer.traits.stacks_seeds:
             stacking = None if check is None or (audit and audit.fault) else check.stacking
             self.ahead = Ahead(self.decisions, stacking)
         started = time.monotonic()
@@ -522,7 +522,7 @@ def _learns(space: SearchSpace) -> bool:
 
 def _cancels(space: SearchSpace, trainer: Trainer) -> bool:
     """Whether trainings are cancelled once their configuration is proven worse."""
-    return has(trainer, "gives_reports") and raced(space)
+    return trainer.traits.gives_reports and raced(space)
 
 
 def _first_blocks(space: SearchSpace) -> Iterator[Block]:

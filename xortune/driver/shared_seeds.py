@@ -28,7 +28,6 @@ from xortune.core.trainer import (
     Block,
     Outages,
     exceeds,
-    has,
     is_void,
     missing_seeds,
 )
@@ -43,14 +42,12 @@ from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Untried
 from xortune.training.executors import pool_or_here
-from xortune.training.jobs import Job
+from xortune.training.jobs import Job, too_many_void
 from xortune.training.loop import Record
 from xortune.training.resources import THIS_MACHINE, Cluster
-from xortune.training.retries import too_many_void
 from xortune.training.slots import slots_here
 
 if TYPE_CHECKING:
@@ -307,8 +304,7 @@ def train_shared(
     """
     outages = Outages() if outages is None else outages
     for config in wanted:
-        if isinstance(config.trainer, NetworkTrainer):
-            config.trainer.refuse_beyond_memory(config.point, n)
+        config.trainer.refuse_beyond_memory(config.point, n)
     seeds = range(COMPARE.start, COMPARE.start + n)
     void = {} if void is None else void
     waiting = {} if later is None else later.waiting
@@ -345,7 +341,7 @@ def train_shared(
                         planned=planned or total,
                         void=untried,
                     )
-                    is_stacked = has(trainer, "stacks_seeds")
+                    is_stacked = trainer.traits.stacks_seeds
                     audit = read(path).lines.audit(fingerprint) if is_stacked else None
                     fresh = FreshSeeds(left, passed_over=len(put_off.jobs) if put_off else 0)
                     passing = {} if why is None else _passing(fresh, record, why)

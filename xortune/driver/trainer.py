@@ -15,8 +15,9 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
+from xortune.core.plugins import installed
 from xortune.core.success import parse_success
-from xortune.core.trainer import Block, Stacking, Trainer, has, is_void
+from xortune.core.trainer import Block, Stacking, Trainer, is_void
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
@@ -28,9 +29,9 @@ from xortune.spaces.space import (
     check_reported,
     with_function,
 )
-from xortune.trainers.command import CommandTrainer, command_trainer
+from xortune.trainers.command import command_trainer
 from xortune.trainers.function import CustomTrainer, form_of, form_of_source
-from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
+from xortune.trainers.network import NetworkTrainer, engine_described
 from xortune.trainers.source import given_source, named_source
 from xortune.trainers.verdicts import KnownSeeds, judged_names
 from xortune.training.processes import (
@@ -40,7 +41,6 @@ from xortune.training.processes import (
     stacking_in_process,
     train_in_process,
 )
-from xortune.training.worker import forgetting
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
@@ -74,6 +74,139 @@ def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSp
     return space
 
 
+# -------------------------------------------------------------------------------------------------
+# The kinds of trainers: which one a space asks for, and how it is made.
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the trainer of a space.
+
+    Attributes:
+        space: names the task or the trainer; `space.trainer` is the text that the file has there.
+        train: a function given from Python; then the space names no trainer.
+        engine: of the built-in network.
+        gpus: for each training; fractions share one.
+        threads: of each training.
+        here: whether this process trains; if not, workers import the user's code and it does not.
+    """
+
+    space: SearchSpace
+    train: Callable[..., Any] | None = None
+    engine: str = "auto"
+    gpus: float = 0.0
+    threads: int = 1
+    here: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of trainers.
+
+    One more is found by the text of `trainer:` in a space file, such as `https://host/train`:
+
+        Kind(
+            "http",
+            "asks an address for each seed",
+            matches=lambda wanted: (wanted.space.trainer or "").startswith("https://"),
+            make=lambda wanted: Asks(wanted.space.trainer, wanted.space.rule),
+        )
+
+    A package adds it as an entry point of the group `xortune.trainers`; see `core.plugins`.
+
+    Attributes:
+        name: for lists of kinds.
+        about: what trains, in a few words.
+        matches: whether a space asks for it. Of all kinds that match the last one is taken.
+        make: makes a trainer that can be described. Nothing of the user's code is imported yet: a
+            resumed search first compares what the trainer says of itself.
+        load: makes it ready to train.
+    """
+
+    name: str
+    about: str
+    matches: Callable[[Wanted], bool]
+    make: Callable[[Wanted], Trainer]
+    load: Callable[[Wanted, Any], Trainer] = lambda _, trainer: trainer
+
+
+def _network(wanted: Wanted) -> Trainer:
+    space = wanted.space
+    assert space.task is not None
+    trainer = NetworkTrainer(space.task, wanted.engine, wanted.gpus)
+    trainer.describe()  # refuses an engine that is not available
+    return trainer
+
+
+def _command(wanted: Wanted) -> Trainer:
+    space = wanted.space
+    assert space.command is not None
+    try:
+        trainer = command_trainer(space.command, space.folder)
+    except InputError as error:
+        raise error.at(space.at("trainer", "files")) from None
+    return replace(trainer, threads=wanted.threads, success=space.rule, on=space.pruned_by)
+
+
+def _function(wanted: Wanted) -> CustomTrainer:
+    """The trainer of a function before it is imported."""
+    space = wanted.space
+    if wanted.train is not None:
+        source, limit = given_source(wanted.train), None
+    else:
+        try:
+            source, limit = named_source(str(space.trainer), space.folder), space.timeout
+        except InputError as error:
+            raise error.at(space.at("trainer")) from None
+    rule, threads, on = space.rule, wanted.threads, space.pruned_by
+    return CustomTrainer(source, success=rule, limit=limit, threads=threads, on=on)
+
+
+def _loaded(wanted: Wanted, trainer: CustomTrainer) -> CustomTrainer:
+    """The trainer with the call form of its function.
+
+    If this process does not train, a worker imports the function. It is kept for what trains next.
+    """
+    source, space = trainer.source, wanted.space
+    try:
+        if wanted.train is not None:
+            form = form_of(wanted.train, source.label)
+        elif wanted.here:
+            form = form_of_source(source)
+        else:
+            form = form_in_process(trainer)
+        return replace(trainer, form=form, folder=str(Path.cwd()))
+    except ProcessEnded as error:
+        raise InputError(
+            f"the import of {source.label} {error}", place=space.at("trainer")
+        ) from None
+    except InputError as error:
+        placed = error if space.trainer is None else error.at(space.at("trainer"))
+        raise placed from error.__cause__
+
+
+KINDS = (
+    Kind("function", "a function or class of yours is called", lambda _: True, _function, _loaded),
+    Kind(
+        "network",
+        "the built-in network learns a task",
+        lambda wanted: wanted.train is None and wanted.space.trainer is None,
+        _network,
+    ),
+    Kind(
+        "command",
+        "a command runs for each seed",
+        lambda wanted: wanted.train is None and wanted.space.command is not None,
+        _command,
+    ),
+)
+"""xortune's own kinds of trainers; the first one takes all that no other takes."""
+
+
+# -------------------------------------------------------------------------------------------------
+# The trainer of a space or a run.
+
+
 def trainer_for(
     space: SearchSpace,
     train: Callable[..., Any] | None,
@@ -90,35 +223,28 @@ def trainer_for(
     Raises:
         InputError: the function cannot be loaded or called, or the engine is not available.
     """
-    if train is not None or space.trainer is not None:
-        if engine != "auto":
-            raise InputError(
-                f"{engine!r} with a trainer of your own",
-                field="engine",
-                allowed="an engine only for the built-in network",
-                fix="leave it out",
-            )
-        own = _with_form(space, _without_import(space, train, threads), train, here=here)
-        if not _reports_each(own):
-            check_reported(space, None)
-        return own
-    assert space.task is not None
-    trainer = NetworkTrainer(space.task, engine, gpus)
-    trainer.describe()  # refuses an engine that is not available
+    if engine != "auto" and (train is not None or space.trainer is not None):
+        raise InputError(
+            f"{engine!r} with a trainer of your own",
+            field="engine",
+            allowed="an engine only for the built-in network",
+            fix="leave it out",
+        )
+    wanted = Wanted(space, train, engine, gpus, threads, here)
+    kind = _kind_of(wanted)
+    trainer = kind.load(wanted, kind.make(wanted))
+    if not trainer.traits.is_watchable:
+        check_reported(space, None)
     return trainer
 
 
-def _reports_each(trainer: CustomTrainer | CommandTrainer) -> bool:
-    """Whether each of its seeds reports numbers on its way, by itself."""
-    if isinstance(trainer, CommandTrainer):
-        return trainer.command.metric is not None
-    return trainer.gives_reports and not trainer.form.many
+def _kind_of(wanted: Wanted) -> Kind:
+    kinds = installed("xortune.trainers", Kind, KINDS)
+    return next(kind for kind in reversed(kinds) if kind.matches(wanted))
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
     """Raise an InputError if a network of the space needs more memory than this machine has."""
-    if not isinstance(trainer, NetworkTrainer):
-        return
     for point in chain(probes(space), space.start):
         try:
             trainer.refuse_beyond_memory(point)
@@ -127,63 +253,7 @@ def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
             raise error.at(space.at(*key)) from None
 
 
-def _without_import(
-    space: SearchSpace, train: Callable[..., Any] | None, threads: int
-) -> CustomTrainer | CommandTrainer:
-    """The trainer before its function is imported: it can only be described."""
-    if train is not None:
-        return CustomTrainer(
-            given_source(train), success=space.rule, threads=threads, on=space.pruned_by
-        )
-    assert space.trainer is not None
-    if space.command is not None:
-        try:
-            trainer = command_trainer(space.command, space.folder)
-        except InputError as error:
-            raise error.at(space.at("trainer", "files")) from None
-        return replace(trainer, threads=threads, success=space.rule, on=space.pruned_by)
-    try:
-        source = named_source(space.trainer, space.folder)
-    except InputError as error:
-        raise error.at(space.at("trainer")) from None
-    rule, limit, on = space.rule, space.timeout, space.pruned_by
-    return CustomTrainer(source, success=rule, limit=limit, threads=threads, on=on)
-
-
-def _with_form(
-    space: SearchSpace,
-    trainer: CustomTrainer | CommandTrainer,
-    train: Callable[..., Any] | None,
-    *,
-    here: bool,
-) -> CustomTrainer | CommandTrainer:
-    """The trainer with the call form of its function.
-
-    Unless `here`, a worker imports the function. It is kept for what trains next.
-    """
-    if isinstance(trainer, CommandTrainer):
-        return trainer
-    source = trainer.source
-    try:
-        if train is not None:
-            form = form_of(train, source.label)
-        elif here:
-            form = form_of_source(source)
-        else:
-            form = form_in_process(trainer)
-        return replace(trainer, form=form, folder=str(Path.cwd()))
-    except ProcessEnded as error:
-        raise InputError(
-            f"the import of {source.label} {error}", place=space.at("trainer")
-        ) from None
-    except InputError as error:
-        placed = error if space.trainer is None else error.at(space.at("trainer"))
-        raise placed from error.__cause__
-
-
-def _own_of_run(
-    run: Run, train: Callable[..., Any] | None, *, accept: bool, here: bool
-) -> CustomTrainer | CommandTrainer:
+def _own_of_run(run: Run, train: Callable[..., Any] | None, *, accept: bool, here: bool) -> Trainer:
     """The user's trainer of a run: `train`, or the one that the run's space names."""
     space = run.asked
     if train is None and space.trainer is None:
@@ -199,7 +269,9 @@ def _own_of_run(
     if train is not None and space.trainer is None:
         space = with_function(space)
     threads = threads_of(run.manifest) or 1
-    trainer = _without_import(space, train, threads)  # a changed function is never imported
+    wanted = Wanted(space, train, threads=threads, here=here)
+    kind = _kind_of(wanted)
+    trainer = kind.make(wanted)  # a changed function is never imported
     changed = changed_trainer(run.manifest, trainer.describe())
     if changed and not accept and not is_imported(run.manifest):  # whose trainer is not known
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
@@ -208,15 +280,7 @@ def _own_of_run(
             place=str(run.path),
             fix="restore the function, or accept the change with --accept-versions",
         )
-    return _with_form(space, trainer, train, here=here)
-
-
-def worker_and_local_trainer(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
-    """The trainer for a worker with one core, and the one for this process with all cores."""
-    if not isinstance(trainer, NetworkTrainer):
-        return trainer, trainer
-    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
-    return worker, replace(worker, threads=usable_cores())
+    return kind.load(wanted, trainer)
 
 
 def trainer_of(
@@ -377,10 +441,10 @@ def check_by_training(
 
     name = trainer.describe()["trainer"]
     points = points or list(islice(chain(space.start, probes(space)), TRIED_CONFIGS))
-    counts = counts and not has(trainer, "takes_many_seeds")
+    counts = counts and not trainer.traits.takes_many_seeds
     early: list[Block] = []
-    trains_early = begins_early and processes > 1 and not has(trainer, "takes_many_seeds")
-    if has(trainer, "own_process") or trains_early:
+    trains_early = begins_early and processes > 1 and not trainer.traits.takes_many_seeds
+    if trainer.traits.own_process or trains_early:
         prepare_processes(trainer, Block(points[0], 0, 1), processes)
     if trains_early:
         firsts = (
@@ -404,13 +468,13 @@ def check_by_training(
                 check_reported(space, result.details.curves[0].points().names)
             key = block.point.key, seed
             twice, known, took = None, {key: result}, {key: seconds}
-            has_alone = has(trainer, "stacks_seeds") or not has(trainer, "takes_many_seeds")
+            has_alone = trainer.traits.stacks_seeds or not trainer.traits.takes_many_seeds
             later = later and has_alone and not _is_short(trainer, seconds)
             if seconds <= longest and not later:
                 found = _trained_twice(space, trainer, block, result, seconds, most=most)
                 twice, known, took = found[0], {**known, **found[1]}, {**took, **found[2]}
             # Where a seed does not determine its result, those beside it cannot be blamed.
-            if not twice and has(trainer, "takes_many_seeds") and not has(trainer, "stacks_seeds"):
+            if not twice and trainer.traits.mixes_seeds:
                 _check_pairs(space, trainer, block, result, points, most=most)
             return Check(
                 _sentence(block.point, seed, result, seconds, counts=counts),
@@ -449,13 +513,13 @@ def train_later(trainer: Trainer, check: Check) -> Outcome | None:
     assert check.first is not None
     block, result = check.first[0], None
     for one in (Block(block.point, block.seeds.stop, 1), block):
-        result = train_one(forgetting(trainer), one, silent=True)
+        result = train_one(trainer.knowing({}), one, silent=True)
     return result if isinstance(result, Outcome) else None
 
 
 def _is_short(trainer: Trainer, seconds: float) -> bool:
     """Whether so many short seeds can train twice that equal results prove something."""
-    return (2 * PAIRS - 1) * seconds <= AGAIN_SECONDS and not has(trainer, "stacks_seeds")
+    return (2 * PAIRS - 1) * seconds <= AGAIN_SECONDS and not trainer.traits.stacks_seeds
 
 
 def _trained_twice(
@@ -524,15 +588,11 @@ def two_apart(
     return None
 
 
-_RESULTS = {
-    Status.SOLVED.label: "a success",
-    Status.DIVERGED.label: "no finite number",
-    Status.CRASHED.label: "an exception",
-}
+_RESULTS = {status.label: status.ending.result for status in Status}
 
 
 def _shown_result(value: float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else _RESULTS.get(value, "no success")
+    return f"{value:.6g}" if isinstance(value, float) else _RESULTS[value]
 
 
 def _check_pairs(
@@ -630,7 +690,7 @@ def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
         As `Check.twice`.
     """
     block, first = Block(point, int(outcome.seeds[0]), 1), outcome
-    if has(trainer, "takes_many_seeds"):
+    if trainer.traits.takes_many_seeds:
         alone = train_one(trainer, block, silent=True)
         if isinstance(alone, TrainingError):
             return None
@@ -678,7 +738,7 @@ def train_one(
     With `silent` nobody sees what it prints there: the check trains many a seed again. For
     `next_blocks` see `processes.train_in_process`; with some also a command runs from a worker.
     """
-    if has(trainer, "own_process") or next_blocks:
+    if trainer.traits.own_process or next_blocks:
         return train_in_process(trainer, block, most, silent=silent, next_blocks=next_blocks)
     return trainer.train([block])[0]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Outages, Trainer, has
+from xortune.core.trainer import Outages, Trainer
 from xortune.driver.audits import audit_stacks, stacked_lines
 from xortune.driver.voice import SILENT, Voice
 from xortune.runs.evaluation import Evaluation
@@ -22,7 +22,6 @@ from xortune.training.batches import Batches, Decider
 from xortune.training.loop import Executor, NoJournal, Record, run
 from xortune.training.processes import in_this_process
 from xortune.training.resources import Cluster, awaiting
-from xortune.training.retries import retrying
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,9 @@ def who_trains(trainer: Trainer, cluster: Cluster, outages: Outages) -> WhoTrain
         InputError: it is no function that could raise what is tried again, or it has a time limit
             that only killing its process enforces, and this process trains.
     """
-    trainer, raised = retrying(trainer, outages.retry), list[BaseException]()
+    trainer, raised = trainer.retrying(outages.retry), list[BaseException]()
     here = cluster.workers == 0
-    if has(trainer, "awaits") and not cluster.is_ray:
+    if trainer.traits.awaits and not cluster.is_ray:
         here, cluster = True, awaiting(cluster)  # an async function: its seeds wait together
     if here:
         trainer = in_this_process(trainer, raised.append)

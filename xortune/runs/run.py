@@ -20,6 +20,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import ANOTHER_OUTPUT, open_regular, text_of, writing
 from xortune.core.formats import as_html, config_text, interval
+from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.core.success import Rule, has_rule, rule_in
 from xortune.racing.grants import aim_of
@@ -349,7 +350,10 @@ class Run:
             if Form.NOTEBOOK in one.where and one.needed(self.table[one.name])
         ]
         table = self.table[shown]
-        return table if self.is_network else table.rename(columns={"wrong_pattern": "no success"})
+        if self.is_network:
+            return table
+        own = {one.label: one.words(patterns=False) for one in Status if one.ending.unread}
+        return table.rename(columns=own)
 
     def noted(self, **entries: Any) -> Run:
         """Set entries of the manifest, also in the directory, and return the run with them.

@@ -464,7 +464,7 @@ def first_manifest(
     identity, entry = identity_of(described), session_entry(command)
     fingerprint = fingerprint_of(identity)
     file = str(Path(space.place).resolve())
-    own = {} if space.task is not None else {"threads": getattr(trainer, "threads", 1)}
+    own = {} if space.task is not None else {"threads": trainer.traits.threads}
     return {
         "name": space.name,
         **described,

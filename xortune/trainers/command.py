@@ -13,18 +13,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, ClassVar
+from typing import IO
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import as_float
 from xortune.core.pruning import IsPruned
-from xortune.core.success import VALUE, Rule
+from xortune.core.success import VALUE, Finite, Rule
 from xortune.core.system import has_ended, kill_group
-from xortune.core.trainer import Block, OutOfTime, Void
+from xortune.core.trainer import Block, OutOfTime, Trainer, Traits, Void
 from xortune.spaces.command import EXIT_CODE, NUMBER, RegexMetric, Template
 from xortune.spaces.model import CommandSettings
 from xortune.trainers.limits import THREADS, time_is_over
@@ -38,7 +38,6 @@ from xortune.trainers.verdicts import (
     SampledReports,
     SeedResults,
     SeedVerdict,
-    UsersTraining,
     crashed,
     judged,
     one_line,
@@ -521,7 +520,7 @@ MOST_OUTPUTS = 16
 
 
 @dataclass(frozen=True)
-class CommandTrainer(UsersTraining):
+class CommandTrainer(Trainer):
     """Trains by running a command for one seed after the other.
 
     A seed has crashed if the command cannot be started, exceeds its time limit, exits with another
@@ -537,8 +536,26 @@ class CommandTrainer(UsersTraining):
     success: Rule | None = None
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     on: str | None = field(default=None, compare=False)
-    users_code: ClassVar[bool] = True
-    seconds: ClassVar[float] = 0.1
+
+    @property
+    def traits(self) -> Traits:
+        """Of a program; it gives numbers on its way if it prints some."""
+        return Traits(
+            users_code=True,
+            is_watchable=self.command.metric is not None,
+            runs_programs=True,
+            threads=self.threads,
+            seconds=0.1,
+            rule=self.success,
+        )
+
+    def knowing(self, known: KnownSeeds) -> CommandTrainer:
+        """The one that does not train these seeds."""
+        return replace(self, known=known)
+
+    def judging_finite(self) -> CommandTrainer:
+        """The one whose finite numbers all are successes, if it prints some."""
+        return self if self.command.metric is None else replace(self, success=Finite())
 
     def describe(self) -> dict[str, str]:
         """The command, the digest of its files, and all else that decides the result of a seed."""

@@ -15,11 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,17 @@ from xortune.core.errors import InputError, TrainingError, Unavailable, error_te
 from xortune.core.forks import end_fork_of, ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.pruning import IsPruned
-from xortune.core.success import Rule
-from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished, Void, retry_after
+from xortune.core.success import Finite, Rule
+from xortune.core.trainer import (
+    Block,
+    OutOfTime,
+    Stacking,
+    Trainer,
+    Traits,
+    Unfinished,
+    Void,
+    retry_after,
+)
 from xortune.trainers.limits import (
     bounded_output,
     keeping_descriptors,
@@ -55,7 +64,6 @@ from xortune.trainers.verdicts import (
     SampledReports,
     SeedResults,
     SeedVerdict,
-    UsersTraining,
     crashed,
     judged,
     one_line,
@@ -382,7 +390,7 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 @dataclass(frozen=True)
-class CustomTrainer(UsersTraining):
+class CustomTrainer(Trainer):
     """Trains by calling a user's function, which gets the config as a plain dict.
 
     A seed has crashed if the call raises or its result cannot be judged. It has diverged if the
@@ -403,7 +411,6 @@ class CustomTrainer(UsersTraining):
         known: outcomes of seeds that are not trained again.
         retry: exceptions that say nothing of the training, beside `Unavailable`; see `Void`.
         on: the reported number that a search's pruner compares; None: it has no pruner.
-        users_code: a seed may hang, or kill its process; see `training.retries`.
     """
 
     source: AnySource
@@ -416,8 +423,6 @@ class CustomTrainer(UsersTraining):
     known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
     on: str | None = field(default=None, compare=False)
-    users_code: ClassVar[bool] = True
-    seconds: ClassVar[float] = 0.01
 
     def says_nothing(self, error: BaseException | None) -> bool:
         """Whether an exception says nothing of the training.
@@ -430,39 +435,42 @@ class CustomTrainer(UsersTraining):
         return any((one.__module__, one.__qualname__) in named for one in type(error).__mro__)
 
     @property
-    def own_process(self) -> bool:
-        """Whether a subprocess trains: not under a debugger."""
-        return self.on_raise is None
+    def traits(self) -> Traits:
+        """What follows from how it is called; under a debugger no other process trains."""
+        form = self.form
+        gives_reports = form.reports or form.yields
+        return Traits(
+            users_code=True,
+            own_process=self.on_raise is None,
+            takes_many_seeds=form.many or form.stacked,
+            takes_many_blocks=form.stacked,
+            stacks_seeds=form.stacked,
+            gives_reports=gives_reports,
+            is_watchable=gives_reports and not form.many,
+            awaits=form.awaits,
+            killed_after=None if gives_reports or form.awaits else self.limit,
+            threads=self.threads,
+            seconds=0.01,
+            rule=self.success,
+            source=self.source,
+        )
 
-    @property
-    def takes_many_seeds(self) -> bool:
-        """Whether all seeds of a block train in one call."""
-        return self.form.many or self.form.stacked
+    def knowing(self, known: KnownSeeds) -> CustomTrainer:
+        """The one that does not train these seeds."""
+        return replace(self, known=known)
 
-    @property
-    def stacks_seeds(self) -> bool:
-        """Whether it is a `TorchTraining`."""
-        return self.form.stacked
+    def retrying(self, retry: tuple[type[BaseException], ...]) -> Trainer:
+        """The one to which these exceptions say nothing; seeds of a stack raise none."""
+        stacked = self.form.stacked
+        return super().retrying(retry) if stacked or not retry else replace(self, retry=retry)
 
-    @property
-    def takes_many_blocks(self) -> bool:
-        """Whether all blocks of a batch train in one call: those of a `TorchTraining` do."""
-        return self.form.stacked
+    def debugged(self, on_raise: OnRaise) -> CustomTrainer:
+        """The one for the process of the user."""
+        return replace(self, on_raise=on_raise)
 
-    @property
-    def gives_reports(self) -> bool:
-        """Whether the function gives intermediate results."""
-        return self.form.reports or self.form.yields
-
-    @property
-    def killed_after(self) -> float | None:
-        """The time limit of a seed, if only killing its process enforces it."""
-        return None if self.gives_reports or self.form.awaits else self.limit
-
-    @property
-    def awaits(self) -> bool:
-        """Whether it is an async function: one event loop trains many seeds at once."""
-        return self.form.awaits
+    def judging_finite(self) -> CustomTrainer:
+        """The one whose finite numbers all are successes."""
+        return replace(self, success=Finite())
 
     @property
     def called_with(self) -> str:
@@ -482,7 +490,8 @@ class CustomTrainer(UsersTraining):
 
     def stacking(self, block: Block) -> Stacking | None:
         """How a `TorchTraining` stacks seeds; None for other functions and under a debugger."""
-        if not self.stacks_seeds or not self.own_process or self.killed_after is not None:
+        traits = self.traits
+        if not (traits.stacks_seeds and traits.own_process) or traits.killed_after is not None:
             return None
         try:
             with ending_forks(), _called_in(self.folder), bounded_output():

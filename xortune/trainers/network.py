@@ -22,7 +22,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import checked_seeds
 from xortune.core.system import cores
 from xortune.core.task import Task
-from xortune.core.trainer import Block
+from xortune.core.trainer import Block, Trainer, Traits
 from xortune.trainers.limits import (
     Training,
     environment_threads,
@@ -42,7 +42,7 @@ never counted together."""
 
 
 @dataclass(frozen=True)
-class NetworkTrainer:
+class NetworkTrainer(Trainer):
     """Trains the network that a point describes on one task.
 
     Attributes:
@@ -70,6 +70,22 @@ class NetworkTrainer:
             object.__setattr__(self, "engine", "cuda")
         else:
             _warn_of_no_gpu()
+
+    @property
+    def traits(self) -> Traits:
+        """What engine trains, and how."""
+        return Traits(
+            is_compiled=self.engine in ("auto", "fused"),
+            threads=self.threads,
+        )
+
+    def for_worker(self, gpus: float = 0.0) -> NetworkTrainer:
+        """The one with one core."""
+        return replace(self, threads=1, gpus=self.gpus or gpus)
+
+    def on_all_cores(self) -> NetworkTrainer:
+        """The one with all cores that this process may use."""
+        return replace(self, threads=usable_cores())
 
     def check(self, point: Point) -> Point:
         """The point in the normal form of `Config`; see `core.trainer.Trainer.check`."""

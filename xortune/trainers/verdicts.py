@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from itertools import compress
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from xortune.core.outcome import (
     Status,
     has_number,
 )
-from xortune.core.point import Point, as_float
+from xortune.core.point import as_float
 from xortune.core.pruning import is_look
 from xortune.core.success import VALUE, Rule, rule_for
 from xortune.core.trainer import Block, Trainer
@@ -117,31 +117,12 @@ class SampledReports:
         return sorted(points.items())
 
 
-class UsersTraining:
-    """Base of trainers whose points only the user's code understands.
-
-    Attributes:
-        seconds: assumed for a seed until seeds are measured. It decides how many proposals a
-            learning sampler makes ahead of results, and so has to be the same on all machines.
-    """
-
-    seconds: ClassVar[float]
-
-    def check(self, point: Point) -> Point:
-        """Return the point unchanged."""
-        return point
-
-    def cost(self, block: Block) -> float:
-        """Seconds on one core; see `core.trainer.Trainer.cost`."""
-        return block.count * self.seconds
-
-
 def judged_names(trainer: Trainer, returned: Iterable[str] = ()) -> set[str]:
     """The names of the numbers that a trainer's own rule judges; empty if it judges none.
 
     If all finite numbers are as good, these are all that it has `returned`.
     """
-    rule: Rule | None = getattr(trainer, "success", None)
+    rule = trainer.traits.rule
     return set() if rule is None else set(rule.names or returned)
 
 

@@ -1,7 +1,7 @@
 """Which batch trains next, how large it is, and what is done with its results.
 
 `Batches` makes batches of the blocks that a `Decider` wants. `timing` says what they take and when
-the time is over, `retries` what is trained instead of a batch without results, and `ahead` which
+the time is over, `jobs` what is trained instead of a batch without results, and `ahead` which
 blocks are likely to be decided soon.
 """
 
@@ -31,15 +31,12 @@ from xortune.core.trainer import (
     Trainer,
     Unfinished,
     Void,
-    has,
 )
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
 from xortune.training.ahead import Ahead
-from xortune.training.jobs import Done, Job, WorkerFailure
-from xortune.training.retries import ATTEMPTS, Retries
+from xortune.training.jobs import ATTEMPTS, Done, Job, Retries, WorkerFailure, block_id
 from xortune.training.timing import MeasuredSeconds, TimeBudget, WorkerTime
-from xortune.training.worker import block_id
 
 
 class Decider(Protocol):
@@ -116,12 +113,12 @@ def seeds_at_once(
             user's code is sent, to measure it.
         most_seconds: of a batch.
     """
-    is_users = has(trainer, "users_code")
-    if has(trainer, "awaits"):
+    is_users = trainer.traits.users_code
+    if trainer.traits.awaits:
         return 1  # its seeds are not sent anywhere: each is a batch of its own
     if expected is None:
         return 1 if is_users else LEAST_AT_ONCE
-    least = 1 if is_users and not has(trainer, "takes_many_seeds") else LEAST_AT_ONCE
+    least = 1 if is_users and not trainer.traits.takes_many_seeds else LEAST_AT_ONCE
     expected = max(expected, 1e-9)  # by a coarse clock it may be 0
     return max(least, int(most_seconds * block.count / expected))
 
@@ -385,13 +382,13 @@ class Batches:
             untried = Untried(Outages() if outages is None else outages)
         self._untried, self._rests = untried, rests
         self._on_wait, self._on_again = on_wait, on_again
-        self._retries = Retries(users_code=has(trainer, "users_code"), attempts=attempts)
+        self._retries = Retries(users_code=trainer.traits.users_code, attempts=attempts)
         # Batches that an executor has: those with decided jobs, and all.
         self._decided_under_way = self._all_under_way = 0
         self._time = WorkerTime(slots)
         self.too_long: list[Job] = []
         self.begins_again = False
-        self._stacks, self.recorded = has(trainer, "stacks_seeds"), audit or Audit()
+        self._stacks, self.recorded = trainer.traits.stacks_seeds, audit or Audit()
         # As of `Block`: also of seeds that were trained ahead.
         self._agreed = None if alone or self.recorded.fault else self.recorded.audited
         self._audited_under_way = 0  # seeds of batches that were sent before enough agreed
@@ -539,7 +536,7 @@ class Batches:
             jobs.append(job)
             expected = self._expected.of(job.block)
             # Other jobs should not wait for what was never measured, or for what is awaited.
-            if expected is None or has(self._trainer, "awaits"):
+            if expected is None or self._trainer.traits.awaits:
                 break
             seconds += expected
         return tuple(jobs)
@@ -623,7 +620,7 @@ class Batches:
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
         # A batch may come back in parts. What ends one and has no decided job ends one that had
-        # none; without any job it ends one whose decided jobs came before: `BatchProgress.told`.
+        # none; without any job it ends one whose decided jobs came before: `Batch`.
         if done.ends:
             self._all_under_way -= 1
             self._decided_under_way -= bool(decided) or not done.jobs

@@ -5,71 +5,48 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import signal
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import (
-    Block,
-    OutOfTime,
-    Trainer,
-    Unfinished,
-    has,
-    stacking_of,
-)
+from xortune.core.plugins import installed
+from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished
 from xortune.trainers.function import begin
 from xortune.trainers.verdicts import one_line
 from xortune.training.batches import Batches
 from xortune.training.cluster import connected
-from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
-from xortune.training.loop import Executor
-from xortune.training.process import uninterrupted
-from xortune.training.processes import (
-    Worker,
-    end_processes,
-    killed_after,
-    let_processes_go,
-    processes_for,
-    timed_out,
-)
-from xortune.training.resources import Cluster, awaiting
-from xortune.training.slots import slots_here
-from xortune.training.worker import (
-    AGAIN,
+from xortune.training.jobs import (
     BEGUN,
     DONE,
-    RAISED,
-    REPORTED,
-    TRAINED,
-    Piece,
+    FAILED_STARTS,
+    Batch,
+    Job,
+    Limits,
+    WorkerFailure,
     block_id,
-    outcome_again,
-    pieces,
-    trains_as_one,
 )
+from xortune.training.loop import Executor
+from xortune.training.process import uninterrupted
+from xortune.training.processes import Worker, end_processes, let_processes_go, processes_for
+from xortune.training.resources import Cluster, awaiting
+from xortune.training.slots import slots_here
+from xortune.training.worker import Piece, outcome_again, pieces
 
-LOOK_SECONDS = 1.0
-"""Maximum seconds of a `wait`: the driver also writes the journal and looks at the time."""
 
-FAILED_STARTS = 3
-"""Number of workers in a row that end before they train, after which the search ends."""
-
-
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Trains in this process.
 
     Args:
@@ -78,75 +55,46 @@ class LocalExecutor:
     """
 
     def __init__(self, trainer: Trainer, slots: int = 1) -> None:
-        self._trainer, self.slots = trainer, slots
-        self._batches = 0  # that are being trained
-        self._progress = BatchProgress(())
+        super().__init__(trainer, slots)
         self._pieces: Iterator[Piece] = iter(())
-        self._again: tuple[Block, ...] = ()  # they train after the others
-        self._until: float | None = None
-        self.done: deque[Done] = deque()
 
     def take(self, batches: Batches) -> None:
-        """Keep the next batches for `wait`."""
-        if self._batches:
-            return
-        taken: list[Job] = []
-        while self._batches < self.slots and (jobs := batches.next()):
-            taken += jobs
-            self._batches += 1
-        self._progress = BatchProgress(tuple(taken))
-        blocks = [job.block for job in taken]
-        self._until = batches.until
-        self._pieces = pieces(self._trainer, blocks, until=self._until)
-        self._again = batches.again_after(taken)
+        """Keep the next batches for `wait`, as one."""
+        taken: list[tuple[Job, ...]] = []
+        while not self.under_way and len(taken) < self.slots and (jobs := batches.next()):
+            taken.append(jobs)
+        if taken:
+            self._begin(tuple(job for jobs in taken for job in jobs), batches, len(taken))
 
-    def wait(self, seconds: float = math.inf) -> None:  # noqa: ARG002
-        """Train the next piece of the batches that were taken."""
-        worker, started = f"{socket.gethostname()}:{os.getpid()}", time.perf_counter()
+    def send(self, batch: Batch) -> None:
+        """Keep it for `receive`."""
+        batch.worker = _this_process()
+        self._pieces = pieces(self.trainer, batch.blocks, until=batch.until)
+
+    def receive(self, seconds: float) -> None:  # noqa: ARG002
+        """Train the next piece of the batch."""
+        [batch] = self.under_way
+        started = time.perf_counter()
         try:
             piece = next(self._pieces)
         except Exception as error:  # a trainer's own
-            failure = WorkerFailure("batch", one_line(error_text(error)), error)
-            jobs = self._progress.end(list(self._progress.left.items()))
-            self._end(Done(jobs, failure, time.perf_counter() - started, worker))
-            return
-        first = piece.parts[0][1]
-        jobs = self._progress.end(piece.parts)
-        done = Done(jobs, piece.results, piece.seconds, worker, stacking_of(self._trainer, first))
-        if self._progress.left:
-            self.done.append(replace(done, ends=False))
+            batch.fail(one_line(error_text(error)), error, time.perf_counter() - started)
         else:
-            self._end(done)
-
-    def _end(self, done: Done) -> None:
-        again, self._again = self._again, ()
-        if again and (found := outcome_again(self._trainer, again, self._until)):
-            self.done.append(Done((), (), found[1], again=found[0], ends=False))
-        self.done.append(done)
-        self.done.extend([Done((), ())] * (self._batches - 1))
-        self._batches = 0
+            stacking = self.trainer.stacking(piece.parts[0][1])
+            batch.trained(piece.parts, piece.results, piece.seconds, stacking)
+        if batch.left:
+            return
+        if batch.again and (found := outcome_again(self.trainer, batch.again, batch.until)):
+            batch.trained_again(*found)
+        if not batch.has_ended:
+            batch.end()
 
     def stop(self) -> None:
         """Do nothing: `wait` trains synchronously."""
 
 
-@dataclass(eq=False)
-class _Busy:
-    """A worker with a batch, and why it is killed, if it is."""
-
-    worker: Worker
-    progress: BatchProgress
-    exceeded: str | None = None
-    seconds: float = 0.0
-    last: Done | None = None  # the last piece of a batch that trained as one
-    again: tuple[Block, ...] = ()  # it trains them after its batch, but has not got them yet
-
-
-class Pool:
+class Pool(Executor):
     """Trains in processes of this machine, one batch in each; see `training.processes`.
-
-    A worker that ends costs the seed that it trained. Seeds with results are done, seeds that had
-    not begun go to another worker.
 
     Args:
         trainer: sent to each worker once.
@@ -159,271 +107,315 @@ class Pool:
     def __init__(
         self, trainer: Trainer, slots: int, *, limit: float | None = None, encodes: bool = True
     ) -> None:
-        self._trainer, self.slots, self._limit, self._encodes = trainer, slots, limit, encodes
-        self._as_one, self._seed_limit = trains_as_one(trainer), killed_after(trainer)
-        self._processes = processes_for(trainer)
-        self._busy: list[_Busy] = []
-        self._cancelled: set[tuple[str, int]] = set()
+        super().__init__(trainer, slots, Limits(limit, trainer.traits.killed_after))
+        self._encodes, self._processes = encodes, processes_for(trainer)
+        self._workers: dict[Batch, Worker] = {}
+        self._early: set[Batch] = set()  # those that train since the check, without `Batch.again`
         self._failed_starts = 0
-        self.done: deque[Done] = deque()
 
-    def take(self, batches: Batches) -> None:
-        """Send the next batches to workers that have nothing to do."""
-        if self._busy:
-            self._cancel_unwanted(batches)
-        while len(self._busy) < self.slots and (jobs := batches.next()):
-            if not self._processes.is_usable:
-                self._processes = processes_for(self._trainer)
-            blocks = [job.block for job in jobs]
-            again = batches.again_after(jobs)
-            if (worker := self._processes.take_early(blocks)) is not None:
-                self._busy.append(_Busy(worker, BatchProgress(jobs), again=again))
-                continue
-            worker = self._processes.take()
-            worker.is_idle = False
-            self._busy.append(_Busy(worker, BatchProgress(jobs)))
-            until = batches.until
-            worker.train(self._trainer, blocks, until, encodes=self._encodes, again=again)
-
-    def _cancel_unwanted(self, batches: Batches) -> None:
-        jobs = [job for busy in self._busy for job in busy.progress.jobs]
-        if not (new := batches.unwanted(jobs) - self._cancelled):
+    def send(self, batch: Batch) -> None:
+        """Send a batch to a worker that has nothing to do, unless one trains it already."""
+        if not self._processes.is_usable:
+            self._processes = processes_for(self.trainer)
+        if (worker := self._processes.take_early(batch.blocks)) is not None:
+            self._workers[batch] = worker
+            self._early.add(batch)
             return
-        self._cancelled |= new
-        for busy in self._busy:
-            if mine := new & {block_id(job.block) for job in busy.progress.jobs}:
-                busy.worker.cancel(sorted(mine))
+        self._workers[batch] = worker = self._processes.take()
+        worker.is_idle = False
+        self._train(worker, batch.blocks, batch.until, batch.again)
 
-    def wait(self, seconds: float = math.inf) -> None:
-        """Return when a result has arrived, or after so many seconds, at most `LOOK_SECONDS`.
+    def _train(
+        self,
+        worker: Worker,
+        blocks: Sequence[Block],
+        until: float | None,
+        again: tuple[Block, ...],
+    ) -> None:
+        worker.train(self.trainer, blocks, until, encodes=self._encodes, again=again)
 
-        Raises:
-            InputError: no worker can start.
-        """
-        by_connection: dict[object, _Busy] = {busy.worker.connection: busy for busy in self._busy}
-        seconds = min([seconds, LOOK_SECONDS, *(self._left(busy) for busy in self._busy)])
-        connections = [busy.worker.connection for busy in self._busy]
-        ready = wait([*connections, self._processes.control], max(0.0, seconds))
+    def cancel(self, blocks: set[tuple[str, int]]) -> None:
+        """Tell the workers that have these blocks."""
+        for batch, worker in self._workers.items():
+            if mine := blocks & set(map(block_id, batch.blocks)):
+                worker.cancel(sorted(mine))
+
+    def receive(self, seconds: float) -> None:
+        """Take what workers have sent, and note which have ended."""
+        batches: dict[object, Batch] = {w.connection: b for b, w in self._workers.items()}
+        connections = [worker.connection for worker in self._workers.values()]
+        ready = wait([*connections, self._processes.control], seconds)
         with uninterrupted():
             for connection in ready:
-                if (busy := by_connection.get(connection)) is not None:
-                    self._read(busy)
+                if (batch := batches.get(connection)) is not None:
+                    self._read(batch)
             self._processes.listen()
-            for busy in [busy for busy in self._busy if busy.worker.code is not None]:
-                self._read(busy)
-                if busy in self._busy:
-                    self._lose(busy)
-            for busy in self._busy:
-                if self._left(busy) <= 0 and busy.exceeded is None:
-                    busy.exceeded = "late"
-                    busy.seconds = time.monotonic() - busy.progress.since
-                    self._processes.kill(busy.worker)
+            for batch in [
+                batch for batch, worker in self._workers.items() if worker.code is not None
+            ]:
+                self._read(batch)
+                if not batch.has_ended:
+                    self._lose(batch)
 
-    def _left(self, busy: _Busy) -> float:
-        """Seconds until what trains exceeds its time limit."""
-        if busy.progress.begun is None or busy.exceeded is not None:
-            return math.inf
-        limit = math.inf if self._limit is None else self._limit
-        if self._seed_limit is not None:
-            jobs = busy.progress.jobs if self._as_one else ()
-            seeds = sum(job.block.count for job in jobs) or busy.progress.begun[1].count
-            limit = min(limit, self._seed_limit * seeds)
-        return busy.progress.since + limit - time.monotonic()
-
-    def _read(self, busy: _Busy) -> None:
-        """Take what a worker has sent."""
-        worker, progress = busy.worker, busy.progress
+    def _read(self, batch: Batch) -> None:
+        worker = self._workers[batch]
+        if worker.pid is None:
+            self._processes.listen()
+        batch.worker = f"{socket.gethostname()}:{worker.pid}"
         if (message := worker.read()) is None:  # it has closed its end
             self._processes.listen(0.05)
         while message is not None:
-            what, *content = message
-            if what == BEGUN:
-                progress.begin(*content)
+            if message[0] == BEGUN:
                 self._failed_starts = 0
-            elif what == TRAINED:
-                parts, results, seconds, stacking = content
-                jobs = progress.end(parts)
-                ends = self._as_one and not progress.left  # some are left if seeds were void
-                done = Done(jobs, results, seconds, "", stacking, ends=ends)
-                if ends:
-                    busy.last = done
-                else:
-                    self._give(busy, done)
-            elif what == REPORTED:
-                self._give(busy, Done((), (), reported=content[0], ends=False))
-            elif what == AGAIN:
-                progress.end(())
-                self._give(busy, Done((), (), content[1], again=content[0], ends=False))
-            elif what == DONE and busy.again:
-                worker.train(self._trainer, (), None, encodes=self._encodes, again=busy.again)
-                busy.again = ()
-            elif what in (DONE, RAISED):
-                if what == RAISED:
-                    jobs = progress.end(list(progress.left.items()))
-                    refusal = content[0] if isinstance(content[0], InputError) else None
-                    failure = WorkerFailure("batch", str(content[0]), refusal)
-                    self._give(busy, Done(jobs, failure))
-                else:
-                    self._give(busy, busy.last or Done((), ()))
-                self._busy.remove(busy)
-                busy.worker.is_idle = True
+            if message[0] == DONE and batch in self._early and batch.again:
+                self._early.remove(batch)
+                self._train(worker, (), None, batch.again)
+            else:
+                batch.hear(*message)
+            if batch.has_ended:
+                self._forget(batch)
+                worker.is_idle = True
                 return
             message = worker.read()
 
-    def _give(self, busy: _Busy, done: Done) -> None:
-        if busy.worker.pid is None:
-            self._processes.listen()
-        worker = f"{socket.gethostname()}:{busy.worker.pid}"
-        self.done.extend(busy.progress.told(replace(done, worker=worker)))
-
-    def _lose(self, busy: _Busy) -> None:
-        """Say what a worker that has ended leaves, and why it has."""
-        self._busy.remove(busy)
-        worker, progress = busy.worker, busy.progress
+    def _lose(self, batch: Batch) -> None:
+        worker = self._workers[batch]
+        self._forget(batch)
         worker.connection.close()
-        if not progress.left:  # it had sent all results
-            self._give(busy, busy.last or Done((), ()))
+        by_system = worker.code == -signal.SIGKILL and self._processes.is_usable
+        kind: Literal["killed", "batch"] = "killed" if by_system else "batch"
+        fault, rest = batch.lose(WorkerFailure(kind, worker.reason))
+        if fault or not rest:
             return
-        fault, rest = progress.lost(as_one=self._as_one)
-        if rest:
-            failure = WorkerFailure("stopped", worker.reason)
-            self.done.extend(progress.told(Done(rest, failure, ends=not fault)))
-        if not fault:
-            self._failed_starts += 1
-            if self._failed_starts >= FAILED_STARTS:
-                raise InputError(
-                    f"no worker can start: the last one {worker.reason}",
-                    fix="run it in this process, with workers=0, to see what ends it",
-                )
-            return
-        if busy.exceeded is None:
-            by_system = worker.code == -signal.SIGKILL and self._processes.is_usable
-            kind: Literal["killed", "batch"] = "killed" if by_system else "batch"
-            self._give(busy, Done(fault, WorkerFailure(kind, worker.reason)))
-            return
-        seeds, limit = sum(job.block.count for job in fault), self._seed_limit
-        if limit is None or (self._limit is not None and self._limit < limit * seeds):
-            late = WorkerFailure("late", f"took longer than {self._limit:g} s")
-            self._give(busy, Done(fault, late, busy.seconds))
-        elif seeds > 1:
-            slow = WorkerFailure("slow", f"took longer than {limit:g} s for each of {seeds} seeds")
-            self._give(busy, Done(fault, slow, busy.seconds))
-        else:
-            self._give(busy, Done(fault, [timed_out(fault[0].block, limit)], busy.seconds))
+        self._failed_starts += 1
+        if self._failed_starts >= FAILED_STARTS:
+            raise InputError(
+                f"no worker can start: the last one {worker.reason}",
+                fix="run it in this process, with workers=0, to see what ends it",
+            )
+
+    def _forget(self, batch: Batch) -> None:
+        del self._workers[batch]
+        self._early.discard(batch)
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: `let_processes_go` ends what still trains, without waiting for it."""
+
+    def kill(self, batch: Batch) -> None:
+        """Kill the worker of a batch, and all that it has started."""
+        self._processes.kill(self._workers[batch])
 
     def stop(self) -> None:
         """Kill the workers that train; what has finished is in `done`."""
-        for busy in list(self._busy):
-            self._read(busy)
-        for busy in self._busy:
-            self._processes.kill(busy.worker)
-        for busy in self._busy:
-            busy.worker.kill()
-        self._busy.clear()
+        for batch in list(self._workers):
+            self._read(batch)
+        for worker in self._workers.values():
+            self._processes.kill(worker)
+        for worker in self._workers.values():
+            worker.kill()
+        self._workers.clear()
+        self.under_way.clear()
 
 
-class EventLoop:
+class EventLoop(Executor):
     """Trains by an async function, in the event loop of a thread of this process.
 
     As many batches are awaited at once as there are slots, the seeds of each one after the other.
     Results are used in the order of decisions, as everywhere: no answer depends on how many are
     awaited at once.
-
-    Args:
-        trainer: an async function; see `Trainer.awaits`.
-        slots: how many seeds are awaited at once.
     """
 
+    trains_again: ClassVar[bool] = False
+
     def __init__(self, trainer: Trainer, slots: int) -> None:
-        self._trainer: Any = trainer
-        self.slots = slots
-        self._awaited: dict[int, tuple[tuple[Job, ...], Future[None]]] = {}  # by their numbers
-        self._begun = 0
+        super().__init__(trainer, slots)
+        self._awaited: dict[Batch, Future[None]] = {}
         self._unwanted: set[tuple[str, int]] = set()
-        self._arrived: queue.SimpleQueue[tuple[int, Done | KeyboardInterrupt]] = queue.SimpleQueue()
-        self.done: deque[Done] = deque()
+        self._arrived: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def take(self, batches: Batches) -> None:
-        """Begin the next batches."""
-        if self._awaited:
-            jobs_awaited = (job for jobs, _ in self._awaited.values() for job in jobs)
-            self._unwanted |= batches.unwanted(jobs_awaited)
-        while len(self._awaited) < self.slots and (jobs := batches.next()):
-            self._begun += 1
-            training = begin(self._train(self._begun, jobs, batches.until))
-            self._awaited[self._begun] = jobs, training
+    def send(self, batch: Batch) -> None:
+        """Begin to await its first seed."""
+        batch.worker = _this_process()
+        self._awaited[batch] = begin(self._train(batch))
 
-    async def _train(self, number: int, jobs: tuple[Job, ...], until: float | None) -> None:
-        worker, progress = f"{socket.gethostname()}:{os.getpid()}", BatchProgress(jobs)
-        began = time.perf_counter()
+    def cancel(self, blocks: set[tuple[str, int]]) -> None:
+        """No further seed of these blocks is awaited."""
+        self._unwanted |= blocks
+
+    async def _train(self, batch: Batch) -> None:
+        """Await seed after seed; what comes of each is told by the thread of the search."""
+        tell, began = self._arrived.put, time.perf_counter()
         try:
-            while progress.left:
-                index, left = next(iter(progress.left.items()))
-                block, began = left.part(left.first, 1), time.perf_counter()
-                result: Outcome | TrainingError = Unfinished()
-                if until is not None and time.time() >= until:
-                    result = OutOfTime()
-                elif block_id(jobs[index].block) not in self._unwanted:
-                    result = await self._trainer.attempt(block)
-                seconds = time.perf_counter() - began
-                ended = progress.end([(index, block)])
-                done = Done(ended, [result], seconds, worker, ends=not progress.left)
-                self._arrived.put((number, done))
+            for index, block in enumerate(batch.blocks):
+                for seed in block.seeds:
+                    part, began = block.part(seed, 1), time.perf_counter()
+                    result: Outcome | TrainingError = Unfinished()
+                    if batch.until is not None and time.time() >= batch.until:
+                        result = OutOfTime()
+                    elif block_id(block) not in self._unwanted:
+                        result = await self.trainer.attempt(part)
+                    seconds = time.perf_counter() - began
+                    tell(partial(batch.trained, [(index, part)], [result], seconds))
+            tell(batch.end)
         except Exception as error:  # of the trainer itself, such as a file that is no Python
-            failure = WorkerFailure("batch", one_line(error_text(error)), error)
-            rest = progress.end(list(progress.left.items()))
             seconds = time.perf_counter() - began
-            self._arrived.put((number, Done(rest, failure, seconds, worker)))
+            tell(partial(batch.fail, one_line(error_text(error)), error, seconds))
         except KeyboardInterrupt as error:  # a debugger is left
-            self._arrived.put((number, error))
+            tell(partial(_raise, error))
 
-    def wait(self, seconds: float = math.inf) -> None:
-        """Return when a result has arrived, or after so many seconds, at most `LOOK_SECONDS`."""
+    def receive(self, seconds: float) -> None:
+        """Use what has arrived."""
         with suppress(queue.Empty):
-            self._receive(*self._arrived.get(timeout=min(seconds, LOOK_SECONDS)))
-        self._receive_all()
+            self._arrived.get(timeout=seconds)()
+            while True:
+                self._arrived.get_nowait()()
 
     def stop(self) -> None:
         """Cancel what is awaited; what has finished is in `done`."""
-        self._receive_all()
-        for _, training in self._awaited.values():
+        self.receive(0.0)
+        for training in self._awaited.values():
             training.cancel()
         self._awaited.clear()
-
-    def _receive_all(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._receive(*self._arrived.get_nowait())
-
-    def _receive(self, number: int, done: Done | KeyboardInterrupt) -> None:
-        if isinstance(done, KeyboardInterrupt):
-            del self._awaited[number]
-            raise done
-        self.done.append(done)
-        if done.ends:
-            del self._awaited[number]
+        self.under_way.clear()
 
 
-def pool_or_here(
-    trainer: Trainer, cluster: Cluster, *, encodes: bool = True
-) -> LocalExecutor | Pool | EventLoop:
-    """What trains on this machine without Ray: this process, or a pool.
+def _raise(error: BaseException) -> None:
+    raise error
 
-    The caller ends the pool's processes; see `processes.ending_processes`.
 
-    Args:
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+# -------------------------------------------------------------------------------------------------
+# Which of them trains.
+
+
+@dataclass(frozen=True)
+class AskedExecutor:
+    """What is asked of an executor.
+
+    Attributes:
         trainer: what trains.
-        cluster: how many workers, and what each may use.
-        encodes: as of `Pool`.
+        cluster: where, and what each trial may use.
+        folder: of the run; Ray Tune keeps its own files below it. None where there is no run: then
+            this machine trains.
+        encodes: whether outcomes are to be encoded for the journal where they are trained.
+        cancels: whether blocks whose results are not wanted any more end on Ray's workers.
+        on_message: called with a sentence if no training can begin for a while.
+        is_checked: whether the training is checked already. If not, its check begins when Ray's
+            workers are there.
+    """
+
+    trainer: Trainer
+    cluster: Cluster
+    folder: Path | None = None
+    encodes: bool = True
+    cancels: bool = False
+    on_message: Callable[[str], None] | None = None
+    is_checked: bool = True
+
+
+@contextmanager
+def _here(_: AskedExecutor) -> Iterator[None]:
+    """What trains on this machine: its processes end afterwards, while the caller goes on."""
+    with ending_forks():
+        try:
+            yield
+        finally:
+            let_processes_go()
+
+
+@contextmanager
+def _on_ray(asked: AskedExecutor) -> Iterator[None]:
+    end_processes()  # those of the check
+    with connected(asked.cluster):
+        yield
+
+
+def _ray(asked: AskedExecutor) -> Executor:
+    from xortune.training.ray_executor import RayExecutor  # which imports Ray, for a second
+
+    assert asked.folder is not None
+    return RayExecutor(
+        asked.trainer,
+        asked.cluster,
+        asked.folder.resolve() / "ray",
+        cancels=asked.cancels,
+        on_message=asked.on_message,
+        waits=not asked.is_checked,
+    )
+
+
+@dataclass(frozen=True)
+class ExecutorKind:
+    """A kind of executors. A package adds one as an entry point of `xortune.executors`.
+
+    Attributes:
+        name: for lists of kinds.
+        about: where it trains, in a few words.
+        matches: whether it is meant. Of all kinds that match the last one is taken.
+        make: makes it.
+        around: what surrounds it: a connection to a cluster, say.
+    """
+
+    name: str
+    about: str
+    matches: Callable[[AskedExecutor], bool]
+    make: Callable[[AskedExecutor], Executor]
+    around: Callable[[AskedExecutor], AbstractContextManager[None]] = _here
+
+
+EXECUTORS = (
+    ExecutorKind(
+        "pool",
+        "processes of this machine",
+        lambda _: True,
+        lambda asked: Pool(
+            asked.trainer,
+            slots_here(asked.cluster),
+            limit=asked.cluster.each.limit,
+            encodes=asked.encodes,
+        ),
+    ),
+    ExecutorKind(
+        "event loop",
+        "an event loop of this process, for async functions",
+        lambda asked: asked.trainer.traits.awaits,
+        lambda asked: EventLoop(asked.trainer, awaiting(asked.cluster).workers or 1),
+    ),
+    ExecutorKind(
+        "ray",
+        "Ray Tune",
+        lambda asked: asked.cluster.is_ray and asked.folder is not None,
+        _ray,
+        _on_ray,
+    ),
+    ExecutorKind(
+        "here",
+        "this process, one batch after the other",
+        lambda asked: asked.cluster.workers == 0,
+        lambda asked: LocalExecutor(asked.trainer),
+    ),
+)
+"""xortune's own kinds of executors; the first one takes all that no other takes."""
+
+
+def _kind_of(asked: AskedExecutor) -> ExecutorKind:
+    kinds = installed("xortune.executors", ExecutorKind, EXECUTORS)
+    return next(kind for kind in reversed(kinds) if kind.matches(asked))
+
+
+def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) -> Executor:
+    """What trains on this machine without Ray; the caller ends the pool's processes.
+
+    See `processes.ending_processes`; the arguments are as of `AskedExecutor`.
 
     Raises:
         InputError: this machine has too few CPUs.
     """
-    if cluster.workers == 0:
-        return LocalExecutor(trainer)
-    if has(trainer, "awaits"):
-        return EventLoop(trainer, awaiting(cluster).workers or 1)
-    return Pool(trainer, slots_here(cluster), limit=cluster.each.limit, encodes=encodes)
+    asked = AskedExecutor(trainer, cluster, encodes=encodes)
+    return _kind_of(asked).make(asked)
 
 
 @contextmanager
@@ -438,34 +430,20 @@ def executor_for(
 ) -> Iterator[Executor]:
     """What trains for a verb until exit: this process, a pool, or Ray.
 
-    The caller waits for the end of the pool's processes; see `processes.ending_processes`.
-
-    Args:
-        trainer: what trains.
-        cluster: where, and what each trial may use.
-        folder: of the run; Ray Tune keeps its own files below it.
-        cancels: whether Ray's workers end blocks whose results are not wanted any more.
-        on_message: called with a sentence if no training can begin for a while.
-        is_checked: whether the training is checked already. If not, its check begins when Ray's
-            workers are there.
+    The caller waits for the end of the pool's processes; see `processes.ending_processes`. The
+    arguments are as of `AskedExecutor`.
 
     Raises:
         InputError: an unreachable cluster or one too small; Ray does not start.
     """
-    if cluster.workers == 0 or not cluster.is_ray:
-        with ending_forks():
-            try:
-                yield pool_or_here(trainer, cluster)
-            finally:
-                let_processes_go()
-        return
-    end_processes()  # those of the check
-    with connected(cluster):
-        from xortune.training.ray_executor import RayExecutor
-
-        with RayExecutor(
-            trainer, cluster, folder.resolve() / "ray", cancels=cancels, on_message=on_message
-        ) as ray:
-            if not is_checked:
-                ray.wait_for_workers()
-            yield ray
+    asked = AskedExecutor(
+        trainer,
+        cluster,
+        folder,
+        cancels=cancels,
+        on_message=on_message,
+        is_checked=is_checked,
+    )
+    kind = _kind_of(asked)
+    with kind.around(asked), kind.make(asked) as executor:
+        yield executor

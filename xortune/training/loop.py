@@ -11,45 +11,184 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Self
 
 from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
 from xortune.core.outcome import Failure
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import MAX_VOID, VOID, exceeds, is_void
+from xortune.core.trainer import MAX_VOID, VOID, Trainer, exceeds, is_void
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 from xortune.training.batches import Batches
-from xortune.training.jobs import Done
+from xortune.training.jobs import (
+    DOWN,
+    LOOK_SECONDS,
+    NO_LIMITS,
+    Batch,
+    Clock,
+    Done,
+    Job,
+    Limits,
+    too_many_void,
+)
 from xortune.training.process import raise_lost_interrupt, uninterrupted
-from xortune.training.retries import DOWN, too_many_void
 
 SLEEP_SECONDS = 1.0
 """Maximum seconds for which the loop sleeps where nothing trains."""
 
 
-class Executor(Protocol):
-    """Trains batches: in this process, in a pool of processes, or as trials of Ray Tune."""
+class Executor:
+    """Trains batches: the base of this process, the pool, the event loop and Ray.
 
-    slots: int
-    """How many batches it trains at once."""
+    A subclass is a transport: `send` brings a batch to where it trains, `receive` says what has
+    come of it, `kill` ends one. What that means is the business of `Batch`: which seeds are at
+    fault if a worker dies or takes too long, and which train again elsewhere. So all transports
+    give the same table. One on `concurrent.futures`, say, where `trained` is a function that
+    returns a list of the pieces of `training.worker.pieces`:
 
-    done: deque[Done]
-    """Results of batches and of parts of them, the oldest first."""
+        def trained(trainer, blocks, until):
+            return list(pieces(trainer, blocks, until=until))
+
+        class Futures(Executor):
+            def __init__(self, trainer, slots):
+                super().__init__(trainer, slots)
+                self._pool = ProcessPoolExecutor(slots)
+                self._trains = {}
+
+            def send(self, batch):
+                batch.begin_all()
+                given = self.trainer, batch.blocks, batch.until
+                self._trains[self._pool.submit(trained, *given)] = batch
+
+            def receive(self, seconds):
+                ended, _ = wait(self._trains, seconds, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    batch = self._trains.pop(future)
+                    try:
+                        for piece in future.result():
+                            batch.trained(piece.parts, piece.results, piece.seconds)
+                        batch.end()
+                    except BrokenProcessPool as error:
+                        batch.lose(WorkerFailure("batch", str(error)))
+                        self._pool = ProcessPoolExecutor(self.slots)
+                    except Exception as error:
+                        batch.fail(str(error), error)
+
+            def stop(self):
+                self._pool.shutdown(cancel_futures=True)
+
+    Args:
+        trainer: what trains.
+        slots: how many batches train at once.
+        limits: of the time of what trains. Where they are exceeded, `kill` is called; `receive`
+            then says that the batch is lost.
+
+    Attributes:
+        slots: the same, now.
+        done: results of batches and of parts of them, the oldest first.
+        under_way: batches that were sent and have not ended.
+    """
+
+    trains_again: ClassVar[bool] = True
+    """Whether it trains the blocks of `Batch.again`."""
+
+    def __init__(self, trainer: Trainer, slots: int, limits: Limits = NO_LIMITS) -> None:
+        self.trainer, self.slots, self._limits = trainer, slots, limits
+        self.done: deque[Done] = deque()
+        self.under_way: list[Batch] = []
+        self._clock = Clock()
+        self._cancelled: set[tuple[str, int]] = set()
+
+    # What a transport says.
+
+    def send(self, batch: Batch) -> None:
+        """Have somebody train a batch, or be the next to do so, without waiting.
+
+        Raises:
+            InputError: the trainer cannot be sent.
+        """
+        raise NotImplementedError
+
+    def receive(self, seconds: float) -> None:
+        """Wait so long for the first message, and tell each batch all that has come of it.
+
+        Raises:
+            InputError: nobody can train.
+        """
+        raise NotImplementedError
+
+    def kill(self, batch: Batch) -> None:
+        """End what trains a batch; a later `receive` tells that it is lost."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End what is under way; what has finished is in `done`."""
+        raise NotImplementedError
+
+    def cancel(self, blocks: set[tuple[str, int]]) -> None:
+        """Results of these blocks, by their `block_id`, are not wanted any more; may do nothing."""
+
+    @property
+    def room(self) -> int:
+        """How many batches may be under way, those that wait for a worker included."""
+        return self.slots
+
+    # What the loop calls.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def take(self, batches: Batches) -> None:
-        """Begin the next of these batches, as many as it has room for.
+        """Begin the next of these batches, as many as there is room for.
 
         Raises:
             InputError: the trainer refused a proposal; batches under way may finish.
         """
+        if self.under_way:
+            trained = (job for batch in self.under_way for job in batch.jobs)
+            if new := batches.unwanted(trained) - self._cancelled:
+                self._cancelled |= new
+                self.cancel(new)
+        while len(self.under_way) < self.room and (jobs := batches.next()):
+            self._begin(jobs, batches)
+
+    def _begin(self, jobs: tuple[Job, ...], batches: Batches, count: int = 1) -> None:
+        batch = Batch(
+            jobs,
+            self.done,
+            as_one=self.trainer.traits.trains_as_one,
+            limits=self._limits,
+            clock=self._clock,
+            until=batches.until,
+            again=batches.again_after(jobs) if self.trains_again else (),
+            count=count,
+        )
+        self.under_way.append(batch)
+        try:
+            self.send(batch)
+        except InputError as error:
+            batch.fail(str(error), error)  # or the loop would wait for it
+            raise
 
     def wait(self, seconds: float = math.inf) -> None:
-        """Return when `done` may have something, or after so many seconds."""
+        """Return when `done` may have something, or after so many seconds, at most `LOOK_SECONDS`.
 
-    def stop(self) -> None:
-        """End what is under way; what has finished is in `done`."""
+        Raises:
+            InputError: nobody can train.
+        """
+        left = [batch.seconds_left for batch in self.under_way]
+        self.receive(max(0.0, min(seconds, LOOK_SECONDS, *left)))
+        self._clock.look()
+        self.under_way = [batch for batch in self.under_way if not batch.has_ended]
+        with uninterrupted():
+            for batch in self.under_way:
+                if batch.seconds_left <= 0:
+                    batch.exceed()
+                    self.kill(batch)
 
 
 def run(

@@ -29,7 +29,7 @@ BlockId: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _WaitingBatch:
     """A batch that waits for a worker; `deadline` is of `time.monotonic` here."""
 
     number: int
@@ -44,7 +44,7 @@ class Mailbox:
     """
 
     def __init__(self) -> None:
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[_WaitingBatch] = deque()
         self._waiting: dict[str, asyncio.Future[ForWorker]] = {}
         self._ended: set[str] = set()
         self._cancelled: set[BlockId] = set()
@@ -62,7 +62,7 @@ class Mailbox:
             left: seconds in which trainings may begin; None: any time.
             first: whether it goes before the batches that wait.
         """
-        batch = _Batch(number, content, None if left is None else time.monotonic() + left)
+        batch = _WaitingBatch(number, content, None if left is None else time.monotonic() + left)
         if first:
             self._batches.appendleft(batch)
         else:

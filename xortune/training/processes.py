@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial, reduce
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, TypeAlias
@@ -31,33 +30,31 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import kill_group, wait_until_ended
-from xortune.core.trainer import Block, Stacking, Trainer, has
+from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS, keeping_descriptors
-from xortune.trainers.network import NetworkTrainer
 from xortune.trainers.source import AnySource, packages_of
 from xortune.training.batches import BATCH_SECONDS
+from xortune.training.jobs import BEGUN, DONE, RAISED, TRAINED, block_id, timed_out
 from xortune.training.process import raise_lost_interrupt
 from xortune.training.worker import (
     ANSWER,
-    BEGUN,
     CALL,
     CANCEL,
     CONNECTION_CLOSED,
-    DONE,
     ENDED,
+    FORM,
     KILL,
     PROGRAM,
-    RAISED,
     READY,
     REPORT,
     REQUEST,
+    STACKING,
     START,
     STARTED,
     TRAIN,
-    TRAINED,
-    block_id,
+    TRAINER,
 )
 
 NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.training.ray_worker.refuse"}
@@ -102,7 +99,7 @@ class Processes:
         asked = {
             "path": sys.path,
             "imports": packages,
-            "engine": isinstance(trainer, NetworkTrainer) and trainer.engine in ("auto", "fused"),
+            "engine": trainer.traits.is_compiled,
         }
         self.control, theirs = socket.socketpair()
         with theirs:
@@ -166,9 +163,9 @@ class Processes:
     def pickled(self, trainer: Trainer, blocks: tuple[Block, ...]) -> bytes:
         """The request that sends a trainer, pickled once for all workers."""
         if blocks:
-            return pickled(("trainer", (trainer, blocks)))
+            return pickled((TRAINER, (trainer, blocks)))
         if self._pickled is None or self._pickled[0] is not trainer:
-            self._pickled = trainer, pickled(("trainer", (trainer, ())))
+            self._pickled = trainer, pickled((TRAINER, (trainer, ())))
         return self._pickled[1]
 
     def kill(self, worker: Worker) -> None:
@@ -275,7 +272,7 @@ class Worker:
         After the batch the worker trains the blocks of `again`; see `Batches.again_after`.
         """
         self.prepare(trainer)
-        singly = killed_after(trainer) is not None and not has(trainer, "takes_many_seeds")
+        singly = trainer.traits.sends_singly
         self._send(TRAIN, tuple(blocks), until, singly, encodes, silent, again)
 
     def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
@@ -416,13 +413,12 @@ def pickled(argument: Any) -> bytes:
     Raises:
         InputError: the function cannot be pickled.
     """
-    if argument[0] != "trainer":
+    if argument[0] != TRAINER:
         return pickle.dumps(argument)
-    source = getattr(argument[1][0], "source", None)
-    label = "the trainer" if source is None else source.label
     try:
         content: bytes = cloudpickle.dumps(argument)
     except Exception as error:
+        label = argument[1][0].describe()["trainer"]
         raise InputError(
             f"{label} cannot be sent to a worker ({type(error).__name__}: {error})",
             field="train",
@@ -435,7 +431,7 @@ def pickled(argument: Any) -> bytes:
 
 def refuse_unsendable(trainer: Trainer) -> None:
     """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
-    pickled(("trainer", (trainer, ())))
+    pickled((TRAINER, (trainer, ())))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -449,7 +445,7 @@ Environment: TypeAlias = tuple[AnySource | None, int]
 
 
 def _environment(trainer: Trainer) -> Environment:
-    return getattr(trainer, "source", None), getattr(trainer, "threads", 1)
+    return trainer.traits.source, trainer.traits.threads
 
 
 def processes_for(trainer: Trainer) -> Processes:
@@ -503,7 +499,7 @@ def form_in_process(trainer: CustomTrainer) -> CallForm:
         InputError: it cannot be imported, or not be called with a config and a seed.
         ProcessEnded: its import ended the worker.
     """
-    form: CallForm = processes_for(trainer).take().ask("form", trainer.source)
+    form: CallForm = processes_for(trainer).take().ask(FORM, trainer.source)
     return form
 
 
@@ -518,7 +514,7 @@ def prepare_processes(trainer: Trainer, block: Block, count: int) -> None:
     It returns when the first one has done so.
     """
     processes = processes_for(trainer)
-    stacks = has(trainer, "stacks_seeds")
+    stacks = trainer.traits.stacks_seeds
     others = range(min(count, PREPARED if stacks else count) - 1)
     workers = [processes.take()] + [processes.start() for _ in others]
     for worker in workers:
@@ -544,7 +540,7 @@ def train_in_process(
     Raises:
         InputError: the function cannot be sent.
     """
-    limit = killed_after(trainer)
+    limit = trainer.traits.killed_after
     given = most if limit is None else limit * block.count
     try:
         processes = processes_for(trainer)
@@ -559,24 +555,16 @@ def train_in_process(
     return next(failed, None) or reduce(Outcome.merge, results)
 
 
-def timed_out(block: Block, limit: float) -> Outcome:
-    """The outcome of a seed that took longer than its time limit."""
-    reason = f"took longer than {limit:g} s"
-    outcome = Outcome.crashed(block.seeds, 0, reason)
-    # As of one that reports: it may be this seed alone, so that a check tries others too.
-    return replace(outcome, details=replace(outcome.details, traceback=reason))
-
-
 def stacking_in_process(
     trainer: Trainer, block: Block, most: float | None = None
 ) -> Stacking | None:
     """How the config of a `TorchTraining` trains in stacks; None for other trainers."""
     stacking: Stacking | None = None
-    if has(trainer, "stacks_seeds") and has(trainer, "own_process"):
+    if trainer.traits.stacks_seeds and trainer.traits.own_process:
         with suppress(ProcessEnded):
             worker = processes_for(trainer).take()
             worker.prepare(trainer)
-            stacking = worker.ask("stacking", block, most)
+            stacking = worker.ask(STACKING, block, most)
     return stacking
 
 
@@ -588,17 +576,11 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise = lambda _: None) -> Tra
     Raises:
         InputError: its seeds have a time limit that only killing their process enforces.
     """
-    if (limit := killed_after(trainer)) is not None:
+    if (limit := trainer.traits.killed_after) is not None:
         raise InputError(
             f"{limit:g} s, but the function reports nothing while it trains",
             field="timeout",
             allowed="with --workers 0 only a function that yields or takes `report`",
             fix="leave --workers out: then a seed that takes longer is stopped with its process",
         )
-    return replace(trainer, on_raise=on_raise) if isinstance(trainer, CustomTrainer) else trainer
-
-
-def killed_after(trainer: Trainer) -> float | None:
-    """The time limit of a trainer's seeds, if only killing their process enforces it."""
-    limit: float | None = getattr(trainer, "killed_after", None)
-    return limit
+    return trainer.debugged(on_raise)

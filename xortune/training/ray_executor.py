@@ -12,7 +12,6 @@ import pickle
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,16 +21,24 @@ from uuid import uuid4
 
 from xortune.core.errors import Halted, InputError
 from xortune.core.files import FREE_SPACE, is_full
-from xortune.core.trainer import Block, Trainer
-from xortune.training.batches import Batches
-from xortune.training.jobs import BatchProgress, Done, Job, WorkerFailure
+from xortune.core.trainer import Trainer
+from xortune.training.jobs import (
+    BEGUN,
+    FAILED_STARTS,
+    LOOK_SECONDS,
+    TRAINED,
+    Batch,
+    Limits,
+    WorkerFailure,
+    block_id,
+)
+from xortune.training.loop import Executor
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 from xortune.training.process import ray_settings, uninterrupted
-from xortune.training.ray_worker import PickledTrainer, WorkerTrial, logger, versions
+from xortune.training.ray_worker import WARNED, PickledTrainer, WorkerTrial, logger, versions
 from xortune.training.resources import Cluster
 from xortune.training.slots import fitting, missing_room, slots
 from xortune.training.watchdog import check_ray, is_lost
-from xortune.training.worker import AGAIN, BEGUN, RAISED, REPORTED, TRAINED, block_id, trains_as_one
 
 with ray_settings():
     import ray
@@ -40,14 +47,8 @@ with ray_settings():
     from ray.tune.search import Searcher
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-FAILED_STARTS = 3
-"""Number of workers in a row that end before they train, after which the search ends."""
-
 TUNE_FAILURES = 3
 """Number of failures of Tune itself in a row, with nothing trained, after which the search ends."""
-
-LOOK_SECONDS = 1.0
-"""Maximum seconds of a `wait`, and time between two looks at the size of the cluster."""
 
 ANSWER_SECONDS = 5.0
 """Maximum time that a driver that ends waits for the last results."""
@@ -100,52 +101,6 @@ def classify_failure(text: str | None) -> WorkerFailure:
 
 
 # -------------------------------------------------------------------------------------------------
-# Parts of batches that have exceeded their time limit.
-#
-# A trainer may hang outside Python: in a C library that holds the interpreter, or on a lost disk.
-# Then no Tune scheduler, thread or signal handler of the worker runs, and a timer that ends the
-# process from inside could not report why. So the driver keeps the time and has Ray kill the
-# worker.
-
-
-class Watchdog:
-    """Keeps the time of what trains, by a clock that stands still while the driver is busy.
-
-    After minutes of other work the driver has not yet seen the results that have arrived: what
-    they are of is not late.
-
-    Args:
-        limit: seconds that it may take; None for any time.
-        now: returns the time.
-    """
-
-    def __init__(self, limit: float | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._limit, self._now = limit, now
-        self._last, self._clock = now(), 0.0
-        self._started: dict[str, float] = {}
-
-    def start(self, name: str) -> None:
-        """Start the time of a worker's part."""
-        self._started[name] = self._clock
-
-    def end(self, name: str) -> None:
-        """Forget it."""
-        self._started.pop(name, None)
-
-    def expired(self) -> list[tuple[str, float]]:
-        """The workers that exceed the limit, with their seconds. Returns each once."""
-        now = self._now()
-        self._clock += min(now - self._last, LOOK_SECONDS)
-        self._last = now
-        limit = math.inf if self._limit is None else self._limit
-        seconds = {name: self._clock - start for name, start in self._started.items()}
-        late = [(name, taken) for name, taken in seconds.items() if taken >= limit]
-        for name, _ in late:
-            self.end(name)
-        return late
-
-
-# -------------------------------------------------------------------------------------------------
 # The executor, and its plug-ins for Tune.
 
 
@@ -157,22 +112,25 @@ class _LiveWorker:
         name: its host and process id.
         actor: to kill it.
         has_trained: whether it has begun to train.
-        batch: what has become of its batch; None if it waits for one.
-        expired: seconds after which its part was killed.
+        batch: what it trains; None if it waits for a batch.
     """
 
     name: str
     actor: Any
     has_trained: bool = False
-    batch: BatchProgress | None = None
-    expired: float | None = None
+    batch: Batch | None = None
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Trains batches on the connected Ray; see `training.loop.Executor`.
 
     What Ray kills for the memory of its node counts as killed by the system; see `WorkerFailure`.
     Of other deaths Ray does not say whether the system killed the worker.
+
+    A trainer may hang outside Python: in a C library that holds the interpreter, or on a lost disk.
+    Then no Tune scheduler, thread or signal handler of the worker runs, and a timer that ends the
+    process from inside could not report why. So the driver keeps the time and has Ray kill the
+    worker.
 
     Args:
         trainer: sent to the workers once.
@@ -180,6 +138,7 @@ class RayExecutor:
         folder: of Ray Tune's own files.
         cancels: whether to cancel blocks whose results are not wanted any more.
         on_message: called with a sentence if no training can begin for a while.
+        waits: whether the workers are to be there before it is used.
 
     Attributes:
         slots: trials that the cluster runs at once.
@@ -193,17 +152,15 @@ class RayExecutor:
         *,
         cancels: bool = False,
         on_message: Callable[[str], None] | None = None,
+        waits: bool = False,
     ) -> None:
-        self._trainer, self._as_one = trainer, trains_as_one(trainer)
-        self.cluster, self.slots = cluster, slots(cluster)
-        self.done: deque[Done] = deque()
+        super().__init__(trainer, slots(cluster), Limits(cluster.each.limit))
+        self.cluster, self._waits = cluster, waits
         self._cancels, self._on_message = cancels, on_message
-        self._cancelled: set[tuple[str, int]] = set()
-        self._sent: dict[int, tuple[Job, ...]] = {}  # batches that no worker has, by number
+        self._sent: dict[int, Batch] = {}  # those that no worker has, by number
         self._count = 0  # of batches
         self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
         self._trials: dict[str, _LiveWorker] = {}
-        self._watchdog = Watchdog(cluster.each.limit)
         self._failed_starts = 0
         self._idle_since: float | None = None
         self._next_look = time.monotonic() + LOOK_SECONDS
@@ -220,6 +177,12 @@ class RayExecutor:
 
     def __enter__(self) -> RayExecutor:
         self._tune.start()
+        if self._waits:
+            try:
+                self._wait_for_workers()
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -227,7 +190,7 @@ class RayExecutor:
         if ray.is_initialized():
             ray.kill(self._mailbox)
 
-    def wait_for_workers(self) -> None:
+    def _wait_for_workers(self) -> None:
         """Have a worker for each slot start, and return when all are there, or some after a while.
 
         Raises:
@@ -239,57 +202,45 @@ class RayExecutor:
         while len(self._trials) < self.slots and time.monotonic() < deadline:
             self.wait()
 
-    def take(self, batches: Batches) -> None:
-        """Put batches into the mailbox, so that one trains and one waits for each slot.
+    @property
+    def room(self) -> int:
+        """For each slot one that trains and one that waits."""
+        return 2 * self.slots
 
-        Blocks under way whose results are not wanted any more are cancelled.
-        """
-        if self._cancels:
-            self._cancel_unwanted(batches)
-        while self._under_way < 2 * self.slots and (jobs := batches.next()):
-            self._put(jobs, batches)
-
-    def _put(self, jobs: tuple[Job, ...], batches: Batches) -> None:
+    def send(self, batch: Batch) -> None:
+        """Put a batch into the mailbox."""
         self._count += 1
-        self._sent[self._count] = jobs
-        blocks = [job.block for job in jobs]
-        until = batches.until
-        left = None if until is None else max(0.0, until - time.time())
+        self._sent[self._count] = batch
+        blocks = batch.blocks
+        left = None if batch.until is None else max(0.0, batch.until - time.time())
         lost = self._again.intersection(map(block_id, blocks))
         self._again -= lost
-        content = pickle.dumps((blocks, batches.again_after(jobs)))
+        content = pickle.dumps((blocks, batch.again))
         self._mailbox.put.remote(self._count, content, left, first=bool(lost))
-        self._tune.ask(self._under_way)
+        self._tune.ask(len(self.under_way))
 
-    @property
-    def _under_way(self) -> int:
-        return len(self._sent) + len(self._progress)
+    def cancel(self, blocks: set[tuple[str, int]]) -> None:
+        """Have the workers ask for it."""
+        if self._cancels:
+            self._mailbox.cancel.remote(blocks)
 
-    @property
-    def _progress(self) -> list[BatchProgress]:
-        return [trial.batch for trial in self._trials.values() if trial.batch is not None]
+    def kill(self, batch: Batch) -> None:
+        """Kill the worker of a batch."""
+        for trial in self._trials.values():
+            if trial.batch is batch:
+                ray.kill(trial.actor)
 
-    def _cancel_unwanted(self, batches: Batches) -> None:
-        under_way = [*self._sent.values(), *(progress.jobs for progress in self._progress)]
-        unwanted = batches.unwanted(job for jobs in under_way for job in jobs)
-        if new := unwanted - self._cancelled:
-            self._mailbox.cancel.remote(new)
-            self._cancelled |= new
-
-    def wait(self, seconds: float = math.inf) -> None:
-        """Return when something has happened, or after so many seconds, at most `LOOK_SECONDS`.
+    def receive(self, seconds: float) -> None:
+        """Use what the workers say.
 
         Raises:
             InputError: no worker can start, the disk is full, or Tune has failed repeatedly.
             Halted: Ray has ended.
         """
         self._check_ray()
-        self._listen(min(seconds, LOOK_SECONDS))
+        self._listen(seconds)
         if self._tune.error is not None:
             raise self._tune.error
-        for name, late in self._watchdog.expired():
-            self._trials[name].expired = late
-            ray.kill(self._trials[name].actor)
         if (now := time.monotonic()) >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             # If all nodes have left, a slot waits for the next one.
@@ -347,75 +298,37 @@ class RayExecutor:
                     where, actor = content
                     self._trials[name] = _LiveWorker(where, pickle.loads(actor))  # noqa: S301
                 elif what == TAKEN:
-                    self._trials[name].batch = BatchProgress(self._sent.pop(content))
+                    batch = self._trials[name].batch = self._sent.pop(content)
+                    batch.worker = self._trials[name].name
                 elif what == SAID:
                     for message in pickle.loads(content):  # noqa: S301  # from our own worker
-                        self._hear(name, self._trials[name], *message)
+                        self._hear(self._trials[name], *message)
                 elif what == ENDED:
                     self._lose(name, pickle.loads(content))  # noqa: S301  # from our own thread
 
-    def _hear(self, name: str, trial: _LiveWorker, what: str, *content: Any) -> None:
+    def _hear(self, trial: _LiveWorker, what: str, *content: Any) -> None:
         """Use a message of a worker; see `_BatchTrainer`."""
-        progress = trial.batch
-        assert progress is not None  # a worker speaks of its batch
+        if what == WARNED:
+            logger.warning("%s: %s", trial.name, *content)
+            return
         if what == BEGUN:
-            index, first, count = content
-            point = progress.jobs[index or 0].block.point
-            progress.begin(index, Block(point, first, count))
-            self._watchdog.start(name)
             trial.has_trained = True
             self._failed_starts = 0
-            return
-        if what == REPORTED:
-            self.done.append(Done((), (), worker=trial.name, reported=content[0], ends=False))
-            return
-        self._watchdog.end(name)
-        if what == TRAINED:
-            parts, results, seconds, stacking, warnings = content
-            for warning in warnings:
-                logger.warning("%s: %s", trial.name, warning)
-            jobs = progress.end(
-                [
-                    (index, Block(progress.jobs[index].block.point, first, count))
-                    for index, first, count in parts
-                ]
-            )
+        elif what == TRAINED:
             self._tune.failures = 0
-            ends = self._as_one and not progress.left  # some are left if seeds were void
-            done = Done(jobs, results, seconds, trial.name, stacking, ends)
-            self.done.extend(progress.told(done))
-            return
-        if what == AGAIN:
-            progress.end(())
-            self.done.append(Done((), (), content[1], trial.name, again=content[0], ends=False))
-            return
-        trial.batch = None
-        if what == RAISED:
-            jobs = progress.end(list(progress.left.items()))
-            done = Done(jobs, WorkerFailure("batch", content[0]), 0.0, trial.name)
-            self.done.extend(progress.told(done))
-        elif not self._as_one:
-            self.done.append(Done((), ()))
+        assert trial.batch is not None  # a worker speaks of its batch
+        trial.batch.hear(what, *content)
+        if trial.batch.has_ended:
+            trial.batch = None
 
     def _lose(self, name: str, failure: WorkerFailure) -> None:
-        """Say what a worker that has ended leaves."""
+        """A worker has ended."""
         trial = self._trials.pop(name, None)
-        self._watchdog.end(name)
         if failure.kind != "node" and (trial is None or not trial.has_trained):
             self._failed_starts += 1
-        if trial is not None and (progress := trial.batch) is not None:
-            fault, rest = progress.lost(as_one=self._as_one)
+        if trial is not None and trial.batch is not None:
+            fault, rest = trial.batch.lose(failure)
             self._again.update(block_id(job.block) for job in (*fault, *rest))
-            if rest or not fault:
-                stopped = WorkerFailure("stopped", failure.reason)
-                done = Done(rest, stopped if rest else (), ends=not fault)
-                self.done.extend(progress.told(done))
-            if fault and trial.expired is not None:
-                reason = f"took longer than {self.cluster.each.limit:g} s"
-                failure = WorkerFailure("late", reason)
-            if fault:
-                seconds = trial.expired or 0.0
-                self.done.extend(progress.told(Done(fault, failure, seconds, trial.name)))
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)

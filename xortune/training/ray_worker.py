@@ -23,26 +23,15 @@ import cloudpickle
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.private import ray_tasks_checked
-from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, has, stacking_of
+from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, Traits
 from xortune.core.version import VERSION
 from xortune.trainers.limits import time_is_over, use_threads
 from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
+from xortune.training.jobs import AGAIN, BEGUN, DONE, RAISED, REPORTED, TRAINED, block_id
 from xortune.training.process import ray_settings
-from xortune.training.processes import CallTimedOut, ProcessEnded, killed_after, train_in_process
-from xortune.training.worker import (
-    AGAIN,
-    BEGUN,
-    DONE,
-    RAISED,
-    REPORTED,
-    TRAINED,
-    block_id,
-    encoded,
-    forgetting,
-    outcome_again,
-    pieces,
-)
+from xortune.training.processes import CallTimedOut, ProcessEnded, train_in_process
+from xortune.training.worker import encoded, outcome_again, pieces
 
 with ray_settings():
     import ray
@@ -54,6 +43,9 @@ LOOK_SECONDS = 1.0
 RAY_REPORT_SECONDS = 5.0
 """Minimum time between two reports of a training that its worker passes on: there may be a thousand
 workers."""
+
+WARNED = "warned"
+"""What a worker says of a warning that its trainer has logged."""
 
 ANSWER_SECONDS = 5.0
 """Maximum time that it waits for the answer; then it goes on."""
@@ -103,13 +95,13 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         ray.get(mailbox.begin.remote(self.trial_id, name, pickle.dumps(actor)))
         refuse_other_versions(drivers)
         loaded = trainer.load()
-        if has(loaded, "users_code") and (threads := getattr(loaded, "threads", None)):
-            use_threads(threads)
+        if loaded.traits.users_code:
+            use_threads(loaded.traits.threads)
         self._worker = _BatchTrainer(self.trial_id, loaded, mailbox)
 
     def step(self) -> dict[str, Any]:
         """Train batch after batch."""
-        users = has(self._worker.trainer, "users_code")
+        users = self._worker.trainer.traits.users_code
         with refusing_tasks() if users else nullcontext():
             while True:
                 self._worker.train_next()
@@ -118,11 +110,8 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
 class _BatchTrainer:
     """Trains batches of a mailbox, and says what becomes of each.
 
-    It says, in this order: `(BEGUN, index, first, count)` before a part of a block trains;
-    `(TRAINED, parts, results, seconds, stacking, warnings)` after a piece, whose parts are such
-    triples; `(DONE,)`, or `(RAISED, reason)`. A seed that trains again after the batch gives
-    `(BEGUN, None, first, count)` and `(AGAIN, outcome, seconds)` before `(DONE,)`. In between
-    `(REPORTED, reported)` is the last report of what trains, once in `RAY_REPORT_SECONDS`.
+    It says what `worker.serve` says of a batch, and `(WARNED, text)` for each new warning. A report
+    is passed on once in `RAY_REPORT_SECONDS`.
 
     Args:
         name: of this worker in the mailbox.
@@ -147,7 +136,7 @@ class _BatchTrainer:
         except ray.exceptions.RayError:  # of the mailbox: the driver has ended
             raise
         except Exception as error:  # a trainer's own; the worker lives on for the next batch
-            self._said.append((RAISED, one_line(error_text(error))))
+            self._said.append((RAISED, TrainingError(one_line(error_text(error)))))
         else:
             self._said.append((DONE,))
 
@@ -157,7 +146,7 @@ class _BatchTrainer:
         def begin(index: int, part: Block) -> bool:
             nonlocal current, looked, spoke
             current, looked, spoke = blocks[index], time.monotonic(), time.monotonic()
-            self._said.append((BEGUN, index, part.first, part.count))
+            self._said.append((BEGUN, index, part))
             return self._is_wanted(current)
 
         def hear(block: Block, reports: Reports) -> None:
@@ -175,28 +164,27 @@ class _BatchTrainer:
                 return not self._is_wanted(current, ANSWER_SECONDS)
             return False
 
-        in_process = killed_after(self.trainer) is not None
+        in_process = self.trainer.traits.killed_after is not None
         trainer = _InProcess(self.trainer) if in_process else self.trainer
-        singly = in_process and not has(trainer, "takes_many_seeds")
-        cancels = is_cancelled if has(trainer, "users_code") else None
+        singly = trainer.traits.sends_singly
+        cancels = is_cancelled if trainer.traits.users_code else None
         with captured_messages() as messages, cancelling_if(cancels), hearing_reports(hear):
             for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
                 results = [
                     encoded(p, r) for (_, p), r in zip(piece.parts, piece.results, strict=True)
                 ]
-                parts = [(index, part.first, part.count) for index, part in piece.parts]
-                stacking = stacking_of(trainer, piece.parts[0][1])
-                warnings = messages[:]
+                stacking = trainer.stacking(piece.parts[0][1])
+                self._said += [(WARNED, text) for text in messages]
                 messages.clear()
-                self._said.append((TRAINED, parts, results, piece.seconds, stacking, warnings))
+                self._said.append((TRAINED, piece.parts, results, piece.seconds, stacking))
 
     def _train_again(self, blocks: Sequence[Block], until: float | None) -> None:
         def begin(block: Block) -> None:
-            self._said.append((BEGUN, None, block.first, block.count))
+            self._said.append((BEGUN, None, block))
             self._is_wanted(block)
 
-        in_process = killed_after(self.trainer) is not None
-        trainer = forgetting(self.trainer)
+        in_process = self.trainer.traits.killed_after is not None
+        trainer = self.trainer.knowing({})
         trainer = _InProcess(trainer) if in_process else trainer
         if (again := outcome_again(trainer, blocks, until, begin)) is not None:
             self._said.append((AGAIN, *again))
@@ -212,7 +200,7 @@ class _BatchTrainer:
         return pickle.dumps(said) if said else None
 
 
-class _InProcess:
+class _InProcess(Trainer):
     """Trains seeds whose time limit only killing their process enforces, in another process.
 
     Where that process ends, its seed has no result, as where a worker ends: it is tried again.
@@ -223,8 +211,10 @@ class _InProcess:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._trainer, name)
+    @property
+    def traits(self) -> Traits:
+        """Those of the trainer."""
+        return self._trainer.traits
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One result for each block."""

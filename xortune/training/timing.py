@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict, deque
 
-from xortune.core.trainer import Block, Trainer, has
+from xortune.core.trainer import Block, Trainer
 from xortune.runs.status import Pace
 
 RECENT = 32
@@ -34,7 +34,7 @@ class MeasuredSeconds:
     """
 
     def __init__(self, trainer: Trainer, seconds: float | None = None) -> None:
-        self._trainer, self._is_users = trainer, has(trainer, "users_code")
+        self._trainer, self._is_users = trainer, trainer.traits.users_code
         self._own: OrderedDict[str, float] = OrderedDict()  # seconds of a seed, by config key
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._weighted, self._costs = 0.0, 0.0

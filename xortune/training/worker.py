@@ -29,7 +29,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, reduce
 from multiprocessing.connection import Connection
 from typing import Any
@@ -58,15 +58,13 @@ from xortune.core.trainer import (
     Trainer,
     Unfinished,
     Void,
-    has,
-    stacking_of,
 )
 from xortune.runs.evaluation import EncodedOutcome, encode_outcome
-from xortune.trainers.command import CommandTrainer
-from xortune.trainers.function import CustomTrainer, form_of_source
+from xortune.trainers.function import form_of_source
 from xortune.trainers.limits import ending_at, time_is_over, use_threads
 from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
 from xortune.trainers.verdicts import one_line
+from xortune.training.jobs import AGAIN, BEGUN, DONE, RAISED, REPORTED, TRAINED, block_id
 
 # -------------------------------------------------------------------------------------------------
 # The template.
@@ -316,11 +314,6 @@ class Piece:
     seconds: float
 
 
-def trains_as_one(trainer: Trainer) -> bool:
-    """Whether all blocks of a batch train in one call."""
-    return has(trainer, "takes_many_blocks") or not has(trainer, "users_code")
-
-
 def pieces(
     trainer: Trainer,
     blocks: Sequence[Block],
@@ -349,7 +342,7 @@ def pieces(
     Raises:
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
-    if trains_as_one(trainer):
+    if trainer.traits.trains_as_one:
         yield _without_void(_whole_batch(trainer, blocks, until, begin))
         return
     left = list(enumerate(blocks))
@@ -447,7 +440,7 @@ def _parts_of_block(
 ) -> Iterator[Piece]:
     """Yield the pieces of a block, up to a seed without a result."""
     collected = _Collected(index, block)
-    size = block.count if has(trainer, "takes_many_seeds") else 1
+    size = block.count if trainer.traits.takes_many_seeds else 1
     while (left := block.seeds.stop - collected.at) > 0:
         part = block.part(collected.at, min(size, left))
         is_wanted, started = begin(index, part), time.perf_counter()
@@ -510,21 +503,16 @@ CALL, TRAIN, CANCEL = "call", "train", "cancel"
 """Requests: one answer to one question; a batch, whose pieces are sent as they end; blocks whose
 results are not wanted any more."""
 
-READY = "ready"
-"""The question that is answered once all that was sent before is done."""
+TRAINER, FORM, STACKING, READY = "trainer", "form", "stacking", "ready"
+"""What a `CALL` asks for: to keep a trainer and prepare blocks of it; how a function is called; how
+the trainer stacks a block; an answer once all that was sent before is done."""
 
-ANSWER, RAISED, BEGUN, TRAINED = "answer", "raised", "begun", "trained"
-AGAIN, REPORTED, DONE = "again", "reported", "done"
-"""What a worker sends: see `serve`."""
+ANSWER = "answer"
+"""What a worker sends beside what it says of a batch: see `serve`."""
 
 
 REPORT_SECONDS = 1.0
 """Minimum time between two reports of a training that its worker passes on."""
-
-
-def block_id(block: Block) -> tuple[str, int]:
-    """What names a block that is cancelled: the key of its config, its first seed."""
-    return block.point.key, block.first
 
 
 class _Requests:
@@ -625,23 +613,22 @@ def serve(connection: Connection) -> None:
                     _train_again(driver, trainer, again, until)
                 driver.send(DONE)
             else:
-                answer, name = None, "trainer"  # what cannot be read has a user's objects
+                answer, name = None, TRAINER  # what cannot be read has a user's objects
                 name, argument = pickle.loads(content[0])  # noqa: S301  # from our driver
-                if name == "form":
+                if name == FORM:
                     answer = form_of_source(argument)
-                elif name == "trainer":
+                elif name == TRAINER:
                     refusal = None
                     trainer, blocks = argument
-                    if isinstance(trainer, CommandTrainer):  # whose parent this process is
+                    if trainer.traits.runs_programs:  # whose parent this process is
                         signal.signal(signal.SIGINT, partial(_pass_on_to, os.getppid()))
-                    use_threads(getattr(trainer, "threads", 1))
-                    if (prepare := getattr(trainer, "prepare", None)) is not None:
-                        prepare(blocks)
-                elif name != READY:
-                    answer = getattr(trainer, name)(argument)
+                    use_threads(trainer.traits.threads)
+                    trainer.prepare(blocks)
+                elif name == STACKING:
+                    answer = trainer.stacking(argument)
                 driver.send(ANSWER, answer)
         except BaseException as error:  # also SystemExit: the driver has to learn of it
-            refusal = error if what == CALL and name == "trainer" else refusal
+            refusal = error if what == CALL and name == TRAINER else refusal
             reason = one_line(error_text(error))
             sent = error if isinstance(error, InputError) else TrainingError(reason)
             driver.send(RAISED, sent, traceback.format_exc())
@@ -679,7 +666,7 @@ def _train_batch(
         driver.begin(index, part, blocks[index])
         return not driver.is_cancelled()
 
-    cancels = has(trainer, "users_code")
+    cancels = trainer.traits.users_code
     before = _apart() if cancels else set[int]()
     output = no_output() if silent else nullcontext()
     cancelling = cancelling_if(driver.is_cancelled if cancels else None)
@@ -690,7 +677,7 @@ def _train_batch(
             results = piece.results
             if is_encoded:
                 results = [encoded(p, r) for (_, p), r in zip(piece.parts, results, strict=True)]
-            stacking = stacking_of(trainer, piece.parts[0][1])
+            stacking = trainer.stacking(piece.parts[0][1])
             driver.send(TRAINED, piece.parts, results, piece.seconds, stacking)
 
 
@@ -725,12 +712,6 @@ def _train_again(
         driver.send(AGAIN, *again)
 
 
-def forgetting(trainer: Trainer) -> Trainer:
-    """The trainer without the outcomes that it has from a check."""
-    known = isinstance(trainer, CustomTrainer | CommandTrainer) and trainer.known
-    return replace(trainer, known={}) if known else trainer  # type: ignore[type-var]
-
-
 def outcome_again(
     trainer: Trainer,
     blocks: Sequence[Block],
@@ -750,7 +731,7 @@ def outcome_again(
             if time_is_over():
                 return None
             try:
-                [result] = _train(forgetting(trainer), [block])
+                [result] = _train(trainer.knowing({}), [block])
             except Exception:  # a trainer's own, which its other blocks meet too
                 return None
     if not isinstance(result, Outcome):

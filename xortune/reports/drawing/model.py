@@ -8,16 +8,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from xortune.core.formats import plain
+from xortune.core.outcome import Status
 
 Floats = tuple[float, ...]
 Ends = tuple[float, float]
 
 Meaning = Literal[
     "best", "other", "neutral", "solved", "failed", "proven", "refuted", "crashed", "stopped",
-    "void", "pattern", "all_zero", "all_one", "diverged",
+    "void", "pattern", "all_zero", "all_one", "diverged", "pruned",
 ]  # fmt: skip
 Place = Literal["a", "b", "c", "d", "e", "f"]
 Role = Meaning | Place
@@ -29,18 +30,14 @@ COLOURS: Mapping[Role, str] = {
     "best": "#9724eb",  # the first configuration
     "other": "#0072b2",  # what was measured in the search
     "neutral": "#767676",  # the ground on which others stand out; nothing is known
-    "solved": "#489ac7",
     "failed": "#ee4a10",
     "proven": "#049145",  # on fresh seeds, or by a bound
     "refuted": "#e00038",
-    "crashed": "#8a5c2e",
-    "stopped": "#ad932e",
+    "stopped": "#ad932e",  # paused
     "void": "#6e6935",  # without an outcome
-    # How a seed failed: another frequent wrong pattern, and three more.
-    "pattern": "#1299a5",
-    "all_zero": "#8d6cef",
-    "all_one": "#ff47a3",
-    "diverged": "#b927b9",
+    "pattern": "#1299a5",  # another frequent wrong one
+    # How a seed ended.
+    **{cast("Role", one.label): one.ending.colour for one in Status if one.ending.colour},
     # Lines of several things of one sort, by their place. Okabe and Ito's colours (Color Universal
     # Design, 2008), changed for the contrast.
     "a": "#0072b2",

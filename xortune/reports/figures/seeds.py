@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,11 +260,9 @@ PATTERNS: tuple[Role, ...] = ("failed", "pattern")
 """Roles of the most frequent wrong patterns; all others are one part."""
 
 OTHERS: dict[Status, tuple[str, Role]] = {
-    Status.ALL_ZERO: ("all 0", "all_zero"),
-    Status.ALL_ONE: ("all 1", "all_one"),
-    Status.DIVERGED: ("diverged", "diverged"),
-    Status.CRASHED: ("crashed", "crashed"),
-    Status.PRUNED: ("pruned", "stopped"),
+    status: (status.bar(), cast("Role", status.label))
+    for status in Status
+    if status not in (Status.SOLVED, Status.WRONG_PATTERN)
 }
 
 Kind = str | Status  # a wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns
@@ -354,7 +352,7 @@ def _kinds(failures: Failures) -> Kinds:
         for (pattern, _), role in zip(failures.patterns, PATTERNS, strict=False)
     }
     # If the trainer reports no patterns, a seed that was trained to its end had no success.
-    other = "another wrong pattern" if kinds else "no success"
+    other = Status.WRONG_PATTERN.bar(patterns=bool(kinds))
     return kinds | {Status.WRONG_PATTERN: (other, "neutral" if kinds else "failed")} | OTHERS
 
 
