@@ -188,7 +188,7 @@ def test_tpe_knows_that_close_numbers_of_a_list_are_alike():
     assert first.propose(60) == replayed.propose(60)
 
 
-MIXED = """
+OF_ANY_KIND = """
 name: mixed
 parameters:
   a: {low: 0.0, high: 1.0}
@@ -206,11 +206,11 @@ def test_sobol_spreads_ranges_evenly_whatever_the_results():
 
     found = {}
     for sampler in ("sobol", "random"):
-        texts = (MIXED.replace("SAMPLER", sampler).replace("SEED", str(s)) for s in range(4))
+        texts = (OF_ANY_KIND.replace("SAMPLER", sampler).replace("SEED", str(s)) for s in range(4))
         found[sampler] = [proposals(parse_space(text), 64) for text in texts]
     assert max(map(uneven, found["sobol"])) < 0.001 < min(map(uneven, found["random"]))
     first, second, *_ = found["sobol"]
     assert first[:3] != second[:3]
     assert len({(point["c"], point["d"]) for point in first}) == 9, "drawn apart from each other"
-    proposer = proposer_for(parse_space(MIXED.replace("SAMPLER", "sobol").replace("SEED", "0")))
+    proposer = proposer_for(parse_space(OF_ANY_KIND.replace("SAMPLER", "sobol").replace("SEED", "0")))
     assert [proposer.propose(number) for number in range(64)] == first, "nothing is told"

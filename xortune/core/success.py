@@ -191,8 +191,8 @@ class Success(Rule):
     def _beside(self, numbers: NDArray[Any] | None) -> tuple[float, float]:
         """How far numbers lie below the limit, and how far above it; 0 if none does."""
         known = np.empty(0) if numbers is None else numbers[np.isfinite(numbers)]
-        below = self.limit - known.min(initial=self.limit)
-        return float(below), float(known.max(initial=self.limit) - self.limit)
+        least, most = float(known.min(initial=self.limit)), float(known.max(initial=self.limit))
+        return self.limit - least, most - self.limit  # of Python's floats: they may be infinite
 
     def __str__(self) -> str:
         whole = self.limit.is_integer() and abs(self.limit) < EXACT
