@@ -212,5 +212,7 @@ def test_sobol_spreads_ranges_evenly_whatever_the_results():
     first, second, *_ = found["sobol"]
     assert first[:3] != second[:3]
     assert len({(point["c"], point["d"]) for point in first}) == 9, "drawn apart from each other"
-    proposer = proposer_for(parse_space(OF_ANY_KIND.replace("SAMPLER", "sobol").replace("SEED", "0")))
+    proposer = proposer_for(
+        parse_space(OF_ANY_KIND.replace("SAMPLER", "sobol").replace("SEED", "0"))
+    )
     assert [proposer.propose(number) for number in range(64)] == first, "nothing is told"
