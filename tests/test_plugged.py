@@ -16,7 +16,7 @@ from xortune.core.trainer import Trainer, Traits
 from xortune.driver import trainer as kinds
 from xortune.reports.drawing.model import COLOURS
 from xortune.reports.figures.seeds import OTHERS
-from xortune.runs.results import CONFIG_COLUMNS
+from xortune.runs.columns import COLUMNS
 from xortune.training import executors
 from xortune.training.jobs import WorkerFailure
 from xortune.training.loop import Executor
@@ -155,7 +155,7 @@ def test_what_is_said_of_a_status_stands_at_the_status_alone():
     }
     failed = {*xt.Status} - {xt.Status.SOLVED}
     assert {*OTHERS} == failed - {xt.Status.WRONG_PATTERN}
-    assert {status.label for status in failed} <= {*CONFIG_COLUMNS}
+    assert {status.label for status in failed} <= {column.name for column in COLUMNS}
 
 
 @pytest.mark.parametrize("patterns", [True, False])
