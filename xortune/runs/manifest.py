@@ -230,9 +230,10 @@ def objectives_of(manifest: Mapping[str, Any]) -> tuple[Objective, ...]:
                 field="objectives",
                 fix="install the package that adds it",
             )
+        number, statistic = summed
         ties = read(noted["ties"]) if "ties" in noted else None
         required = Requirement(**noted["required"]) if "required" in noted else None
-        return Objective(name, maximize, *summed, noted.get("failed"), ties, required)
+        return Objective(name, maximize, number, statistic, noted.get("failed"), ties, required)
 
     noted = manifest.get("objectives")
     return tuple(map(read, noted)) if noted else (Objective(SUCCESS_RATE, maximize=True),)
