@@ -708,7 +708,7 @@ def test_the_ending_of_the_output_says_the_format(two, tmp_path):
     verdict = xortune("gate", "--config", tmp_path / "c.yaml", "--min-rate", "0.01")
     assert verdict.exit_code == 0, verdict.output
     for words, told in (
-        (["yml"], "error: --format: 'yml'; allowed: py, yaml, json"),
+        (["yml"], "error: --format: unknown format 'yml'; allowed: py, yaml, json"),
         (["yaml", "--seeds", "3"], "--seeds: 3 with yaml; allowed: with format py"),
     ):
         refused(xortune("export", two.path, "--format", *words), told)

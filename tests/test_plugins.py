@@ -239,3 +239,87 @@ def test_a_kind_of_a_package_is_one_like_any_other(install, tmp_path, kind):
     else:
         assert sys.modules["kinds"].Named.used
     assert f"xortune.{kind}s: {kind} of kinds 1.5: " in xortune("plugins").output
+
+
+VALUES = """
+import dataclasses
+from pathlib import Path
+
+from xortune.core.numbers import Statistic
+from xortune.integrations.export import Export
+from xortune.integrations.trackers import Tracker, TrackerKind
+from xortune.reports.drawing.model import Axis, Mark, Panel, Plot, Series
+from xortune.reports.figures import Figure
+
+def plot(run):
+    dots = Series("seeds", (Mark(1.0, 2.0),))
+    panel = Panel(Axis("x"), Axis("y"), (dots,))
+    return Plot("dots", "Dots.", "One dot.", "A dot. No more.", (panel,))
+
+@dataclasses.dataclass(frozen=True)
+class Lists(Tracker):
+    file: str
+
+    name, package = "a list", "values"
+
+    def check(self, output):
+        pass
+
+    def write(self, run, configs):
+        Path(self.file).write_text("".join(config.key + "\\n" for config in configs))
+
+LARGEST = Statistic("largest", "largest", "largest", lambda them: them.max(), lambda _: None)
+DOTS = Figure("dots", "more", plot)
+KEY = Export("key", "the key alone", (".key",), lambda run, key, _: run.results[0].key)
+LISTS = TrackerKind("lists", "a list", Lists)
+"""
+
+
+def measure(config, seed):
+    return config["a"] + seed
+
+
+def measured(folder, objective="value_mean"):
+    text = SPACE.replace("nsgaiii", "random") + f"objectives: [{objective}]\nsuccess: value >= 1\n"
+    return xt.search(parse_space(text), output=folder, train=measure, workers=0, verbose=0)
+
+
+def test_a_statistic_of_a_package_is_a_column_and_an_objective(install, tmp_path, monkeypatch):
+    place = install("values", VALUES, "v", "xortune.statistics", "LARGEST")
+    run = measured(tmp_path / "run", "value_largest")
+    best = run.results[0]
+    assert best.outcome.details.values["value"].max() == max(
+        one.outcome.details.values["value"].max() for one in run.results
+    )
+    assert "value_largest" in (run.path / "table.csv").read_text().partition("\n")[0]
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(place)])
+    plugins._loaded.cache_clear()
+    told = xortune("report", run.path)
+    assert told.exit_code == 2
+    assert "the run orders by value_largest, a statistic that is not installed" in told.output
+
+
+def test_a_figure_of_a_package_stands_at_the_end_of_a_report(install, tmp_path):
+    install("values", VALUES, "v", "xortune.figures", "DOTS")
+    report = (measured(tmp_path / "run").path / "report.md").read_text()
+    assert "![One dot." in report.partition("## More figures")[2]
+
+
+def test_a_form_and_a_tracker_of_a_package_have_the_options_of_others(install, tmp_path):
+    install("values", VALUES, "v", "xortune.exports", "KEY")
+    run = measured(tmp_path / "run")
+    key = run.results[0].key
+    assert xortune("export", run.path, "--format", "key").stdout == key
+    assert xortune("export", run.path, "--output", tmp_path / "best.key").exit_code == 0
+    assert (tmp_path / "best.key").read_text() == key
+    place = tmp_path / "installed" / "values-1.5.dist-info" / "entry_points.txt"
+    place.write_text("[xortune.trackers]\nv = values:LISTS\n")
+    plugins._loaded.cache_clear()
+    assert xortune("log", run.path, "--tracker", f"lists={tmp_path / 'list'}").exit_code == 0
+    assert key in (tmp_path / "list").read_text().splitlines()
+    told = xortune("log", run.path, "--tracker", "list")
+    assert told.exit_code == 2
+    assert (
+        "--tracker: unknown tracker 'list'; allowed: tensorboard, mlflow, wandb, lists"
+        in told.output
+    )

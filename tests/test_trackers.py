@@ -174,7 +174,7 @@ def test_a_tracker_that_hangs_is_left_behind(run, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nowhere to log to; fix: give --tensorboard, --mlflow or --wandb"),
+        ((), "nowhere to log to; fix: give --tensorboard, --mlflow, --wandb or --tracker"),
         (("--tensorboard", "{file}"), "{file}: cannot be written"),
         (("--mlflow", "localhost:5000"), "'localhost:5000' is not a tracking URI"),
         (("--mlflow", "http://me:secret@host"), "http://host: has a password in it"),

@@ -39,8 +39,9 @@ def export(
     Options:
         key: Key of the config, or its beginning; the best if not given.
         output: File to write; printed if not given.
-        form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides,
-            else py for the built-in network, and yaml for a training of your own.
+        form (--format): py, yaml, json, paragraph, or one of an installed package. If not given,
+            the ending of --output decides, else py for the built-in network, and yaml for a
+            training of your own.
         seeds: Seeds that the program trains; 20 if not given.
     """
     with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
@@ -133,10 +134,11 @@ def log(
     tensorboard: str | None = None,
     mlflow: str | None = None,
     wandb: str | None = None,
+    tracker: list[str] | None = None,
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
+    """Log a finished or running run to TensorBoard, MLflow, W&B, ...; nothing is logged twice."""
     with cli.exit_on_error("interrupted: the same command logs what is missing", cli.TRACKERS):
         trackers = cli.trackers_of(locals())
         configs = xt.log(run, trackers)
@@ -152,6 +154,10 @@ GROUPS = {
     "xortune.samplers": "xortune.spaces.samplers:SAMPLERS",
     "xortune.trainers": "xortune.driver.trainer:KINDS",
     "xortune.executors": "xortune.training.executors:EXECUTORS",
+    "xortune.trackers": "xortune.integrations.trackers:TRACKERS",
+    "xortune.statistics": "xortune.core.numbers:STATISTICS",
+    "xortune.figures": "xortune.reports.figures:FIGURES",
+    "xortune.exports": "xortune.integrations.export:EXPORTED",
 }
 """The groups of entry points, and where xortune's own values of each stand."""
 

@@ -51,6 +51,7 @@ def search(
     tensorboard: str | None = None,
     mlflow: str | None = None,
     wandb: str | None = None,
+    tracker: list[str] | None = None,
     engine: str = "auto",
     resume: bool = False,
     extend: bool = False,

@@ -108,15 +108,13 @@ tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/te
     DIR.
 mlflow (URI): Log each configuration to MLflow: http://HOST:PORT, ...
 wandb ([PROJECT]): Log each configuration to W&B; to xortune without PROJECT.
+tracker (NAME[=WHERE]): Log each configuration by a tracker that `xortune plugins` lists; give it as
+    often as you like.
 """
 """Options of several commands, in the format that a command's docstring has below `Options:`."""
 
-TRACKERS: dict[str, Callable[[str], Tracker]] = {
-    "tensorboard": lambda folder: xt.TensorBoard(folder or None),
-    "mlflow": lambda uri: xt.MLflow(uri=uri),
-    "wandb": lambda project: xt.WandB(project) if project else xt.WandB(),
-}
-"""The trackers by their options; the value of an option without one is ""."""
+TRACKERS = ("tensorboard", "mlflow", "wandb", "tracker")
+"""The options that name trackers; the value of one without a value is ""."""
 
 
 class TrackerCommand(TyperCommand):
@@ -132,8 +130,16 @@ class TrackerCommand(TyperCommand):
 
 
 def trackers_of(given: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers that the options of a command name, by its `locals()`."""
-    return [make(given[name]) for name, make in TRACKERS.items() if given[name] is not None]
+    """The trackers that the options of a command name, by its `locals()`.
+
+    Raises:
+        InputError: there is none of a name.
+    """
+    from xortune.integrations.trackers import tracker_at
+
+    asked = [(name, given[name]) for name in TRACKERS[:-1] if given[name] is not None]
+    named = [text.partition("=") for text in given["tracker"] or ()]
+    return [tracker_at(*one) for one in [*asked, *((name, where) for name, _, where in named)]]
 
 
 RENAMED = {

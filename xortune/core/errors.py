@@ -276,6 +276,7 @@ _RENAMED = {
     "tensorboard": "xt.TensorBoard()",
     "mlflow": "xt.MLflow(URI)",
     "wandb": "xt.WandB()",
+    "tracker": "another Tracker",
 }
 """What Python has in place of an option."""
 

@@ -15,6 +15,7 @@ from scipy.special import bdtr, bdtrc, ndtr, stdtrit
 
 from xortune.core.errors import InputError
 from xortune.core.formats import as_html, count, estimated, plain, span
+from xortune.core.plugins import installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +69,8 @@ class Statistic:
 
 
 def known_statistics() -> tuple[Statistic, ...]:
-    """The statistics that tables show of every number."""
-    return STATISTICS
+    """The statistics that tables show of every number; those of installed packages last."""
+    return installed("xortune.statistics", Statistic, STATISTICS)
 
 
 def endings() -> str:
@@ -287,7 +288,7 @@ IQM = Statistic(
 )
 
 STATISTICS: tuple[Statistic, ...] = (MEAN, IQM, quantile(10), quantile(50, "median"), quantile(90))
-"""The statistics of which table.csv has columns, in their order there; see `known_statistics`."""
+"""xortune's own statistics, in the order of the columns of table.csv; see `known_statistics`."""
 
 
 def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
@@ -330,7 +331,7 @@ class Summary:
     """A number of the seeds, summed up over those that have a finite one.
 
     `summary.mean`, `.iqm`, `.median` and `.quantiles` are estimates with their intervals, and
-    `summary["q05"]` is any other statistic: mean, iqm, median, q01 to q99.
+    `summary["q05"]` is any other statistic: mean, iqm, median, q01 to q99, or a package's.
 
     Attributes:
         name: of the number.

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
-from xortune.core.errors import InputError, refuse_unknown
+from xortune.core.errors import InputError
 from xortune.core.formats import lower_percent, plain
 from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
+from xortune.core.plugins import find, installed
 from xortune.core.point import Point
 from xortune.core.success import has_rule
 from xortune.core.task import Task
@@ -84,7 +85,7 @@ PROGRAM_SEEDS = 20  # that a program trains by default
 
 @dataclass(frozen=True)
 class Export:
-    """A form of a configuration for other programs.
+    """A form of a configuration for other programs. A package adds one in `xortune.exports`.
 
     Attributes:
         name: of the form; `format=` and `--format` take it.
@@ -139,12 +140,16 @@ EXPORTED = (
     Export("json", "the config alone", (".json",), _json),
     Export("paragraph", "a certificate, for a paper", (), lambda run, key, _: paragraph(run, key)),
 )
-"""The forms of `export`."""
+"""xortune's own forms of `export`."""
+
+GROUP = "xortune.exports"
+"""The entry points of installed packages."""
 
 
 def form_of(ending: str) -> str | None:
     """The form of files with this ending, such as `.py`; None if none has it."""
-    return next((form.name for form in EXPORTED if ending.lower() in form.endings), None)
+    forms = installed(GROUP, Export, EXPORTED)
+    return next((form.name for form in forms if ending.lower() in form.endings), None)
 
 
 def export(
@@ -163,7 +168,8 @@ def export(
         format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
             for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
             word on where it is from; `json`: the config alone; `paragraph`: of a certified run, for
-            a paper or a model card. If not given, `py` for the built-in network, else `yaml`.
+            a paper or a model card; or one of an installed package. If not given, `py` for the
+            built-in network, else `yaml`.
         seeds: how many seeds the program trains, of those that the run knows: the search's, then
             its certificate's. 20, or all if there are fewer, if not given.
 
@@ -171,11 +177,10 @@ def export(
         InputError: no such config or format, more seeds than the run knows, a program for a run of
             something else than the built-in network, or a task that is no longer the run's.
     """
-    forms = {form.name: form for form in EXPORTED}
-    if format is not None:
-        refuse_unknown(format, forms, f"{format!r}", field="format")
+    named = None if format is None else find(format, GROUP, Export, EXPORTED, field="format")
     loaded = run if isinstance(run, Run) else load_run(run)
-    form = forms[format or ("py" if loaded.is_network else "yaml")]
+    own = "py" if loaded.is_network else "yaml"
+    form = named or next(one for one in EXPORTED if one.name == own)
     if seeds is not None and not form.trains:
         raise InputError(
             f"{seeds} with {form.name}", field="seeds", allowed="with format py", fix="leave it out"

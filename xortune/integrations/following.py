@@ -176,7 +176,7 @@ def log(run: Run | str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     """
     path = run.path if isinstance(run, Run) else run
     if not (checked := checked_trackers(trackers, path)):
-        fix = "give --tensorboard, --mlflow or --wandb"
+        fix = "give --tensorboard, --mlflow, --wandb or --tracker"
         raise InputError("nowhere to log to", place="log", fix=fix)
     directory = reader_directory(path)
     if not directory.is_dir() or not manifest_of(directory):

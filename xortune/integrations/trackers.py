@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from xortune.core.errors import InputError, check_type
 from xortune.core.files import json_of, writing
+from xortune.core.plugins import find
 from xortune.core.point import Value
 from xortune.runs.status import State
 from xortune.runs.store import StoredPath, replace_file, url_of
@@ -116,7 +117,8 @@ class Tracker(ABC):
 
     Attributes:
         name: as its makers write it.
-        package: what has to be installed; also the option of the command line.
+        package: what has to be installed; also the option of the command line, unless `options`
+            says otherwise.
     """
 
     name: ClassVar[str]
@@ -547,3 +549,41 @@ class WandB(Tracker):
         finally:
             wandb_run.finish()
         return Path(wandb_run.dir).parent
+
+
+# -------------------------------------------------------------------------------------------------
+# What the command line makes.
+
+
+@dataclass(frozen=True)
+class TrackerKind:
+    """A tracker of the command line: `--tracker NAME=WHERE`.
+
+    A package adds one as an entry point of `xortune.trackers`.
+
+    Attributes:
+        name: what users write.
+        about: what it logs to, in a few words.
+        make: makes the tracker of WHERE, a text that is empty if there is none.
+    """
+
+    name: str
+    about: str
+    make: Callable[[str], Tracker]
+
+
+TRACKERS = (
+    TrackerKind("tensorboard", "event files", lambda folder: TensorBoard(folder or None)),
+    TrackerKind("mlflow", "a tracking server", MLflow),
+    TrackerKind("wandb", "a project of W&B", lambda name: WandB(name) if name else WandB()),
+)
+"""xortune's own trackers."""
+
+
+def tracker_at(name: str, where: str) -> Tracker:
+    """The tracker of a name, for what its option says.
+
+    Raises:
+        InputError: there is none, or that of an installed package cannot be used.
+    """
+    return find(name, "xortune.trackers", TrackerKind, TRACKERS, field="tracker").make(where)

@@ -20,7 +20,7 @@ from xortune.core.formats import plain
 from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
-from xortune.reports.figures import FIGURES
+from xortune.reports.figures import known_figures
 from xortune.reports.page import page
 from xortune.reports.run import PRINTED, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, write_certificate
@@ -115,7 +115,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     _refuse_unknown(formats, (*FORMATS, *PICTURES))
     if run.certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, run.certificate, run.manifest)
-    old = [f"{FOLDER}/{one.name}.{end}" for one in FIGURES for end in _pictures(formats)]
+    old = [f"{FOLDER}/{one.name}.{end}" for one in known_figures() for end in _pictures(formats)]
     old += [PRINTED] if "md" in formats else []
     _write(run.path, _files(run, formats), old, f"xortune report {run.path}")
 

@@ -62,7 +62,7 @@ from xortune.reports.document import (
     texts,
 )
 from xortune.reports.drawing.model import Plot
-from xortune.reports.figures import FIGURES, figures_of
+from xortune.reports.figures import figures_of, known_figures
 from xortune.reports.figures.distributions import limits_of
 from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
@@ -95,7 +95,7 @@ MOST_ROWS = 10_000  # configs in a page; table.csv has all
 def run_document(run: Run) -> Document:
     """The report of a run, the same for the same run directory."""
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
-    section_of = {figure.name: figure.section for figure in FIGURES}
+    section_of = {figure.name: figure.section for figure in known_figures()}
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
         figures.setdefault(section_of[plot.name], []).append(plot)

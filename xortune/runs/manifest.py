@@ -215,11 +215,22 @@ def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
 
 
 def objectives_of(manifest: Mapping[str, Any]) -> tuple[Objective, ...]:
-    """The objectives of a run; by default the success rate."""
+    """The objectives of a run; by default the success rate.
+
+    Raises:
+        InputError: the statistic of one is of a package that is not installed.
+    """
 
     def read(noted: Mapping[str, Any]) -> Objective:
         name, maximize = noted["name"], noted["direction"] == "maximize"
-        number, statistic = (named_statistic(name) if "number" in noted else None) or (None, None)
+        summed = named_statistic(name) if "number" in noted else (None, None)
+        if summed is None:
+            raise InputError(
+                f"the run orders by {name}, a statistic that is not installed",
+                field="objectives",
+                fix="install the package that adds it",
+            )
+        number, statistic = summed
         ties = read(noted["ties"]) if "ties" in noted else None
         required = Requirement(**noted["required"]) if "required" in noted else None
         return Objective(name, maximize, number, statistic, noted.get("failed"), ties, required)

@@ -1,7 +1,7 @@
 """The figures of a run: each is a function that takes the run and returns a `Plot`.
 
 They draw nothing. Each raises `InputError` where no config is finished, or a file of the run is
-damaged. `FIGURES` lists those of a report.
+damaged. `known_figures` lists those of a report.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xortune.core.plugins import installed
 from xortune.core.success import has_rule
 from xortune.reports.document import cached_per_run, without_rule
 from xortune.reports.drawing.model import Plot
@@ -37,7 +38,7 @@ def _has_rule(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a report.
+    """A figure of a report. A package adds one as an entry point of `xortune.figures`.
 
     Attributes:
         name: of its `Plot`, and of its files.
@@ -109,7 +110,12 @@ FIGURES = (
     Figure("parallel-coordinate", "folded", parameters.parallel_coordinate, _rates_differ),
     Figure("decision-surface", "folded", surface.decision_surface),
 )
-"""The figures in the order of a report."""
+"""xortune's own figures, in the order of a report."""
+
+
+def known_figures() -> tuple[Figure, ...]:
+    """The figures that a report may have; those of installed packages last."""
+    return installed("xortune.figures", Figure, FIGURES)
 
 
 @cached_per_run  # the report, its page and its files ask for them
@@ -118,7 +124,7 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
     if not run.results:
         return ()
     counts = run.results.counts
-    plots = (figure.make(run) for figure in FIGURES if figure.is_shown(run, counts))
+    plots = (figure.make(run) for figure in known_figures() if figure.is_shown(run, counts))
     drawn = tuple(plot for plot in plots if plot is not None)
     return drawn if _has_rule(run) else _without_rule(drawn)
 

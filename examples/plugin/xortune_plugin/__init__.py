@@ -1,0 +1,1 @@
+"""What this package adds to xortune; `pyproject.toml` names each value as an entry point."""
