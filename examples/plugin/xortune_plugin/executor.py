@@ -18,7 +18,10 @@ def trained(trainer, blocks, until):
 
 
 class Futures(Executor):
-    """Sends each batch to a process that lives as long as the search."""
+    """Sends each batch to a process that lives as long as the search.
+
+    A process that dies breaks all others of its pool, and so all batches that train then are lost.
+    """
 
     def __init__(self, trainer, slots):
         super().__init__(trainer, slots)
@@ -32,14 +35,18 @@ class Futures(Executor):
         batch.worker = "futures"
         batch.begin_all()
         given = self.trainer, batch.blocks, batch.until
-        self._trains[self._pool.submit(trained, *given)] = batch
+        try:
+            future = self._pool.submit(trained, *given)
+        except BrokenProcessPool:
+            self._pool = self._processes()
+            future = self._pool.submit(trained, *given)
+        self._trains[future] = batch
 
     def receive(self, seconds):
         """Tell each batch that has ended what has come of it."""
         if not self._trains:
             time.sleep(seconds)
         ended, _ = wait(self._trains, seconds, return_when=FIRST_COMPLETED)
-        broken = False
         for future in ended:
             batch = self._trains.pop(future)
             try:
@@ -48,15 +55,13 @@ class Futures(Executor):
                 batch.end()
             except BrokenProcessPool as error:
                 batch.lose(WorkerFailure("batch", str(error)))
-                broken = True
             except Exception as error:
                 batch.fail(str(error), error)
-        if broken:
-            self._pool = self._processes()
 
     def stop(self):
         """Drop what waits; what trains ends by itself."""
         self._pool.shutdown(cancel_futures=True)
+        self._trains = {f: batch for f, batch in self._trains.items() if not f.cancelled()}
         self.receive(0.0)
 
 
