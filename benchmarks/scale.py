@@ -68,6 +68,7 @@ class Simulated(Trainer):
     """A trainer of a user's code that takes any point as it is, and trains nothing."""
 
     traits = Traits(users_code=True)
+    train = describe = None  # nobody asks
 
     def cost(self, block: Block) -> float:
         return GUESS * block.count

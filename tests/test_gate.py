@@ -52,6 +52,9 @@ class Scripted(Trainer):
         rows = [RIGHT if self.solved[seed - self.first] else WRONG for seed in block.seeds]
         return [outcome(block.first, rows)]
 
+    def describe(self):
+        return {}
+
     def cost(self, block):
         return 0.01 * block.count
 

@@ -1,11 +1,7 @@
-"""What another package adds: a kind of trainers, a kind of executors; and a status."""
+"""A kind of trainers, as another package adds it; and what is asked of a status."""
 
-import multiprocessing
-import os
 import re
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,10 +13,6 @@ from xortune.driver import trainer as kinds
 from xortune.reports.drawing.model import COLOURS
 from xortune.reports.figures.seeds import OTHERS
 from xortune.runs.columns import COLUMNS
-from xortune.training import executors
-from xortune.training.jobs import WorkerFailure
-from xortune.training.loop import Executor
-from xortune.training.worker import pieces
 
 ROOT = Path(xt.__file__).parents[1]
 
@@ -36,10 +28,9 @@ seeds: {ladder: [4, 8]}
 
 @dataclass(frozen=True)
 class Asks(Trainer):
-    """The share of seeds that are solved is the learning rate; `deadly` ends its process."""
+    """The share of seeds that are solved is the learning rate."""
 
     address: str
-    deadly: int = -1
 
     @property
     def traits(self):
@@ -49,8 +40,6 @@ class Asks(Trainer):
         return {"trainer": self.address}
 
     def train(self, blocks):
-        if any(self.deadly in block.seeds for block in blocks):
-            os._exit(3)
         shares = [block.point["lr"] for block in blocks]
         return [
             solved(block.first, int(block.count * share), block.count)
@@ -83,59 +72,6 @@ def test_a_kind_of_trainers_is_one_value_whoever_trains(asked, tmp_path):
     assert tables[0] == tables[1]
     found = xt.certify(run, seeds=40, top=1, workers=0)
     assert found.finalists[0].n == 40
-
-
-def trained(trainer, blocks, until):
-    return list(pieces(trainer, blocks, until=until))
-
-
-class Futures(Executor):
-    """As the docstring of `Executor` has it."""
-
-    def __init__(self, trainer, slots):
-        super().__init__(trainer, slots)
-        self._pool, self._trains = self._processes(), {}
-
-    def _processes(self):
-        return ProcessPoolExecutor(self.slots, multiprocessing.get_context("spawn"))
-
-    def send(self, batch):
-        batch.begin_all()
-        given = self.trainer, batch.blocks, batch.until
-        self._trains[self._pool.submit(trained, *given)] = batch
-
-    def receive(self, seconds):
-        ended, _ = wait(self._trains, seconds, return_when=FIRST_COMPLETED)
-        for future in ended:
-            batch = self._trains.pop(future)
-            try:
-                for piece in future.result():
-                    batch.trained(piece.parts, piece.results, piece.seconds)
-                batch.end()
-            except BrokenProcessPool as error:
-                batch.lose(WorkerFailure("batch", str(error)))
-                self._pool = self._processes()
-            except Exception as error:
-                batch.fail(str(error), error)
-
-    def stop(self):
-        self._pool.shutdown(cancel_futures=True)
-
-
-@pytest.mark.parametrize(("deadly", "slots"), [(-1, 2), (5, 1)])
-def test_a_transport_of_another_package_gives_the_table_of_the_pool(
-    asked, tmp_path, monkeypatch, deadly, slots
-):
-    deadly_kind = replace(ASKS, make=lambda wanted: Asks(wanted.space.trainer, deadly))
-    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, deadly_kind))
-    pool = xt.search(asked, output=tmp_path / "pool", workers=slots, check=False)
-    made = executors.ExecutorKind(
-        "futures", "", lambda _: True, lambda wanted: Futures(wanted.trainer, slots)
-    )
-    monkeypatch.setattr(executors, "EXECUTORS", (*executors.EXECUTORS, made))
-    run = xt.search(asked, output=tmp_path / "futures", workers=slots, check=False)
-    assert (run.path / "table.csv").read_text() == (pool.path / "table.csv").read_text()
-    assert run.seeds["status"].value_counts().get("crashed", 0) == (2 if deadly > 0 else 0)
 
 
 def test_no_trainer_is_asked_for_its_class_or_an_attribute_by_its_name():

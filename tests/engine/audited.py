@@ -292,9 +292,6 @@ class Late(Plain):
         self.n += 1
         return self.late() if self.n > 2 else super().batches()
 
-    def late(self):
-        raise NotImplementedError
-
 
 class LateNumpy(Late):
     def late(self):

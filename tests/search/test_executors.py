@@ -416,6 +416,9 @@ def test_launched_batches_are_one_call():
             self.calls += 1
             return [by_rate(block) for block in blocks]
 
+        def describe(self):
+            return {}
+
     trainer = Launches()
     executor = LocalExecutor(trainer, 3)
     executor.take(batches := Given(*({"x": x, "y": 1.0} for x in range(5))))
@@ -564,6 +567,9 @@ class Refuses(Executor):
 
     def receive(self, _):
         """Nothing comes."""
+
+    def stop(self):
+        """Nothing is under way."""
 
 
 def test_a_batch_that_cannot_be_sent_has_ended():

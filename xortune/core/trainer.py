@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -218,7 +219,7 @@ class Traits:
         return self.takes_many_seeds and not self.stacks_seeds
 
 
-class Trainer:
+class Trainer(ABC):
     """Interprets points: the base of all that train. `train` and `describe` are to be written.
 
     A trainer is picklable, since it is sent to workers, and does not change: what differs is
@@ -244,16 +245,16 @@ class Trainer:
         """What is true of it."""
         return Traits()
 
+    @abstractmethod
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """Return for each block, in order, its outcome or why there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> dict[str, str]:
         """Return the manifest's entries: `trainer`, its name; and all else that decides results.
 
         Results of trainers that say otherwise are never counted together.
         """
-        raise NotImplementedError
 
     def check(self, point: Point) -> Point:
         """Return the point's normal form, so that equal trainings have equal keys.
@@ -277,17 +278,19 @@ class Trainer:
         return None
 
     async def attempt(self, block: Block) -> Outcome | TrainingError:
-        """Return the outcome of a block of one seed; only where it `awaits`."""
-        raise NotImplementedError
+        """Return the outcome of a block of one seed; one that `awaits` does so here."""
+        return self.train([block])[0]
 
-    def prepare(self, blocks: Sequence[Block]) -> None:
+    def prepare(self, blocks: Sequence[Block]) -> None:  # noqa: B027  # some need nothing
         """Import what trains, in a worker, and try how these blocks train."""
 
     def stacking(self, block: Block) -> Stacking | None:  # noqa: ARG002
         """Return how it stacks the seeds of a block that it has trained here, if it does."""
         return None
 
-    def refuse_beyond_memory(self, point: Point, seeds: int = 1) -> None:
+    def refuse_beyond_memory(  # noqa: B027  # only who knows what it takes
+        self, point: Point, seeds: int = 1
+    ) -> None:
         """Raise an InputError if so many seeds of a point need more memory than there is."""
 
     # The same trainer, but for one thing.

@@ -26,8 +26,8 @@ from xortune.certificates.fresh import (
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import PLACE_SECONDS, VOID, Exceptions, Outages, Trainer, Waits
-from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
+from xortune.driver.fresh_seeds import FreshSeeds, passing_over
 from xortune.driver.trainer import trainer_of
 from xortune.driver.voice import SILENT, Listen, Voice
 from xortune.driver.workplace import Workplace, who_trains
@@ -36,7 +36,7 @@ from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
-from xortune.runs.journal import Journal, held_journal
+from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
     fingerprint_of,
@@ -50,7 +50,6 @@ from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
 from xortune.training.executors import executor_for
-from xortune.training.jobs import Job
 from xortune.training.process import exclusive, process_restored
 from xortune.training.processes import ending_processes
 from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
@@ -266,7 +265,8 @@ def certify_run(
                 ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
             )
             known_audit = run.evaluations.lines.audit(fingerprint)
-            passing = {} if call.min_rate is None else _passing(fresh, journal)
+            waits = call.min_rate is None
+            passing = {} if waits else passing_over(fresh, journal, dict(fresh.void))
             batches = place.batches(fresh, record, expected=expected, audit=known_audit, **passing)
             try:
                 place.train(batches, record, voice.seeds)
@@ -286,30 +286,6 @@ def certify_run(
         is_complete = certificate.attempts[-1].complete
         voice.warn(f"{void}; {'the answer does not need them' if is_complete else again}")
     return certificate
-
-
-def _passing(fresh: FreshSeeds, journal: Journal) -> dict[str, Any]:
-    """How a sequence goes on without seeds that wait for long to be tried again.
-
-    The journal has them as void from then on: so their places, which are behind all others, follow
-    from it.
-    """
-
-    def wait(job: Job, why: str) -> None:
-        if job.waited > PLACE_SECONDS:
-            key = job.block.point.key, job.block.first
-            if key not in fresh.void:
-                void = (job.proposal, job.block, None, f"{VOID}{why}", False, 0.0, "")
-                line = Evaluation(*void, purpose=job.purpose)
-                journal.append(line)
-                fresh.lines.append(line)
-            fresh.pass_over()
-
-    def again(job: Job) -> None:
-        if job.waited > PLACE_SECONDS:
-            fresh.take_up()
-
-    return {"on_wait": wait, "on_again": again}
 
 
 def _left(run: Run, path: Path) -> Run:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
+from typing import Any
 
-from xortune.core.trainer import VOID, Block, Reported, is_void
+from xortune.core.trainer import PLACE_SECONDS, VOID, Block, Reported, is_void
 from xortune.runs.evaluation import Evaluation, SeedsToTrain
+from xortune.runs.journal import Journal
 from xortune.training.jobs import Job
+from xortune.training.loop import NoJournal
 
 
 class FreshSeeds:
@@ -133,6 +136,38 @@ class FreshSeeds:
 
     def hear(self, reported: Reported) -> None:
         """Do nothing: the news of fresh seeds are counts."""
+
+
+def passing_over(
+    fresh: FreshSeeds, journal: Journal | NoJournal, noted: dict[tuple[str, int], str]
+) -> dict[str, Any]:
+    """How `Batches` goes on without seeds that wait for long to be tried again.
+
+    Each is void in the journal from then on: so its place, which is behind all others, follows from
+    there.
+
+    Args:
+        fresh: decides who is next.
+        journal: takes their lines.
+        noted: why those that the journal has as void could not be tried, by config key and seed;
+            it gets the others.
+    """
+
+    def wait(job: Job, why: str) -> None:
+        if job.waited > PLACE_SECONDS:
+            if (name := (job.block.point.key, job.block.first)) not in noted:
+                noted[name] = why
+                void = (job.proposal, job.block, None, f"{VOID}{why}", False, 0.0, "")
+                line = Evaluation(*void, purpose=job.purpose)
+                journal.append(line)
+                fresh.lines.append(line)
+            fresh.pass_over()
+
+    def again(job: Job) -> None:
+        if job.waited > PLACE_SECONDS:
+            fresh.take_up()
+
+    return {"on_wait": wait, "on_again": again}
 
 
 def _jobs_of(tasks: Iterable[SeedsToTrain]) -> list[Job]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.trainer import (
-    PLACE_SECONDS,
     VOID,
     Block,
     Outages,
@@ -33,11 +32,11 @@ from xortune.core.trainer import (
 )
 from xortune.driver.audits import lacks_audits
 from xortune.driver.certify import count_of_void, estimate_of_seeds
-from xortune.driver.fresh_seeds import FreshSeeds
+from xortune.driver.fresh_seeds import FreshSeeds, passing_over
 from xortune.driver.trainer import two_apart
 from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import Workplace
-from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
+from xortune.runs.evaluation import Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
 from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
@@ -45,8 +44,7 @@ from xortune.runs.results import ConfigResults
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Untried
 from xortune.training.executors import pool_or_here
-from xortune.training.jobs import Job, too_many_void
-from xortune.training.loop import Record
+from xortune.training.jobs import too_many_void
 from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.slots import slots_here
 
@@ -332,8 +330,7 @@ def train_shared(
             known = set(untried)
             why = None if later is None or settles else later.why.setdefault(fingerprint, {})
             with held_journal(path, fingerprint, on_message=voice.warn) as journal:
-                limit = pool.each.limit
-                place = Workplace(trainer, executor, voice, outages, limit, journal, path)
+                place = Workplace(trainer, executor, voice, outages, pool.each.limit, journal, path)
                 left, begins_again = tasks, True
                 while begins_again:
                     record = place.record(
@@ -344,7 +341,8 @@ def train_shared(
                     is_stacked = trainer.traits.stacks_seeds
                     audit = read(path).lines.audit(fingerprint) if is_stacked else None
                     fresh = FreshSeeds(left, passed_over=len(put_off.jobs) if put_off else 0)
-                    passing = {} if why is None else _passing(fresh, record, why)
+                    rests = {"rests": fresh.rests}
+                    passing = {} if why is None else rests | passing_over(fresh, journal, why)
                     batches = place.batches(fresh, record, audit=audit, untried=put_off, **passing)
                     place.train(batches, record, on_news)
                     if begins_again := batches.begins_again:
@@ -419,25 +417,6 @@ def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
         for fingerprint in {config.fingerprint for config in wanted}
     }
     return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
-
-
-def _passing(fresh: FreshSeeds, record: Record, why: dict[tuple[str, int], str]) -> dict[str, Any]:
-    """How `Batches` leaves seeds that wait for their next try for long; it adds them to `why`."""
-
-    def wait(job: Job, reason: str) -> None:
-        if job.waited > PLACE_SECONDS:
-            name = job.block.point.key, job.block.first
-            if name not in why:
-                why[name] = reason
-                void = (job.proposal, job.block, None, f"{VOID}{reason}", False, 0.0, "")
-                record.journal.append(Evaluation(*void))
-            fresh.pass_over()
-
-    def again(job: Job) -> None:
-        if job.waited > PLACE_SECONDS:
-            fresh.take_up()
-
-    return {"rests": fresh.rests, "on_wait": wait, "on_again": again}
 
 
 def _lacking(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -38,45 +39,14 @@ SLEEP_SECONDS = 1.0
 """Maximum seconds for which the loop sleeps where nothing trains."""
 
 
-class Executor:
+class Executor(ABC):
     """Trains batches: the base of this process, the pool, the event loop and Ray.
 
     A subclass is a transport: `send` brings a batch to where it trains, `receive` says what has
     come of it, `kill` ends one. What that means is the business of `Batch`: which seeds are at
     fault if a worker dies or takes too long, and which train again elsewhere. So all transports
-    give the same table. One on `concurrent.futures`, say, where `trained` is a function that
-    returns a list of the pieces of `training.worker.pieces`:
-
-        def trained(trainer, blocks, until):
-            return list(pieces(trainer, blocks, until=until))
-
-        class Futures(Executor):
-            def __init__(self, trainer, slots):
-                super().__init__(trainer, slots)
-                self._pool = ProcessPoolExecutor(slots)
-                self._trains = {}
-
-            def send(self, batch):
-                batch.begin_all()
-                given = self.trainer, batch.blocks, batch.until
-                self._trains[self._pool.submit(trained, *given)] = batch
-
-            def receive(self, seconds):
-                ended, _ = wait(self._trains, seconds, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    batch = self._trains.pop(future)
-                    try:
-                        for piece in future.result():
-                            batch.trained(piece.parts, piece.results, piece.seconds)
-                        batch.end()
-                    except BrokenProcessPool as error:
-                        batch.lose(WorkerFailure("batch", str(error)))
-                        self._pool = ProcessPoolExecutor(self.slots)
-                    except Exception as error:
-                        batch.fail(str(error), error)
-
-            def stop(self):
-                self._pool.shutdown(cancel_futures=True)
+    give the same table. `examples/plugin/xortune_plugin/executor.py` is one on
+    `concurrent.futures`, in forty lines.
 
     Args:
         trainer: what trains.
@@ -102,32 +72,34 @@ class Executor:
 
     # What a transport says.
 
+    @abstractmethod
     def send(self, batch: Batch) -> None:
         """Have somebody train a batch, or be the next to do so, without waiting.
 
         Raises:
             InputError: the trainer cannot be sent.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def receive(self, seconds: float) -> None:
         """Wait so long for the first message, and tell each batch all that has come of it.
 
         Raises:
             InputError: nobody can train.
         """
-        raise NotImplementedError
 
-    def kill(self, batch: Batch) -> None:
+    def kill(self, batch: Batch) -> None:  # noqa: ARG002
         """End what trains a batch; a later `receive` tells that it is lost."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} was given limits, and has no `kill`")
 
+    @abstractmethod
     def stop(self) -> None:
         """End what is under way; what has finished is in `done`."""
-        raise NotImplementedError
 
-    def cancel(self, blocks: set[tuple[str, int]]) -> None:
-        """Results of these blocks, by their `block_id`, are not wanted any more; may do nothing."""
+    def cancel(  # noqa: B027  # a transport that only waits has nothing to do
+        self, blocks: set[tuple[str, int]]
+    ) -> None:
+        """Results of these blocks, by their `block_id`, are not wanted any more."""
 
     @property
     def room(self) -> int:

@@ -216,6 +216,10 @@ class _InProcess(Trainer):
         """Those of the trainer."""
         return self._trainer.traits
 
+    def describe(self) -> dict[str, str]:
+        """That of the trainer."""
+        return self._trainer.describe()
+
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One result for each block."""
         return [self._result(block) for block in blocks]
