@@ -1,6 +1,7 @@
 """A user's torch model: a seed in a stack beside a seed in the loop, on one core.
 
     python benchmarks/torch_models.py [--seeds 128] [--epochs 5] [--readme]
+    python benchmarks/torch_models.py --audits [--forks 1] [--readme]
     python benchmarks/torch_models.py --race [--trials 60] [--epochs 20] [--readme]
 
 Digits-like data (1,437 rows of 64 numbers, ten classes), batches of 32 in each seed's own order.
@@ -8,6 +9,10 @@ Three models: an MLP with two dropouts and AdamW; a CNN with BatchNorm and Neste
 with LayerNorm and Adam. Seconds of CPU, of a whole training with its score, trial and measuring of
 widths; loop and stack take turns. `same to` is the median over 16 seeds of the largest relative
 difference of a number of the score, `other seeds` are those that differ by more than 1e-4.
+
+`--audits` trains the first 64 and 2,000 seeds, in blocks of 128, with and without the seeds that
+train alone as well, in turns; the second with forks beside the stack too. Shown is how many times
+as long the audited ones take, in seconds of CPU and by the clock.
 
 `--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as
 a function that trains one seed: wall seconds, how many configurations have the same counts, and how
@@ -17,10 +22,12 @@ many seeds that both searches trained ended otherwise.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 from machine import description, show
@@ -28,7 +35,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
-from xortune.trainers import pilot
+from xortune.trainers import audit, pilot, vectorized
 from xortune.trainers.vectorized import arrays_of
 
 DRAW = torch.Generator().manual_seed(0)
@@ -186,16 +193,62 @@ def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
     ]
 
 
+def audited(kind: type[_Digits], seeds: int, forks: int) -> list[str]:
+    """A row of the table: the first seeds of a training, with audits and without."""
+    training = kind({})
+    training.epochs = 5
+
+    def seconds(audits: bool, forks: int = 0) -> tuple[float, float, int]:
+        audit._known.clear()
+        before, began = time.process_time() + sum(os.times()[2:4]), time.perf_counter()
+        known = 0
+        for first in range(0, seeds, 128):
+            block = [(training, range(first, min(first + 128, seeds)))]
+            agreed = known if audits else 10_000
+            with mock.patch.object(vectorized, "drawn", audit.drawn if audits else lambda *_: []):
+                found = vectorized.train_stacked(block, agreed=agreed, forks=forks)
+            known += found.audits[0].audited
+        cpu = time.process_time() + sum(os.times()[2:4]) - before
+        return cpu, time.perf_counter() - began, known
+
+    seconds(audits=False)  # what torch and a pilot do once
+    ratios, beside = [], []
+    for _ in range(3 if seeds < 1000 else 1):
+        without, of_without, _ = seconds(audits=False)
+        cpu, _, known = seconds(audits=True)
+        ratios.append(cpu / without)
+        beside.append(seconds(audits=True, forks=forks)[1] / of_without)
+    return [
+        kind.__name__,
+        f"{seeds:,}",
+        f"{known}",
+        f"{statistics.median(ratios):.2f}",
+        f"{statistics.median(beside):.2f}",
+    ]
+
+
 def main() -> None:
     """Print the table, and write it where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--race", action="store_true", help="search the MLP both ways")
+    parser.add_argument("--audits", action="store_true", help="time seeds with audits and without")
+    parser.add_argument(
+        "--first", type=int, nargs="+", default=[64, 2000], help="seeds of --audits"
+    )
+    parser.add_argument("--forks", type=int, default=1, help="idle workers beside a stack's own")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--readme", action="store_true", help="put it into benchmarks/README.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.audits:
+        both = [(kind, seeds) for kind in (Mlp, Cnn, Attention) for seeds in given.first]
+        header = ["model", "seeds", "audited", "CPU", f"by the clock, idle workers: {given.forks}"]
+        rows = [audited(kind, seeds, given.forks) for kind, seeds in both]
+        about = f"{description()}. Times as long as without audits; five epochs; medians of rounds."
+        show(about, header, rows, name="torch audits", readme=given.readme)
+        return
     if given.race:
         header = ["sampler", "seeds", "function, s", "class, s", "times", "same counts"]
         header.append("other verdicts")
