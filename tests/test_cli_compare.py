@@ -56,7 +56,10 @@ def test_a_gate_for_ci(words, code):
 @pytest.mark.parametrize(
     ("words", "about"),
     [
-        (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
+        (
+            ["good", "bad", "--seeds", "9", "--no-train"],
+            ["--seeds: 9; allowed: only where training is allowed"],
+        ),
         (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
         (["good"], ["one run, and nothing to compare it with", "two runs or more"]),
@@ -82,7 +85,7 @@ OWN = {"trainer": "./train.py:run", "source": "0123abcd" * 8, "success": "accura
     [
         ({**OWN, "trainer": "./other.py:f"}, "a was trained by ./train.py:run and b by ./other"),
         ({"trainer": "network"}, "a was trained by ./train.py:run and b by the built-in network"),
-        ({**OWN, "source": "f" * 64}, "trained by ./train.py:run of different source: 0123abcd012"),
+        ({**OWN, "source": "f" * 64}, "trained by the source 0123abcd0123 and b by ffff"),
         ({**OWN, "success": "loss <= 1"}, "a counts 'accuracy >= 0.9' as solved and b 'loss <= 1'"),
     ],
 )

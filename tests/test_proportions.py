@@ -28,7 +28,6 @@ from xortune.stats.proportions import (
     holm,
     mcnemar_greater,
     mcnemar_two_sided,
-    most_of_rest,
     paired_difference,
     unpaired_difference,
 )
@@ -75,18 +74,6 @@ def test_a_dkw_band_covers_by_the_exact_distribution_of_the_largest_distance(n, 
 
 
 # --- tests ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "rest"), [(5, 40), (30, 30), (60, 12), (0, 7), (9, 0)])
-def test_the_most_of_the_rest_covers_by_enumeration_and_no_less_would(n, rest):
-    bounds, tails = [most_of_rest(k, n, rest) for k in range(n + 1)], []
-    for total in range(n + rest + 1):  # that many succeed in all
-        ways = [comb(total, k) * comb(n + rest - total, n - k) for k in range(n + 1)]
-        held = sum(way for k, way in enumerate(ways) if total - k <= bounds[k])
-        assert Fraction(held, comb(n + rest, n)) >= Fraction(95, 100)
-        tails.append([Fraction(sum(ways[: k + 1]), comb(n + rest, n)) for k in range(n + 1)])
-    for k, bound in enumerate(bounds):
-        assert tails[k + bound][k] > Fraction(5, 100), "a smaller one would miss more often"
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

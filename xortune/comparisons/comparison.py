@@ -382,7 +382,8 @@ class Comparison:
         return f"Comparison({', '.join(shown)}; {'; '.join([differ, *old])})"
 
     def __str__(self) -> str:
-        lines = self.lines if self.max_seeds is not None else self.lines[:1]
+        at_once = self.measure.is_rate and self.max_seeds is None
+        lines = self.lines[:1] if at_once else self.lines
         return "\n".join([*lines, *self.notes])
 
     def _repr_html_(self) -> str:

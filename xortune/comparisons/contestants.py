@@ -43,8 +43,14 @@ Origin: TypeAlias = Literal["certificate", "trained", "given"]
 OWN, RULE = "its source", "rule for success"
 """Facts of a contestant that a user's own trainer trained: its source, and what a success is."""
 
-_JUDGES = ("trainer", "source", "success", "metric")
-"""Entries of an identity that must be equal for solved seeds to mean the same."""
+_JUDGES = {
+    "task": "{} learned {} and {} {}",
+    "trainer": "{} was trained by {} and {} by {}",
+    "source": "{} was trained by the source {:.12} and {} by {:.12}",
+    "success": "{} counts {!r} as solved and {} {!r}",
+    "metric": "{} counts {!r} as solved and {} {!r}",
+}
+"""What must be equal for solved seeds to mean the same, and how an error says that it differs."""
 
 MOST_NAMED = 1_000  # keys that are compared with a mistyped one
 SEARCHED = "search counts"  # a fact: k/n of the seeds by which a search chose the config
@@ -86,7 +92,7 @@ class Candidate:
     Attributes:
         label: its name.
         point: the config; None for an outcome.
-        task: name and fingerprint of its task; None if unknown.
+        task: name and data of its task; None if unknown.
         facts: how it was found.
         run: the run that it is from; None for a config by itself.
         known: the contestant with the seeds that it has already: a given outcome, those of its
@@ -96,7 +102,7 @@ class Candidate:
 
     label: str
     point: Point | None
-    task: tuple[str, str] | None = None
+    task: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
     known: Contestant | None = None
@@ -123,7 +129,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     result = run.results[0 if key is None else place_of(run, key, at=str(run.path))]
     facts = {**_facts(run), SEARCHED: result.outcome.count.text}
     fingerprint = run.manifest.get("task_fingerprint")
-    task = None if fingerprint is None else (str(run.manifest.get("task", "")), str(fingerprint))
+    task = None if fingerprint is None else _task(run.manifest.get("task", ""), fingerprint)
     candidate = Candidate(label, result.point, task, facts=facts, run=run)
     if certified := certified_outcome(run, certificate_of(run.checks), result.key):
         attempt, outcome = certified
@@ -229,55 +235,33 @@ def known_facts(
     return differing, {name: values[0] for name, values in rows.items() if name not in differing}
 
 
-def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
-    """Raise an InputError if configs learned different tasks."""
-    known = [(one.label, one.task) for one in candidates if one.task is not None]
-    for label, (name, fingerprint) in known[1:]:
-        first, (first_name, first_fingerprint) = known[0]
-        if fingerprint != first_fingerprint:
-            same = " of other data" if name == first_name else ""
-            raise InputError(
-                f"{first} learned {first_name} and {label} {name}{same}",
-                field="runs",
-                allowed="runs of the same task: rates on different tasks cannot be compared",
-                fix="to compare them anyway, add --different-tasks",
-            )
-
-
-def refuse_different_trainers(known: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-    """Raise an InputError if trainers or rules for success differ.
+def refuse_different(known: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Raise an InputError if tasks, trainers or rules for success differ.
 
     Args:
-        known: the label of each contestant, and the identity of what trained its seeds; unknown
+        known: the label of each contestant, and what is known of `_JUDGES` for its seeds; unknown
             entries count as equal.
     """
-    for name in _JUDGES:
-        having = [(label, identity) for label, identity in known if name in identity]
-        for label, identity in having[1:]:
-            first, before = having[0][0], having[0][1][name]
-            value = identity[name]
-            if value == before:
-                continue
-            if name == "trainer":
-                problem = f"{first} was trained by {_named(before)} and {label} by {_named(value)}"
-            elif name == "source":
-                problem = (
-                    f"{first} and {label} were trained by {_named(identity['trainer'])} of "
-                    f"different source: {before[:12]} and {value[:12]}"
+    for name, told in _JUDGES.items():
+        having = [(label, entries[name]) for label, entries in known if entries.get(name)]
+        for label, value in having[1:]:
+            first, before = having[0]
+            if value != before:
+                raise InputError(
+                    told.format(first, _named(before), label, _named(value)),
+                    field="runs",
+                    allowed="runs of one task, one trainer and one rule for success: rates of "
+                    "others are not of the same thing",
+                    fix="to compare them anyway, add --different-tasks",
                 )
-            else:
-                problem = f"{first} counts {before!r} as solved and {label} {value!r}"
-            raise InputError(
-                problem,
-                field="runs",
-                allowed="runs of one trainer and one rule for success: rates of others are not "
-                "of the same thing",
-                fix="to compare them anyway, add --different-tasks",
-            )
 
 
-def _named(trainer: str) -> str:
-    return "the built-in network" if trainer == "network" else trainer
+def _named(value: str) -> str:
+    return "the built-in network" if value == "network" else value
+
+
+def _task(name: object, fingerprint: object) -> str:
+    return f"{name} of data {fingerprint}"
 
 
 def rule_of(facts: Mapping[str, str]) -> Rule | None:
@@ -443,7 +427,7 @@ def _located(
         return partial(_given, item, rule), "outcome", "outcome"
     if isinstance(item, Config | Mapping):
         if isinstance(item, Config):
-            point, learned = item.point, (task.name, task.fingerprint)
+            point, learned = item.point, _task(task.name, task.fingerprint)
         else:  # parameters of a function that is given separately
             point, learned = Point(item), None
         made = partial(Candidate, point=point, task=learned)

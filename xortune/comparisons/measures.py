@@ -428,13 +428,12 @@ def _proven_by_quantiles(
 def _quantiles_bounds(
     one: Floats, other: Floats, measure: Measure, _ahead: int, alpha: float
 ) -> Ends:
-    ends = [
-        anytime_quantile(numbers, measure.of_numbers.share or 0.5, alpha=alpha / 4)
-        for numbers in (one, other)
-    ]
-    with np.errstate(invalid="ignore"):
-        low, high = float(ends[0][0] - ends[1][1]), float(ends[0][1] - ends[1][0])
-    return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+    share = measure.of_numbers.share or 0.5
+    (low, high), (other_low, other_high) = (
+        map(float, anytime_quantile(numbers, share, alpha=alpha / 4)) for numbers in (one, other)
+    )
+    down, up = low - other_high, high - other_low
+    return (-math.inf if math.isnan(down) else down), (math.inf if math.isnan(up) else up)
 
 
 RATES = Method(_exact_text, _exact, _by_score, _tossed, _tosses_bounds)

@@ -17,8 +17,7 @@ from xortune.comparisons.contestants import (
     Compared,
     Contestant,
     candidates_of,
-    refuse_different_tasks,
-    refuse_different_trainers,
+    refuse_different,
     trained_contestant,
 )
 from xortune.comparisons.measures import Measure, measure_of, parse_measure
@@ -35,7 +34,6 @@ from xortune.core.errors import (
 )
 from xortune.core.formats import count
 from xortune.core.outcome import Outcome, Status
-from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block, Exceptions, Outages, Waits
@@ -187,19 +185,24 @@ def compare(
         runs = [runs]
     check_type("runs", runs, Iterable, "runs, their directories, or configurations")
     several = [*runs, *more]
-    limits = _checked_limits(by, margin, bounds, sequential=sequential)
-    check_share("alpha", alpha)
-    _check(len(several), seeds, train=train is not False)
+    terms = _checked_terms(
+        len(several),
+        by=by,
+        bounds=bounds,
+        alpha=alpha,
+        margin=margin,
+        seeds=seeds,
+        sequential=sequential,
+        max_seeds=max_seeds,
+        train=train is not False,
+    )
     pool, voice = Cluster.pool(workers), Voice(verbose, listener)
     outages = Outages.of(retry, retry_wait, max_void)
-    most = _most_seeds(sequential, max_seeds, seeds, len(several), alpha, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
     learned = Task.named(task)
     candidates = candidates_of(several, labels, learned, success)
     _refuse_unused(candidates, train, trainers)
     _refuse_same(candidates, trainers)
-    if not different_tasks:
-        refuse_different_tasks(candidates)
     lacking = [candidate for candidate in candidates if candidate.known is None]
     if train is False and lacking:
         raise _lacks_seeds(lacking[0])
@@ -219,23 +222,25 @@ def compare(
         ]
     entries = list(zip(candidates, wanted, strict=True))
     if not different_tasks:
-        refuse_different_trainers(
+        told = [
+            one.identity if config is None else config.trainer.describe() for one, config in entries
+        ]
+        refuse_different(
             [
-                (one.label, one.identity if config is None else config.trainer.describe())
-                for one, config in entries
+                (one.label, {**identity, "task": one.task or ""})
+                for one, identity in zip(candidates, told, strict=True)
             ]
         )
     if sequential:
         _refuse_outcomes(candidates)
     to_train = [config for config in wanted if config is not None]
-    if by is not None:
-        limits = limits or _limits_of(candidates)
-    terms = _Terms(by, limits, alpha, margin, most)
+    if by is not None and bounds is None:
+        terms = replace(terms, limits=_limits_of(candidates))
     if not to_train:
         refuse_given("only where seeds are trained", reuse=reuse)
         return terms.answer(_contestants(entries, [], []))
     directory = _local(output or comparison_directory([one.label for one in candidates]))
-    look = Look(most or seeds or FRESH_SEEDS, sequential)
+    look = Look(terms.max_seeds or seeds or FRESH_SEEDS, sequential)
     _announce_compiling(to_train, voice)
     with (
         ending_processes(),
@@ -401,75 +406,54 @@ def _contestants(
     return contestants
 
 
-def _checked_limits(
-    by: str | None, margin: float | None, bounds: object, *, sequential: bool
-) -> tuple[float, float] | None:
-    """The limits of the number; an InputError for what is out of range or means nothing."""
-    limits = None if bounds is None else checked_limits(bounds)
-    if by is None:
-        refuse_given("only with by=: the name of a number", bounds=bounds)
-    else:
-        parse_measure(by, sequential=sequential)
-    if margin is None:
-        return limits
-    if sequential:
-        raise InputError(
-            "with sequential", field="margin", allowed="one of them", fix="leave one out"
-        )
-    allowed = "above 0 and below 1" if by is None else "above 0"
-    check_number("margin", margin, lambda d: 0 < d < (1 if by is None else math.inf), allowed)
-    return limits
-
-
-def _check(runs: int, seeds: int | None, *, train: bool) -> None:
-    """Raise an InputError for an argument that is out of range or contradicts another."""
+def _checked_terms(
+    runs: int,
+    *,
+    by: str | None,
+    bounds: object,
+    alpha: float,
+    margin: float | None,
+    seeds: int | None,
+    sequential: bool,
+    max_seeds: int | None,
+    train: bool,
+) -> _Terms:
+    """What is asked of so many; an InputError for what is out of range or means nothing."""
     if runs < 2:
         raise InputError(
             "one run, and nothing to compare it with" if runs else "no runs",
             field="runs",
             allowed="two runs or more",
-            fix="name another run",
         )
+    limits = None if bounds is None else checked_limits(bounds)
+    if by is None:
+        refuse_given("only with by=: the name of a number", bounds=bounds)
+    else:
+        parse_measure(by, sequential=sequential)
+    check_share("alpha", alpha)
+    if margin is not None:
+        allowed = "above 0 and below 1" if by is None else "above 0"
+        check_number("margin", margin, lambda d: 0 < d < (1 if by is None else math.inf), allowed)
     if seeds is not None:
         check_count("seeds", seeds, most=len(COMPARE))
-        if not train:
-            raise _refused(f"{seeds:,} seeds are asked for", "seeds")
-
-
-def _refused(asked: str, field: str) -> InputError:
-    return InputError(
-        f"{asked}, but training is refused", field=field, fix="leave one of the two out"
-    )
-
-
-def _most_seeds(
-    sequential: bool,
-    given: int | None,
-    seeds: int | None,
-    count: int,
-    alpha: float,
-    *,
-    train: bool,
-) -> int | None:
-    """The most seeds of a sequential comparison of `count` configurations; None for another."""
-    if not sequential:
-        refuse_given("only with --sequential", max_seeds=given)
-        return None
-    refuse_given("only without --sequential; with it, --max-seeds is the limit", seeds=seeds)
     if not train:
-        raise _refused("it trains seeds", "sequential")
-    most = FRESH_SEEDS if given is None else given
+        refuse_given("only where training is allowed", seeds=seeds, sequential=sequential)
+    if not sequential:
+        refuse_given("only with --sequential", max_seeds=max_seeds)
+        return _Terms(by, limits, alpha, margin, None)
+    refuse_given("only without --sequential; with it, --max-seeds is the limit", seeds=seeds)
+    refuse_given("only without --sequential", margin=margin)
+    most = FRESH_SEEDS if max_seeds is None else max_seeds
     check_count("max_seeds", most, most=MAX_SEEDS_OF_BOUNDARY)
-    least = seeds_to_tell_apart(alpha / math.comb(count, 2))
+    least = seeds_to_tell_apart(alpha / math.comb(runs, 2))
     if most < least:
         raise InputError(
             f"{most} seeds cannot prove anything, even if one configuration solves all of them "
             "and the others none",
             field="max_seeds",
             allowed=f"{least} or more",
-            fix=f"give {least} or more",
         )
-    return most
+    return _Terms(by, limits, alpha, margin, most)
 
 
 def _refuse_same(
@@ -483,24 +467,17 @@ def _refuse_same(
         if one.point is None or one.point != other.point or first != second:
             continue
         if one.run is None or other.run is None:
-            if (one.run, one.task) == (other.run, other.task):
-                raise _same(one.point, "", "give different parameters, or two functions")
-            continue
-        if (place := one.run.path.resolve()) == other.run.path.resolve():
-            key = next((key for key in one.run.results.keys if key != one.point.key), None)
-            fix = "name another run"
-            if key is not None:
-                fix += f", or another configuration of it: {one.run.path}#{key}"
-            raise _same(one.point, f" of {place.name}", fix)
-
-
-def _same(point: Point, of: str, fix: str) -> InputError:
-    return InputError(
-        f"both are the same configuration, {point.key}{of}",
-        field="runs",
-        allowed="different configurations",
-        fix=fix,
-    )
+            same = (one.run, one.task) == (other.run, other.task)
+        else:
+            same = one.run.path.resolve() == other.run.path.resolve()
+        if same:
+            raise InputError(
+                f"both are the same configuration, {one.point.key}",
+                field="runs",
+                allowed="different configurations, two runs, or two functions",
+                fix="name another run, another configuration of it (DIRECTORY#KEY), or give "
+                "different parameters",
+            )
 
 
 def _refuse_outcomes(candidates: Sequence[Candidate]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -205,20 +204,15 @@ def _of_means(
     shared: bool,
     alpha: float,
 ) -> StatisticDifference:
-    unknown = StatisticDifference(math.nan, -math.inf, math.inf, 1.0)
     both = (first, second)
-    if min(first.size, second.size) < 2:
-        return unknown
-    with np.errstate(over="ignore", invalid="ignore"):
-        value, error, freedom = (float(x[0]) for x in _studentised(*both, trim, shared=shared))
-    if not np.isfinite([value, error]).all():
-        return unknown
+    if (found := _estimated(*both, trim, shared=shared)) is None:
+        return StatisticDifference(math.nan, -math.inf, math.inf, 1.0)
+    value, errors, freedom = found
     if value < 0:  # so that who is first does not matter: rearrangements are drawn
         back = _of_means(second, first, trim, shared=shared, alpha=alpha)
         return StatisticDifference(value, -back.high, -back.low, back.p)
-    errors = _errors(*both, error, freedom, shared=shared) if trim else (error, error)
     down, up = (float(stdtrit(freedom, 1 - alpha / 2)) * one for one in errors)
-    p = float(2 * stdtr(freedom, -value / errors[0])) if error else float(value == 0)
+    p = float(2 * stdtr(freedom, -value / errors[0])) if errors[0] else float(value == 0)
     low, high = value - down, value + up
     if _is_rearranged(*both, trim, shared=shared):
         p = max(p, _rearranged(*both, trim, shared=shared))
@@ -278,18 +272,28 @@ def p_not_larger(
         found = difference(first, second, statistic, shared=shared, alpha=0.05)
         return found.p / 2 if found.value > 0 and found.p < 1 else 1.0  # two of the four bounds
     both, trim = (first, second), statistic.trim or 0.0
-    if min(first.size, second.size) < 2:
+    if (known := _estimated(*both, trim, shared=shared)) is None:
         return 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        value, error, freedom = (float(x[0]) for x in _studentised(*both, trim, shared=shared))
-    if not np.isfinite([value, error]).all():
-        return 1.0
-    if trim:
-        error = _errors(*both, error, freedom, shared=shared)[0]
+    value, (error, _), freedom = known
     p = float(stdtr(freedom, -value / error)) if error else float(value <= 0)
     if _is_rearranged(*both, trim, shared=shared):
         p = max(p, _rearranged(*both, trim, shared=shared, sides=1))
     return p
+
+
+def _estimated(
+    first: NDArray[np.float64], second: NDArray[np.float64], trim: float, *, shared: bool
+) -> tuple[float, tuple[float, float], float] | None:
+    """A difference of means, its `_errors` and degrees of freedom; None where they are unknown."""
+    if min(first.size, second.size) < 2:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _studentised(first, second, trim, shared=shared)
+    value, error, freedom = (float(one[0]) for one in found)
+    if not np.isfinite([value, error]).all():
+        return None
+    errors = _errors(first, second, error, freedom, shared=shared) if trim else (error, error)
+    return value, errors, freedom
 
 
 def _errors(
@@ -416,60 +420,36 @@ def _rearranged(
 
     As far from 0, or with one side as far above it; of at most so many rearrangements.
     """
+    from scipy.stats import permutation_test  # half a second to import
 
-    def sizes_of(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sizes_of(
+        ones: NDArray[np.float64], others: NDArray[np.float64], **_axis: int
+    ) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
             value, error, _ = _studentised(ones, others, trim, shared=shared)
-            sizes = (np.abs(value) if sides == 2 else value) / error
+            sizes = np.where(value == 0, 0.0, (np.abs(value) if sides == 2 else value) / error)
         # Where failed seeds come to lie in the middle, the difference is as large as it can be.
-        return np.where(value == 0, 0.0, np.nan_to_num(sizes, nan=np.inf, posinf=np.inf))
+        known = np.nan_to_num(sizes.clip(-FAR, FAR), nan=FAR)
+        return known.round(9).reshape(ones.shape[:-1])
 
-    seen = float(sizes_of(first, second)[0])
-    seen *= 1 - math.copysign(1e-9, seen)
-    rearranged = _rearrangements(first, second, shared=shared, most=most)
-    return float(np.concatenate([sizes_of(*both) >= seen for both in rearranged]).mean())
+    found = permutation_test(
+        (first, second),
+        sizes_of,
+        permutation_type="samples" if shared else "independent",
+        vectorized=True,
+        n_resamples=most if max(first.size, second.size) < FROM_SEEDS else FEWER_PERMUTED,
+        batch=max(NUMBERS_AT_ONCE // (first.size + second.size), 1),
+        alternative="greater",
+        rng=0,  # the same numbers always have the same p
+    )
+    return float(found.pvalue)
 
+
+FAR = 1e99
+"""More than any studentised difference."""
 
 NUMBERS_AT_ONCE = 2_000_000
 """Of rearrangements, so that they fit into memory."""
-
-
-def _rearrangements(
-    first: NDArray[np.float64], second: NDArray[np.float64], *, shared: bool, most: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """All ways to rearrange the labels, or many of them, with the first one as it is.
-
-    Yields:
-        Shapes (R, S) and (R, T): some of them.
-    """
-    s, t = first.size, second.size
-    most = most if max(s, t) < FROM_SEEDS else FEWER_PERMUTED
-    draw = np.random.default_rng(0)  # the same numbers always have the same p
-    rows = max(NUMBERS_AT_ONCE // (s + t), 1)
-    if shared:
-        if s < 64 and 2**s <= most:
-            swaps = (np.arange(2**s)[:, None] >> np.arange(s)) % 2 == 1
-            yield np.where(swaps, second, first), np.where(swaps, first, second)
-            return
-        for start in range(0, most, rows):
-            swaps = draw.random((min(rows, most - start), s)) < 0.5
-            if not start:
-                swaps[0] = False
-            yield np.where(swaps, second, first), np.where(swaps, first, second)
-        return
-    pooled = np.concatenate([first, second])
-    if math.comb(s + t, s) <= most:
-        chosen = np.array(list(combinations(range(s + t), s)))
-        inside = np.zeros((len(chosen), s + t), np.bool_)
-        np.put_along_axis(inside, chosen, True, axis=1)
-        order = np.argsort(~inside, axis=1, kind="stable")
-        yield pooled[order[:, :s]], pooled[order[:, s:]]
-        return
-    for start in range(0, most, rows):
-        order = np.argsort(draw.random((min(rows, most - start), s + t)), axis=1)
-        if not start:
-            order[0] = np.arange(s + t)
-        yield pooled[order[:, :s]], pooled[order[:, s:]]
 
 
 def dkw_band(

@@ -11,7 +11,6 @@ outside (0, 1). The others check nothing: their callers have counts of outcomes.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
@@ -69,27 +68,6 @@ def clopper_pearson_upper(
     """Clopper and Pearson's exact upper bound; as `clopper_pearson_lower`, of the failures."""
     k, m = whole_counts(successes, n)
     return np.asarray(1 - clopper_pearson_lower(m - k, m, confidence=confidence), np.float64)
-
-
-def most_of_rest(successes: int, n: int, rest: int, *, confidence: float = 0.95) -> int:
-    """At most so many of `rest` others succeed, where the n that were seen were drawn of them all.
-
-    Args:
-        successes: of those that were seen.
-        n: how many were seen.
-        rest: how many were not.
-        confidence: with which it holds.
-
-    Source:
-        The exact upper bound of a hypergeometric count: Buonaccorsi (1987), A note on confidence
-        intervals for proportions in finite populations, Am. Stat. 41, 215-218.
-    """
-
-    def is_unlikely(more: int) -> bool:
-        tail = _fisher_less(np.array(successes), n, np.array(more), rest)
-        return float(tail) <= (1 - confidence) * TIE
-
-    return bisect_left(range(rest + 1), True, key=is_unlikely) - 1
 
 
 def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
