@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
     from xortune.certificates.plan import RatePlan as RatePlan
     from xortune.certificates.plan import plan as plan
-    from xortune.comparisons.runs import RunComparison as RunComparison
-    from xortune.comparisons.sequential import SequentialComparison as SequentialComparison
+    from xortune.comparisons.comparison import Comparison as Comparison
     from xortune.core.config import Config as Config
     from xortune.core.errors import InputError as InputError
     from xortune.core.errors import TrainingError as TrainingError
@@ -90,8 +89,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "certificates.gate": "Verdict",
     "certificates.plan": "ComparisonPlan plan RatePlan",
-    "comparisons.runs": "RunComparison",
-    "comparisons.sequential": "SequentialComparison",
+    "comparisons.comparison": "Comparison",
     "core.config": "Config",
     "core.errors": "InputError TrainingError Unavailable XortuneError",
     "core.outcome": "Failure Outcome Status",

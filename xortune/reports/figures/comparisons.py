@@ -9,21 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.runs import (
-    ComparedNumbers,
-    Pair,
-    RunComparison,
-    answer,
-    epochs_needed,
-    headline,
-    p_text,
-    points,
-    points_interval,
-    sentence,
-    values_of,
-)
+from xortune.comparisons.comparison import ComparedNumbers, Comparison, Pair, p_text
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
+from xortune.core.numbers import Estimate, finite
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -53,12 +42,12 @@ Floats = NDArray[np.float64]
 HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
 
 
-def differences(comparison: RunComparison) -> Plot:
+def differences(comparison: Comparison) -> Plot:
     """The difference of success rates of every two contestants, with its interval."""
     marks = []
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
-        text = sentence(comparison, pair)
+        text = comparison.sentence(pair)
         marks.append((pair.differs, Mark(difference, float(row), x_ends=ends, text=text)))
     names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
     return plot_of(
@@ -71,12 +60,12 @@ def differences(comparison: RunComparison) -> Plot:
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
         confidence=f"{100 * comparison.confidence:.4g}",
-        first=sentence(comparison, comparison.pairs[0]),
-        headline=headline(comparison),
+        first=comparison.sentence(comparison.pairs[0]),
+        headline=comparison.headline,
     )
 
 
-def wins(comparison: RunComparison) -> Plot:
+def wins(comparison: Comparison) -> Plot:
     """Which contestant solves more seeds than which, after Holm's correction."""
     labels = tuple(one.label for one in comparison.contestants)
     places = range(len(labels))
@@ -91,7 +80,7 @@ def wins(comparison: RunComparison) -> Plot:
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
     against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
-    finding = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
+    finding = comparison.headline if len(labels) > 2 else comparison.lines[0]
     return plot_of(
         "wins", Panel(against, rate, (cells,)), **_test_facts(comparison), finding=finding
     )
@@ -104,21 +93,18 @@ def _by_difference(marks: Sequence[tuple[bool, Mark]], label: str) -> list[Serie
     return [one for one in series if one.marks]
 
 
-def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
+def _cell(comparison: Comparison, row: int, column: int) -> tuple[float, str, str]:
     """Value, text and note of a cell of `wins`."""
     if row == column:
         return math.nan, "", ""
     pair = comparison.pair(row, column)
-    low, high, difference = pair.low, pair.high, pair.difference
-    if row > column:
-        low, high, difference = -high, -low, -difference
-    text = points(difference, low, high)
-    shown = f"+{text}" if difference > 0 else text
-    note = f"{shown} points {points_interval(low, high)}, {p_text(pair.p_holm)}"
-    return difference, shown if pair.differs else f"{shown} ?", note
+    text, ends = comparison.apart(pair)
+    shown = f"+{text}" if pair.difference > 0 else text
+    note = f"{shown} points {ends}, {p_text(pair.p_holm)}"
+    return pair.difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _test_facts(comparison: RunComparison) -> dict[str, Any]:
+def _test_facts(comparison: Comparison) -> dict[str, Any]:
     """Values of tested.txt.jinja."""
     return {
         "comparison": comparison,
@@ -128,7 +114,7 @@ def _test_facts(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
-def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
+def _pair_label(comparison: Comparison, pair: Pair, sign: str) -> str:
     labels = (comparison.contestants[place].label for place in (pair.a, pair.b))
     return f" {sign} ".join(shortened(label, HALF) for label in labels)
 
@@ -140,17 +126,16 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 # improvement and the interquartile mean. Unlike theirs, the bands are simultaneous.
 
 
-def profile(comparison: RunComparison) -> Plot:
+def profile(comparison: Comparison) -> Plot:
     """The share of seeds solved by each epoch, and which contestant solves seeds sooner."""
-    counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
+    counting = [one.outcome.epochs for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
-    longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
+    longest = float(max(counting[: len(CHOSEN)]))
     return _profiles(
         "profile",
         comparison,
         comparison.epochs,
-        [(label, epochs_needed(outcome)) for label, outcome in counting],
         ends=(1.0, longest),
         x=Axis("epochs", "log", limits=(1.0, longest)),
         axis=Axis("epochs", "log"),
@@ -161,7 +146,7 @@ def profile(comparison: RunComparison) -> Plot:
     )
 
 
-def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plot:
+def numbers_profile(comparison: Comparison, number: str | None = None) -> Plot:
     """A number of the seeds: profiles, which contestant has better ones, interquartile means.
 
     The default is the first number of the comparison: one that a rule judges, if there is one.
@@ -169,14 +154,13 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
     known = [
-        (one, summed)
-        for one, summed in zip(comparison.contestants, numbers.of, strict=True)
-        if summed is not None
+        (one.label, values, summed)
+        for one, values, summed in zip(
+            comparison.contestants, numbers.values, numbers.of, strict=True
+        )
+        if values is not None and summed is not None
     ]
-    by_label = [
-        (one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known
-    ]
-    drawn = np.concatenate([values for _, values in by_label[: len(CHOSEN)]])
+    drawn = np.concatenate([values for _, values, _ in known[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < LOG_FROM_RATIO * ends[0] <= ends[1] else "number")
@@ -185,7 +169,6 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         "numbers",
         comparison,
         numbers,
-        by_label,
         ends=ends,
         x=axis,
         axis=axis,
@@ -195,20 +178,19 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         called=called,
         better=better,
         means=[
-            f"{plain(one.label)} {estimated(summed.middle, summed.low, summed.high)}"
-            for one, summed in known
-            if summed.middle is not None
+            f"{plain(label)} {estimated(summed.value, *_ends(summed))}"
+            for label, _, summed in known
+            if math.isfinite(summed.value)
         ][: len(CHOSEN)],
-        known_sizes=_sizes(summed.known for _, summed in known),
-        all_known=all(summed.known == summed.n for _, summed in known),
+        known_sizes=_sizes(finite(values).size for _, values, _ in known),
+        all_known=all(np.isfinite(values).all() for _, values, _ in known),
     )
 
 
 def _profiles(
     name: str,
-    comparison: RunComparison,
+    comparison: Comparison,
     numbers: ComparedNumbers,
-    by_label: Sequence[tuple[str, Floats]],
     *,
     ends: Ends,
     x: Axis,
@@ -220,10 +202,15 @@ def _profiles(
 ) -> Plot:
     """A performance profile, the probability of improvement, and interquartile means.
 
-    `by_label` has the label and the `values_of` of each contestant with these numbers. The profiles
-    span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that of the means.
-    `words` are further values of the template.
+    The profiles span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that
+    of the means. `words` are further values of the template.
     """
+    labels = tuple(one.label for one in comparison.contestants)
+    by_label = [
+        (label, values)
+        for label, values in zip(labels, numbers.values, strict=True)
+        if values is not None
+    ]
     larger = numbers.better != "smaller"
     lines = [
         share_line(
@@ -236,20 +223,20 @@ def _profiles(
     ]
     panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
     rows = [(pair, win) for pair, win in zip(comparison.pairs, numbers.wins, strict=True) if win]
-    probabilities = [measured(win.probability, win.low, win.high) for _, win in rows]
+    probabilities = [measured(*win) for _, win in rows]
     if rows:
         names = tuple(_pair_label(comparison, pair, ">" if larger else "<") for pair, _ in rows)
         marks = [
-            Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
+            Mark(win.value, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
             for row, ((_, win), text) in enumerate(zip(rows, probabilities, strict=True))
         ]
         layers = (Guide("x", 0.5, "neither"), Series("", tuple(marks)))
         pairs = Axis("pair", "category", categories=names)
         panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
-    labels, marks = tuple(one.label for one in comparison.contestants), []
+    marks = []
     for place, summed in enumerate(numbers.of):
-        mean, low, high = (summed.middle, summed.low, summed.high) if summed else (None,) * 3
-        if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
+        mean, low, high = (summed.value, *_ends(summed)) if summed else (math.nan, None, None)
+        if all(one is None or abs(one) < HUGE for one in (mean, low, high)):
             # A bar without an end reaches to the point.
             bar = (mean if low is None else low, mean if high is None else high)
             text = f"{estimated(mean, low, high)} {axis.label}"
@@ -273,7 +260,7 @@ def _profiles(
     )
 
 
-def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
+def _chosen(comparison: Comparison, name: str | None) -> ComparedNumbers:
     known = {numbers.name: numbers for numbers in comparison.numbers}
     if not known:
         raise InputError("no two of what is compared have recorded the same number")
@@ -281,6 +268,12 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
         return next(iter(known.values()))
     refuse_unknown(name, known, f"there is no number {name!r}", field="number")
     return known[name]
+
+
+def _ends(estimate: Estimate) -> tuple[float | None, float | None]:
+    """The ends of its interval, None where it is open."""
+    low, high = (end if math.isfinite(end) else None for end in estimate[1:])
+    return low, high
 
 
 def _sizes(sizes: Iterable[int]) -> str:

@@ -14,8 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.numbers import NumberComparison
-from xortune.comparisons.runs import Better, Improvement, RunComparison, values_of
+from xortune.comparisons.comparison import Comparison
+from xortune.comparisons.measures import Better, Measure
 from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
 from xortune.core.numbers import Estimate, statistic_named, summed
@@ -49,9 +49,7 @@ from xortune.stats.numbers import probability_of_larger
 
 Floats = NDArray[np.float64]
 
-Numbered: TypeAlias = (
-    NumberComparison | RunComparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
-)
+Numbered: TypeAlias = Comparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
 """What has numbers of seeds: a comparison, an outcome, several of them, by their names or not."""
 
 MOST_INTERVALS = 12
@@ -77,11 +75,11 @@ class Samples:
     better: Better
     labels: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
-    comparison: NumberComparison | None = None
+    comparison: Comparison | None = None
 
     def values(self, place: int) -> Floats:
         """float64, shape (S,): a failed seed is the worst infinity."""
-        return values_of(self.outcomes[place], self.name, self.better)
+        return Measure(self.name, "iqm", self.better).of(self.outcomes[place])
 
     def finite(self, place: int) -> Floats:
         """The numbers that can be drawn."""
@@ -102,15 +100,17 @@ class Samples:
         """Seeds without a number."""
         return sum(one.n - self.finite(i).size for i, one in enumerate(self.outcomes))
 
-    def chance(self, a: int, b: int) -> Improvement:
+    def chance(self, a: int, b: int) -> Estimate:
         """How probable it is that a seed of one is better than one of another."""
         if self.comparison is not None:
-            return next(p.probability for p in self.comparison.pairs if (p.a, p.b) == (a, b))
+            found = self.comparison.pair(a, b).probability
+            assert found is not None  # of a comparison by a number
+            return found
         sign = 1.0 if self.better == "larger" else -1.0
         one, other = self.outcomes[a], self.outcomes[b]
         shared = np.array_equal(one.seeds, other.seeds)
         numbers = (sign * self.values(a), sign * self.values(b))
-        return Improvement(*probability_of_larger(*numbers, shared=shared))
+        return Estimate(*probability_of_larger(*numbers, shared=shared))
 
 
 def samples_of(what: Numbered, number: str | None = None) -> Samples:
@@ -121,10 +121,10 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
     """
     comparison = None
     rules: list[Rule | None] = []
-    if isinstance(what, NumberComparison | RunComparison):
+    if isinstance(what, Comparison):
         by_label = {one.label: one.outcome for one in what.contestants}
         rules = [one.rule for one in what.contestants]
-        if isinstance(what, NumberComparison):
+        if not what.measure.is_rate:
             comparison, number = what, number or what.measure.name
         else:
             number = number or next(iter(what.number_names), None)
@@ -158,7 +158,7 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
     return Samples(number, better, tuple(by_label), tuple(by_label.values()), comparison)
 
 
-def number_figures(comparison: NumberComparison) -> tuple[Plot, ...]:
+def number_figures(comparison: Comparison) -> tuple[Plot, ...]:
     """The figures of a comparison by a number."""
     return (
         strips(comparison),
@@ -252,9 +252,9 @@ def improvement(what: Numbered, number: str | None = None) -> Plot:
     names, marks, chances = [], [], []
     for row, (a, b) in enumerate(pairs):
         chance = samples.chance(a, b)
-        text = measured(chance.probability, chance.low, chance.high)
-        ends = (chance.low, chance.high)
-        marks.append(Mark(chance.probability, float(row), ends, text=f"{text} of pairs of seeds"))
+        text = measured(*chance)
+        shown = f"{text} of pairs of seeds"
+        marks.append(Mark(chance.value, float(row), (chance.low, chance.high), text=shown))
         names.append(" > ".join(shortened(samples.labels[place], half) for place in (a, b)))
         chances.append((*(plain(samples.labels[place]) for place in (a, b)), text))
     return plot_of(
