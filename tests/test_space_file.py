@@ -367,7 +367,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert "there is no such file" in told(tmp_path / "far.yaml")
     assert "near.yaml" in told(tmp_path / "far.yaml")
     assert "is a directory; allowed: a YAML file" in told(tmp_path)
-    assert "cannot be read" in told("a\0b")
+    assert "there is no such file" in told("a\0b")
     (tmp_path / "latin.yaml").write_bytes(b"name: a\ntask: \xe9\n")
     assert "latin.yaml:2: is not UTF-8 text" in told(tmp_path / "latin.yaml")
     (tmp_path / "big.yaml").write_text("#" * 1_000_001)

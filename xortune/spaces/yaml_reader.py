@@ -18,6 +18,7 @@ from typing import NoReturn, TypeAlias
 import yaml
 
 from xortune.core.errors import InputError
+from xortune.core.files import reading
 from xortune.core.point import Nested, Value, as_float
 
 NO_FILE = "<space>"
@@ -107,24 +108,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         InputError: the file does not exist, is a directory, may not be read, is larger than 1 MB,
             or is not UTF-8.
     """
-    place = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        folder = Path(path).parent
-        near = sorted(p.name for p in folder.glob("*.y*ml"))[:8] if folder.is_dir() else []
-        fix = f"one of these in {folder}: {', '.join(near)}" if near else "check the path"
-        raise InputError("there is no such file", place=place, fix=fix) from None
-    except IsADirectoryError:
+    place, at = os.fspath(path), Path(path)
+    if at.is_dir() or not at.exists():
+        folder = at if at.is_dir() else at.parent
+        near = sorted(p.name for p in folder.glob("*.y*ml"))[:8]
         raise InputError(
-            "is a directory", place=place, allowed="a YAML file", fix="name a file in it"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"cannot be read ({reason})", place=place, fix="check the path and its permissions"
-        ) from None
+            "is a directory" if at.is_dir() else "there is no such file",
+            place=place,
+            allowed="a YAML file",
+            fix=f"one of these in {folder}: {', '.join(near)}" if near else "check the path",
+        )
+    with reading(at), open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError("is larger than 1 MB", place=place, allowed="a space file of up to 1 MB")
     try:
