@@ -414,11 +414,7 @@ def latex_table(table: Table, *, label: str = "", comments: Iterable[str] = ()) 
     return (
         _latex()
         .get_template("table.tex.jinja")
-        .render(
-            table=table,
-            label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
-            comments=[*comments],
-        )
+        .render(table=table, label=re.sub(r"[^A-Za-z0-9:.-]", "-", label), comments=[*comments])
     )
 
 

@@ -36,18 +36,9 @@ from xortune.racing.gaussian_process import (
     learned_number,
     success_rates,
 )
-from xortune.racing.objectives import (
-    numbers_in,
-    summary_of,
-    ties_of,
-)
+from xortune.racing.objectives import numbers_in, summary_of, ties_of
 from xortune.reports.analysis import FrontRow, Report, compared_for_front, ignored_seed, report_of
-from xortune.reports.certificate import (
-    bound_first,
-    certified_lines,
-    certified_table,
-    left_out,
-)
+from xortune.reports.certificate import bound_first, certified_lines, certified_table, left_out
 from xortune.reports.document import (
     PRINTED_CONFIGS,
     ConfigTable,

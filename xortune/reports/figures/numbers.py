@@ -22,16 +22,7 @@ from xortune.core.numbers import Estimate, statistic_named, summed
 from xortune.core.outcome import Outcome
 from xortune.core.success import Rule, larger_is_better
 from xortune.racing.objectives import only_statistic
-from xortune.reports.drawing.model import (
-    RATES,
-    Axis,
-    Guide,
-    Mark,
-    Panel,
-    Plot,
-    Series,
-    shortened,
-)
+from xortune.reports.drawing.model import RATES, Axis, Guide, Mark, Panel, Plot, Series, shortened
 from xortune.reports.figures.common import (
     CHOSEN,
     DRAWN_POINTS,
@@ -287,11 +278,7 @@ def number_profile(what: Numbered, number: str | None = None) -> Plot:
     share = f"share of seeds with {'more than' if larger else 'at most'} that"
     return plot_of(
         "number-profile",
-        Panel(
-            Axis(samples.name),
-            Axis(share, "rate", RATES),
-            tuple(lines),
-        ),
+        Panel(Axis(samples.name), Axis(share, "rate", RATES), tuple(lines)),
         samples=samples,
         medians=[
             (plain(label), f"{np.median(values):.3g}" if values.size else "unknown")

@@ -158,9 +158,7 @@ def _bars_of_groups(run: Run, stops: Stops, *, priced: bool) -> tuple[Panel, ...
     configs = [(name, role, np.bincount(places[at], minlength=size)) for name, role, at in own]
     seeds = [(name, role, np.bincount(places[at], n[at], size)) for name, role, at in own]
     config_bars = _stacked(
-        configs,
-        [1] * size,
-        lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}",
+        configs, [1] * size, lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}"
     )
     seed_bars = _stacked(
         seeds,
