@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -100,7 +100,7 @@ def comparison_document(comparison: AnyComparison) -> Document:
         "speed": _speed_tables(comparison),
         "numbers": _numbers_tables(comparison),
         "more_numbers": len(comparison.numbers) - SHOWN_NAMES,
-        "facts": facts,
+        "facts": _facts_table(comparison, facts),
         "same_facts": same_facts,
         "kinds": {_kind(one) for one in entries},
         "searched": any(one.facts.get("sampler") for one in entries),
@@ -241,7 +241,7 @@ def _number_document(comparison: NumberComparison) -> Document:
         "same": same,
         "old": [capitalized(sentence) for sentence in old_seeds(comparison)],
         "notes": contestant_notes(comparison),
-        "facts": facts,
+        "facts": _facts_table(comparison, facts),
         "same_facts": same_facts,
     }
     return Document("numbers.md.jinja", values, plots)
@@ -292,6 +292,14 @@ def number_pairs_table(comparison: NumberComparison) -> Table:
         *within,
     ]
     return table_of(columns, rows, f"Differences of {comparison.measure.text}")
+
+
+def _facts_table(
+    comparison: RunComparison | NumberComparison, facts: Mapping[str, Sequence[str]]
+) -> Table:
+    """What differs between contestants besides."""
+    heads = texts("what", *(one.label for one in comparison.contestants))
+    return table_of(heads, [(name, *found) for name, found in facts.items()])
 
 
 def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table, str]:

@@ -342,7 +342,7 @@ def _markup(value: Any) -> Markup:
         return value
     text = str(value)
     # In a table, a `|` ends the cell even inside a code span.
-    code = isinstance(value, Mono) and re.fullmatch(r"[\w./:=+,@%-]+", text) and text.isprintable()
+    code = isinstance(value, Mono) and re.fullmatch(r"[\w./:=+,@%…-]+", text) and text.isprintable()
     return Markup(f"`{text}`" if code else escaped(text))
 
 
