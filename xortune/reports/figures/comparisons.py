@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from xortune.comparisons.runs import (
     ComparedNumbers,
-    Pair,
     RunComparison,
     answer,
     epochs_needed,
@@ -23,7 +22,7 @@ from xortune.comparisons.runs import (
     values_of,
 )
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.formats import estimated, measured, plain, span
+from xortune.core.formats import estimated, plain
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -44,29 +43,33 @@ from xortune.reports.figures.common import (
     plot_of,
     share_line,
 )
+from xortune.reports.figures.numbers import chances, estimates, pair_label, told
 
 Floats = NDArray[np.float64]
 
 # -------------------------------------------------------------------------------------------------
 # Success rates of runs: the difference of every two, and who beats whom.
 
-HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
-
 
 def differences(comparison: RunComparison) -> Plot:
     """The difference of success rates of every two contestants, with its interval."""
-    marks = []
+    marks: dict[bool, list[Mark]] = {False: [], True: []}
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
         text = sentence(comparison, pair)
-        marks.append((pair.differs, Mark(difference, float(row), x_ends=ends, text=text)))
-    names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
+        marks[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
+    series = (
+        Series("not told apart", tuple(marks[False]), role="neutral", marker="ring"),
+        Series("told apart", tuple(marks[True])),
+    )
+    labels = [one.label for one in comparison.contestants]
+    names = tuple(pair_label(labels[pair.a], labels[pair.b], "−") for pair in comparison.pairs)
     return plot_of(
         "differences",
         Panel(
             Axis("difference of success rates, percentage points"),
             Axis("pair", "category", categories=names),
-            (Guide("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
+            (Guide("x", 0.0, "no difference"), *(one for one in series if one.marks)),
         ),
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
@@ -97,13 +100,6 @@ def wins(comparison: RunComparison) -> Plot:
     )
 
 
-def _by_difference(marks: Sequence[tuple[bool, Mark]], label: str) -> list[Series]:
-    """Marks of tests with a difference (True), drawn over those without."""
-    apart, alike = (tuple(m for differs, m in marks if differs is at) for at in (True, False))
-    series = Series("not told apart", alike, role="neutral", marker="ring"), Series(label, apart)
-    return [one for one in series if one.marks]
-
-
 def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
     """Value, text and note of a cell of `wins`."""
     if row == column:
@@ -126,11 +122,6 @@ def _test_facts(comparison: RunComparison) -> dict[str, Any]:
         "shared": any(pair.shared for pair in comparison.pairs),
         "unshared": any(not pair.shared for pair in comparison.pairs),
     }
-
-
-def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
-    labels = (comparison.contestants[place].label for place in (pair.a, pair.b))
-    return f" {sign} ".join(shortened(label, HALF) for label in labels)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -234,40 +225,25 @@ def _profiles(
         for (label, values), role in zip(by_label, CHOSEN, strict=False)
         if values.size
     ]
-    panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
-    rows = [(pair, win) for pair, win in zip(comparison.pairs, numbers.wins, strict=True) if win]
-    probabilities = [measured(win.probability, win.low, win.high) for _, win in rows]
-    if rows:
-        names = tuple(_pair_label(comparison, pair, ">" if larger else "<") for pair, _ in rows)
-        marks = [
-            Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
-            for row, ((_, win), text) in enumerate(zip(rows, probabilities, strict=True))
-        ]
-        layers = (Guide("x", 0.5, "neither"), Series("", tuple(marks)))
-        pairs = Axis("pair", "category", categories=names)
-        panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
-    labels, marks = tuple(one.label for one in comparison.contestants), []
-    for place, summed in enumerate(numbers.of):
-        mean, low, high = (summed.middle, summed.low, summed.high) if summed else (None,) * 3
-        if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
-            # A bar without an end reaches to the point.
-            bar = (mean if low is None else low, mean if high is None else high)
-            text = f"{estimated(mean, low, high)} {axis.label}"
-            if (low, high) != (None, None):
-                text += f", 95 % interval {span(low, high)}"
-            marks.append(Mark(mean, float(place), bar, text=text))
-    if marks:
-        contestants = Axis("contestant", "category", categories=labels)
-        panels.append(Panel(axis, contestants, (Series("", tuple(marks)),), middles_title))
-    named = [(plain(labels[pair.a]), plain(labels[pair.b])) for pair, _ in rows[: len(CHOSEN)]]
+    labels = [one.label for one in comparison.contestants]
+    found = zip(comparison.pairs, numbers.wins, strict=True)
+    rows = [(labels[pair.a], labels[pair.b], win) for pair, win in found if win]
+    means = [one and (one.middle, one.low, one.high) for one in numbers.of]
+    middles = estimates(axis, labels, means, "interquartile mean", title=middles_title)
+    known = sum(len(one.marks) for one in middles.layers if isinstance(one, Series))
+    panels = [
+        Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile"),
+        *([chances(rows, "probability", ">" if larger else "<", won_title)] if rows else []),
+        *([middles] if known else []),
+    ]
     return plot_of(
         name,
         *panels,
         numbers=numbers,
-        won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
+        won=told(rows[: len(CHOSEN)]),
         sizes=_sizes(values.size for _, values in by_label),
         having=len(by_label),
-        known=len(marks),
+        known=known,
         most=len(CHOSEN),
         **words,
     )

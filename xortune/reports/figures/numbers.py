@@ -6,7 +6,7 @@ seeds too (`core.numbers`, `stats.numbers`), of outcomes by themselves or of a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeAlias
@@ -25,7 +25,6 @@ from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import RATES, Axis, Guide, Mark, Panel, Plot, Series, shortened
 from xortune.reports.figures.common import (
     CHOSEN,
-    DRAWN_POINTS,
     HUGE,
     KEY,
     LONGEST_NAME,
@@ -159,9 +158,77 @@ def number_figures(comparison: NumberComparison) -> tuple[Plot, ...]:
     )
 
 
-def _categories(samples: Samples) -> Axis:
-    labels = tuple(shortened(label, LONGEST_NAME) for label in samples.labels)
-    return Axis("contestant", "category", categories=labels)
+# -------------------------------------------------------------------------------------------------
+# The panels of numbers and of times: estimates, and who is better. (Bands: `share_line`.)
+
+Row: TypeAlias = tuple[str, str, Improvement]
+"""Two labels, and how probable it is that a seed of the first is better than one of the second."""
+
+
+def chances(rows: Sequence[Row], axis: str, sign: str = ">", title: str = "") -> Panel:
+    """How probable it is that one is better than another, with the interval of each two."""
+    marks = tuple(
+        Mark(one.probability, float(row), (one.low, one.high), text=f"{text} of pairs of seeds")
+        for row, ((*_, one), (*_, text)) in enumerate(zip(rows, told(rows), strict=True))
+    )
+    names = tuple(pair_label(one, other, sign) for one, other, _ in rows)
+    pairs = Axis("pair", "category", categories=names)
+    layers = (Guide("x", 0.5, "neither"), Series("", marks))
+    return Panel(Axis(axis, "rate", RATES), pairs, layers, title)
+
+
+def told(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """The same for texts."""
+    return [
+        (plain(a), plain(b), measured(found.probability, found.low, found.high))
+        for a, b, found in rows
+    ]
+
+
+def pair_label(one: str, other: str, sign: str) -> str:
+    """The label of two contestants."""
+    half = (LONGEST_NAME - 3) // 2
+    return f" {sign} ".join(shortened(label, half) for label in (one, other))
+
+
+def estimates(
+    axis: Axis,
+    labels: Sequence[str],
+    found: Iterable[Sequence[float | None] | None],
+    what: str,
+    *,
+    title: str = "",
+    seeds: Sequence[Series] = (),
+) -> Panel:
+    """An estimate of each contestant, with its interval, over its `seeds`.
+
+    `found` has the estimate and its ends, or None. What is too large for an axis is not drawn; a
+    bar without an end reaches to its mark.
+    """
+    marks = []
+    for place, (amount, low, high) in enumerate(one or (None,) * 3 for one in found):
+        if amount is not None and abs(amount) < HUGE:
+            known = [amount if end is None or abs(end) >= HUGE else end for end in (low, high)]
+            text = f"{what} {estimated(amount, low, high)}"
+            text += "" if low is high is None else f", 95 % interval {span(low, high)}"
+            marks.append(Mark(amount, float(place), (known[0], known[1]), text=text))
+    look = Series("interquartile mean, 95 % interval", tuple(marks), marker="diamond")
+    names = tuple(shortened(label, LONGEST_NAME) for label in labels)
+    layers = (*seeds, look if seeds else Series("", tuple(marks)))
+    return Panel(axis, Axis("contestant", "category", categories=names), layers, title)
+
+
+def of_statistic(samples: Samples, statistic: str, seeds: Sequence[Series] = ()) -> Panel:
+    """The `estimates` of a statistic of all samples."""
+    heading = statistic_named(statistic).heading
+    found = [samples.estimate(place, statistic) for place in range(len(samples.labels))]
+    title = "" if seeds else heading
+    axis = Axis(samples.name)
+    return estimates(axis, samples.labels, found, heading, title=title, seeds=seeds)
+
+
+# -------------------------------------------------------------------------------------------------
+# The figures.
 
 
 def strips(what: Numbered, number: str | None = None) -> Plot:
@@ -170,53 +237,25 @@ def strips(what: Numbered, number: str | None = None) -> Plot:
     layers = []
     for place, label in enumerate(samples.labels):
         values = np.sort(samples.finite(place))
-        values = values[sampled(values.size)] if values.size > DRAWN_POINTS else values
         marks = tuple(
             Mark(x, place + STEP * (index % ROWS - ROWS // 2), text=f"{label}: {x:g}")
-            for index, x in enumerate(values.tolist())
+            for index, x in enumerate(values[sampled(values.size)].tolist())
         )
         layers.append(Series("", marks, role="neutral", marker="ring"))
-    middles = tuple(_marks(samples, "iqm"))
-    layers.append(Series("interquartile mean, 95 % interval", middles, marker="diamond"))
-    return plot_of(
-        "number-strips",
-        Panel(Axis(samples.name), _categories(samples), tuple(layers)),
-        samples=samples,
-        summaries=[
-            (plain(label), str(samples.estimate(place, "iqm")))
-            for place, label in enumerate(samples.labels)
-        ],
-    )
-
-
-def _marks(samples: Samples, statistic: str) -> list[Mark]:
-    marks = []
-    for place in range(len(samples.labels)):
-        value, low, high = samples.estimate(place, statistic)
-        if not abs(value) < HUGE:
-            continue
-        ends = (low if abs(low) < HUGE else value, high if abs(high) < HUGE else value)
-        text = f"{statistic_named(statistic).heading} {estimated(value, *ends)}"
-        marks.append(
-            Mark(value, float(place), ends, text=f"{text}, 95 % interval {span(low, high)}")
-        )
-    return marks
+    summaries = [
+        (plain(label), str(samples.estimate(place, "iqm")))
+        for place, label in enumerate(samples.labels)
+    ]
+    panel = of_statistic(samples, "iqm", layers)
+    return plot_of("number-strips", panel, samples=samples, summaries=summaries)
 
 
 def intervals(what: Numbered, number: str | None = None) -> Plot:
     """Median, interquartile mean and mean of each, with 95 % intervals."""
-    samples = samples_of(what, number)
-    panels = [
-        Panel(
-            Axis(samples.name),
-            _categories(samples),
-            (Series("", tuple(_marks(samples, statistic))),),
-            statistic_named(statistic).heading,
-        )
-        for statistic in ("median", "iqm", "mean")
-    ]
+    samples, shown = samples_of(what, number), ("median", "iqm", "mean")
+    panels = [of_statistic(samples, statistic) for statistic in shown]
     summaries = [
-        (plain(label), [str(samples.estimate(i, one)) for one in ("median", "iqm", "mean")])
+        (plain(label), [str(samples.estimate(i, one)) for one in shown])
         for i, label in enumerate(samples.labels)
     ]
     return plot_of("intervals", *panels, columns=3, samples=samples, summaries=summaries)
@@ -236,28 +275,12 @@ def intervals_of_best(run: Run) -> Plot | None:
 def improvement(what: Numbered, number: str | None = None) -> Plot:
     """How probable it is that a seed of one is better than a seed of another."""
     samples = samples_of(what, number)
-    pairs = list(combinations(range(len(samples.labels)), 2))
-    if not pairs:
+    labels, pairs = samples.labels, combinations(range(len(samples.labels)), 2)
+    rows = [(labels[a], labels[b], samples.chance(a, b)) for a, b in pairs]
+    if not rows:
         raise InputError("one outcome, and nothing to compare it with", field="outcomes")
-    half = (LONGEST_NAME - 3) // 2
-    names, marks, chances = [], [], []
-    for row, (a, b) in enumerate(pairs):
-        chance = samples.chance(a, b)
-        text = measured(chance.probability, chance.low, chance.high)
-        ends = (chance.low, chance.high)
-        marks.append(Mark(chance.probability, float(row), ends, text=f"{text} of pairs of seeds"))
-        names.append(" > ".join(shortened(samples.labels[place], half) for place in (a, b)))
-        chances.append((*(plain(samples.labels[place]) for place in (a, b)), text))
-    return plot_of(
-        "improvement",
-        Panel(
-            Axis(f"probability of a better {samples.name}", "rate", RATES),
-            Axis("pair", "category", categories=tuple(names)),
-            (Guide("x", 0.5, "neither"), Series("", tuple(marks))),
-        ),
-        samples=samples,
-        chances=chances[: len(CHOSEN)],
-    )
+    panel = chances(rows, f"probability of a better {samples.name}")
+    return plot_of("improvement", panel, samples=samples, chances=told(rows[: len(CHOSEN)]))
 
 
 def number_profile(what: Numbered, number: str | None = None) -> Plot:
@@ -269,16 +292,15 @@ def number_profile(what: Numbered, number: str | None = None) -> Plot:
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     if ends[0] == ends[1]:
         ends = (ends[0] - 0.5, ends[1] + 0.5)
-    lines = [
+    shown = zip(samples.labels, known, samples.outcomes, CHOSEN, strict=False)
+    lines = tuple(
         share_line(label, values, outcome.n, ends, larger=larger, role=role)
-        for label, values, outcome, role in zip(
-            samples.labels, known, samples.outcomes, CHOSEN, strict=False
-        )
-    ]
+        for label, values, outcome, role in shown
+    )
     share = f"share of seeds with {'more than' if larger else 'at most'} that"
     return plot_of(
         "number-profile",
-        Panel(Axis(samples.name), Axis(share, "rate", RATES), tuple(lines)),
+        Panel(Axis(samples.name), Axis(share, "rate", RATES), lines),
         samples=samples,
         medians=[
             (plain(label), f"{np.median(values):.3g}" if values.size else "unknown")
