@@ -49,11 +49,11 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
     differences,
+    number_figures,
     numbers_profile,
     profile,
     wins,
 )
-from xortune.reports.figures.numbers import number_figures
 from xortune.runs.results import Score, number_names, reported
 
 AnyComparison: TypeAlias = RunComparison | SequentialComparison | NumberComparison

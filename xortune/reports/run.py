@@ -57,8 +57,8 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot, shortened
 from xortune.reports.figures import figures_of, known_figures
 from xortune.reports.figures.distributions import limits_of
-from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
+from xortune.reports.figures.parameters import number_effects
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect
 from xortune.reports.scripts import fresh_seeds, task_argument
