@@ -370,7 +370,8 @@ def test_a_stack_is_the_loop(kind):
 
 def test_a_training_of_no_epochs_is_the_loop():
     kind = type("NoEpoch", (Small,), {"epochs": 0})
-    [found], said, _ = kind.run_all([(kind({}), SEEDS)])
+    whole = kind.run_all([(kind({}), SEEDS)])
+    [found], said = whole.scores, whole.sentence
     assert said == f"a training without a step is not stacked: {LOOP}"
     _same(found, [kind({}).run(seed) for seed in SEEDS])
 
@@ -724,7 +725,8 @@ class DrawsLater(Small):
 def test_batches_that_cannot_be_made_at_once_later_are_made_in_turn():
     with pytest.raises(NotAtOnce):
         _check((DrawsLater({}), SEEDS))
-    [found], said, [told] = DrawsLater.run_all([(DrawsLater({}), SEEDS)])
+    whole = DrawsLater.run_all([(DrawsLater({}), SEEDS)])
+    [found], said, [told] = whole.scores, whole.sentence, whole.audits
     _same(found, [DrawsLater({}).run(seed) for seed in SEEDS])
     assert said == "the seeds of a block are trained as one"
     assert told.stacked == len(SEEDS)
@@ -743,7 +745,7 @@ class FailsLate(Counted):
 @pytest.mark.usefixtures("trusted")
 def test_the_only_seed_left_in_a_stack_may_fail():
     groups = [(FailsLate({}), SEEDS)]
-    [found], *_ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
+    [found] = FailsLate.run_all(groups, report=lambda _, seeds, *__: set(seeds) - {7}).scores
     assert [type(one) for one in found] == [Pruned, Pruned, ValueError, Pruned]
 
 
@@ -793,7 +795,7 @@ def test_a_seed_that_left_before_one_that_nobody_trains_has_no_result(monkeypatc
 
     training = Small({})
     training.report_every = 1
-    [found], *_ = Small.run_all([(training, SEEDS)], report)
+    [found] = Small.run_all([(training, SEEDS)], report=report).scores
     assert found == []
 
 
@@ -951,7 +953,8 @@ def test_a_stack_that_is_refused_late_is_not_trained_again_in_halves(monkeypatch
         return trained_as_one(groups, **options)
 
     monkeypatch.setattr(vectorized, "trained_as_one", noted)
-    [found], said, _ = Uneven.run_all([(Uneven({}), seeds)])
+    whole = Uneven.run_all([(Uneven({}), seeds)])
+    [found], said = whole.scores, whole.sentence
     _same(found, [Uneven({}).run(seed) for seed in seeds])
     assert stacks == [[seeds]] * 2, "with batches made at once, then in turn"
     assert said == f"seeds have different numbers of batches: {LOOP}"

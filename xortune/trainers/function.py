@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import inspect
+import itertools
 import os
 import sys
 import threading
@@ -53,7 +54,6 @@ from xortune.trainers.reports import (
     Pruned,
     Reports,
     SeedTimeout,
-    reported_arrays,
 )
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
@@ -690,12 +690,11 @@ def _train_stacked(
     trainer: CustomTrainer, blocks: Sequence[Block]
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
-    function, limit = trainer.source.function(), trainer.limit
     stacked = [_StackedBlock(trainer, block) for block in blocks]
     going = [one for one in stacked if one.ended is None]
 
-    def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
-        pruned = going[group].hear(of, result, number)
+    def report(group: int, of: Sequence[int], scores: Sequence[Any], count: int) -> Collection[int]:
+        pruned = going[group].hear(of, scores, count)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
         return pruned
@@ -703,21 +702,23 @@ def _train_stacked(
     def judge(score: Any) -> Any:
         return judged(score, trainer.success).status
 
-    known = [block.agreed for block in blocks]
-    agreed = None if None in known else max(one for one in known if one is not None)
+    known, here = [block.agreed for block in blocks], trainer.on_raise is not None
+    options = {
+        "report": report,
+        "failures": _FAILURES_HERE if here else (BaseException,),
+        "limit": trainer.limit,
+        "agreed": None if None in known else max(one for one in known if one is not None),
+        "judge": judge,
+        "forks": 0 if here else max(block.idle for block in blocks),
+    }
     note = ""
     with suppress(_AllEnded):
         if going:
             groups = [(one.training, list(one.block.seeds)) for one in going]
-            run_all: Any = getattr(function, STACKED)
-            failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
-            idle = 0 if trainer.on_raise is not None else max(block.idle for block in blocks)
-            options = {"failures": failures, "limit": limit, "agreed": agreed, "judge": judge}
-            options |= {"forks": idle}
-            found = run_all(groups, report=report, **options)
+            found = getattr(trainer.source.function(), STACKED)(groups, **options)
             note = found.sentence
-            for one, scores, audit in zip(going, found.scores, found.audits, strict=True):
-                one.scores, one.audit = scores, audit
+            for one, results, audit in zip(going, found.results, found.audits, strict=True):
+                one.trained, one.audit = results, audit
     return [one.outcome(note) for one in stacked]
 
 
@@ -727,7 +728,7 @@ class _StackedBlock:
     Attributes:
         training: the user's object; None if making it raised.
         ended: what ended all seeds of the block; None while they train.
-        scores: the score of each seed, or what its training raised; fewer if time was over.
+        trained: the result of each seed; fewer if time was over.
         audit: what is known of its seeds in stacks.
     """
 
@@ -735,11 +736,9 @@ class _StackedBlock:
         self.block, self._trainer, self._calls = block, trainer, Calls(trainer, block)
         self.training: Any = None
         self.ended: BaseException | None = None
-        self.scores: Sequence[Any] = ()
+        self.trained: Sequence[Any] = ()
         self.audit = Audit()
-        # Of each seed: the number of its training, the reports of that, and what prunes it.
-        self._sampled: dict[int, tuple[int, SampledReports, IsPruned | None]] = {}
-        self._pruned: dict[int, int] = {}
+        self._pruners: dict[int, IsPruned | None] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
             self.training = self._calls.state()
@@ -747,33 +746,23 @@ class _StackedBlock:
             _pass_on(error, trainer.on_raise)
             self.ended = error
 
-    def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
-        """Note what these seeds of the block report; return those that are pruned.
-
-        The number is another one where a seed trains again from the start.
-        """
-        on, pruned = self._trainer.on, dict[int, int]()
-        for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            _, reports, is_pruned = self._training_of(seed, number)
-            reports.add(partial(dict, numbers))
-            if is_pruned and on in numbers and is_pruned(reports.count, numbers[on]):
-                pruned[seed] = reports.count
-        self._pruned |= pruned
+    def hear(self, of: Sequence[int], scores: Sequence[Any], count: int) -> set[int]:
+        """Note the report of a number, the first being 1, of some seeds; return those pruned."""
+        of_each, pruned = list(map(_numbers_in, scores)), set[int]()
+        pruning = self.block.pruning
+        for seed, numbers in zip(of, of_each, strict=True) if pruning else ():
+            if pruning and count == 1:
+                self._pruners[seed] = pruning.of_trained(self.block.point.key, seed)
+            is_pruned, number = self._pruners[seed], numbers.get(self._trainer.on or "")
+            if is_pruned and number is not None and is_pruned(count, number):
+                pruned.add(seed)
         if self.ended is None:
+            names = dict.fromkeys(itertools.chain.from_iterable(of_each))
             try:
-                self._reports(result)
+                self._reports({name: [one.get(name) for one in of_each] for name in names})
             except BlockCancelled as error:
                 self.ended = error
-        return set(pruned)
-
-    def _training_of(self, seed: int, number: int) -> tuple[int, SampledReports, IsPruned | None]:
-        """What `_sampled` has of a seed that trains now."""
-        pruning, is_pruned = self.block.pruning, None
-        if seed not in self._sampled or self._sampled[seed][0] != number:
-            if pruning is not None:
-                is_pruned = pruning.of_trained(self.block.point.key, seed)
-            self._sampled[seed] = number, SampledReports(self._trainer.on), is_pruned
-        return self._sampled[seed]
+        return pruned
 
     def outcome(self, note: str) -> Outcome | TrainingError:
         """The outcome of the block; `note` says how the stack was trained."""
@@ -781,18 +770,19 @@ class _StackedBlock:
         if isinstance(self.ended, BlockCancelled):
             return Unfinished()
         results = SeedResults(block, trainer.on)
-        results.note = note
-        results.audit = self.audit
+        results.note, results.audit = note, self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
             return _void(self.ended)
         if self.ended is not None:
             results.add(crashed(_reason(self.ended), block.count), _shown(self.ended), block.count)
             return results.outcome()
-        for seed, score in zip(block.seeds, self.scores, strict=False):
-            if seed in self._sampled:
-                results.add_reports(self._sampled[seed][1].points)
+        for score, reports in self.trained:
+            sampled = SampledReports(trainer.on)
+            for report in reports:
+                sampled.add(partial(_numbers_in, report))
+            results.add_reports(sampled.points)
             if isinstance(score, Pruned):
-                results.add_pruned(self._pruned[seed])
+                results.add_pruned(score.report)
             elif isinstance(score, BaseException):
                 self._calls.forget()
                 if trainer.says_nothing(score):
@@ -806,13 +796,12 @@ class _StackedBlock:
         return results.outcome()
 
 
-def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
-    """The numbers of each of n seeds in a report of arrays; of one seed also of numbers."""
-    if n == 1:
-        with suppress(InputError):
-            return [dict(reported_numbers(result))]
-    arrays = reported_arrays(result, n)
-    return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
+def _numbers_in(score: Any) -> Mapping[str, float]:
+    """The numbers of a report; none if it is judged to be something else at the end."""
+    try:
+        return reported_numbers(score)
+    except InputError:
+        return {}
 
 
 def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) -> bool:

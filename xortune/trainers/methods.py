@@ -64,7 +64,7 @@ def given_to(training: Any) -> Mapping[str, Any]:
     return given
 
 
-def _is(kind: type, value: Any) -> bool:
+def _is(kind: type, value: Any) -> Any:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
@@ -74,7 +74,7 @@ def epochs_of(training: Any) -> int:
     Raises:
         MethodError: it is not set, or no whole number.
     """
-    epochs = getattr(training, "epochs", None)
+    epochs: Any = getattr(training, "epochs", None)
     if not _is(Integral, epochs) or epochs < 0:
         raise _refusal(training, "epochs", "is not set" if epochs is None else f"is {epochs!r:.60}")
     return int(epochs)
