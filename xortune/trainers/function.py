@@ -130,8 +130,7 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         InputError: it cannot be called with a config and a seed.
     """
     state = inspect.isclass(function)
-    if state and hasattr(function, STACKED):
-        return _form_of_torch_training(function, label)
+    stacked = state and hasattr(function, STACKED)
     called = getattr(function, RUN, None) if state else function
     if not callable(called):
         raise InputError(
@@ -139,6 +138,13 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
             field="trainer",
             allowed=f"a class that is made with a config, and whose {RUN} trains a seed",
             fix=f"add `def {RUN}(self, seed)`, or name a function",
+        )
+    if stacked and (missing := sorted(getattr(function, "__abstractmethods__", ()))):
+        raise InputError(
+            f"{label} is a TorchTraining without {', '.join(missing)}",
+            field="trainer",
+            allowed="a class with the methods model, optimizer, batches, loss and score",
+            fix="add what is missing",
         )
     before: tuple[Any, ...] = ({},)  # the arguments before the seed: a config
     try:
@@ -153,57 +159,29 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         forms = f"f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
         if state:
             forms = f"__init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
+        if stacked:
+            forms = "__init__(self, config), and call super().__init__(config) there"
         raise InputError(
             f"{label} cannot be called with a config and a seed ({error})",
             field="trainer",
             fix=f"write it as {forms}",
         ) from None
+    if stacked:
+        reports = getattr(function, "report_every", None) is not None
+        return CallForm(reports=reports, state=True, stacked=True)
     names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
     many = names[len(before) : len(before) + 1] == [MANY]
-    awaits = _is_async(called, label, is_plain=not (many or state))
-    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
-
-
-def _is_async(called: Callable[..., Any], label: str, *, is_plain: bool) -> bool:
-    """Whether a function is async.
-
-    Raises:
-        InputError: it is async, and yields, or is no function of one seed.
-    """
-    method = getattr(called, "__call__", None)  # noqa: B004  # of an object that is called
-    yields = inspect.isasyncgenfunction(called) or inspect.isasyncgenfunction(method)
-    awaits = inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(method)
-    if yields or (awaits and not is_plain):
+    # An object that is called has a method that may be async.
+    either = called, getattr(called, "__call__", None)  # noqa: B004
+    awaits = any(map(inspect.iscoroutinefunction, either))
+    if (yields := any(map(inspect.isasyncgenfunction, either))) or (awaits and (many or state)):
         raise InputError(
             f"{label} is async, and {'yields' if yields else 'no function of a config and a seed'}",
             field="trainer",
             allowed="async def f(config, seed), which may take `report` too",
             fix="return the result of one seed",
         )
-    return awaits
-
-
-def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallForm:
-    if missing := sorted(getattr(training, "__abstractmethods__", ())):
-        raise InputError(
-            f"{label} is a TorchTraining without {', '.join(missing)}",
-            field="trainer",
-            allowed="a class with the methods model, optimizer, batches, loss and score",
-            fix="add what is missing",
-        )
-    try:
-        inspect.signature(training).bind({})
-    except TypeError as error:
-        raise InputError(
-            f"{label} cannot be made with a config ({error})",
-            field="trainer",
-            fix="write it as __init__(self, config), and call super().__init__(config) there",
-        ) from None
-    reports = getattr(training, "report_every", None) is not None
-    return CallForm(reports=reports, state=True, stacked=True)
-
-
-_NO_REPORTS = Reports()
+    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
 
 
 END_SECONDS = 1.0
@@ -278,10 +256,9 @@ class Calls:
     """
 
     def __init__(self, trainer: CustomTrainer, block: Block) -> None:
-        self.trainer, self.block = trainer, block
+        self.trainer, self.block, self.reports = trainer, block, Reports()
         self._function, self._form = trainer.source.function(), trainer.form
-        self._plain = not (self._form.reports or self._form.state)
-        self.reports = _NO_REPORTS
+        self._key = self._function, block.point.key
 
     def __call__(self, seeds: Any) -> Any:
         """What the function returns for a seed, or for an array of seeds.
@@ -291,7 +268,12 @@ class Calls:
         """
         process = os.getpid()
         try:
-            return self._returned(seeds)
+            if self._form.awaits:
+                return finished(self.awaited(seeds))
+            return self._result(self._returned(seeds))
+        except BaseException:
+            self.forget()
+            raise
         finally:
             end_fork_of(process)
             restore_descriptors()
@@ -303,8 +285,7 @@ class Calls:
             SeedTimeout: the seed exceeded its time limit.
             Exception: what the function raises.
         """
-        self.reports = self._new_reports(seed)
-        given = {REPORT: self.reports} if self._form.reports else {}
+        given = self._new_reports(seed)
         restore_descriptors()
         try:
             async with asyncio.timeout(self.trainer.limit) as limit:
@@ -316,46 +297,33 @@ class Calls:
         return self._result(returned)
 
     def _returned(self, seeds: Any) -> Any:
-        if self._form.awaits:
-            return finished(self.awaited(seeds))
-        if self._plain:
-            self.reports = _NO_REPORTS
-            returned = self._function(self.block.point.as_dict(), seeds)
-            if type(returned) is not GeneratorType:
-                return returned
-            return self._drained(returned, self._new_reports(seeds))
-        self.reports = self._new_reports(seeds)
-        try:
-            given = {REPORT: self.reports} if self._form.reports else {}
-            if self._form.state:
-                returned = self.state().run(seeds, **given)
-            else:
-                returned = self._function(self.block.point.as_dict(), seeds, **given)
-            if type(returned) is GeneratorType:
-                return self._drained(returned, self.reports)
-        except BaseException:
-            self.forget()
-            raise
-        return self._result(returned)
+        given = self._new_reports(seeds)
+        if self._form.state:
+            returned = self.state().run(seeds, **given)
+        else:
+            returned = self._function(self.block.point.as_dict(), seeds, **given)
+        return self._drained(returned) if type(returned) is GeneratorType else returned
 
-    def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
+    def _drained(self, steps: GeneratorType[Any, Any, Any]) -> Any:
         """The result of a generator, whose values are reports."""
-        self.reports, process = reports, os.getpid()
+        process = os.getpid()
         with closing(steps):
             while True:
                 try:
                     result = next(steps)
                 except StopIteration as end:
-                    return self._result(end.value)
+                    return end.value
                 end_fork_of(process)
-                reports(result)
+                self.reports(result)
 
-    def _new_reports(self, seeds: Any) -> Reports:
+    def _new_reports(self, seeds: Any) -> dict[str, Reports]:
+        """Begin to note reports; return what the function is given to report."""
         many = len(seeds) if self._form.many else None
         limit, on, is_pruned = self.trainer.limit, self.trainer.on, None
         if self.block.pruning is not None and many is None:
             is_pruned = self.block.pruning.of_trained(self.block.point.key, int(seeds))
-        return Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
+        self.reports = Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
+        return {REPORT: self.reports} if self._form.reports else {}
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -363,21 +331,16 @@ class Calls:
 
     def state(self) -> Any:
         """The object of the user's class for the config; a new one if none is kept."""
-        key = self._key
-        if key not in _states:
-            _states[key] = self._function(self.block.point.as_dict())
+        if self._key not in _states:
+            _states[self._key] = self._function(self.block.point.as_dict())
             while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
-        _states.move_to_end(key)
-        return _states[key]
+        _states.move_to_end(self._key)
+        return _states[self._key]
 
     def forget(self) -> None:
         """Keep the object no longer, since it may be half-changed."""
         _states.pop(self._key, None)
-
-    @property
-    def _key(self) -> tuple[Callable[..., Any], str]:
-        return self._function, self.block.point.key
 
 
 OnRaise: TypeAlias = Callable[[BaseException], None]
