@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -387,7 +387,7 @@ class CustomTrainer(Trainer):
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
     on: str | None = field(default=None, compare=False)
 
-    def says_nothing(self, error: BaseException | None) -> bool:
+    def says_nothing(self, error: BaseException | None) -> TypeGuard[BaseException]:
         """Whether an exception says nothing of the training.
 
         Classes are compared by their full names: a worker may have imported their module anew.
@@ -499,8 +499,6 @@ class CustomTrainer(Trainer):
         error: BaseException | None = None
         try:
             returned = await call.awaited(block.first)
-        except BlockCancelled:
-            return Unfinished()
         except asyncio.CancelledError as raised:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the search ends
@@ -508,11 +506,8 @@ class CustomTrainer(Trainer):
         except KeyboardInterrupt as raised:
             error, on_raise = raised, None  # its own: Ctrl-C comes to the main thread
         except BaseException as raised:
-            if self.says_nothing(raised):
-                return _void(raised)
             error = raised
-        _add_seed(call, returned, error, results, on_raise)
-        return results.outcome()
+        return _add_seed(call, returned, error, results, on_raise) or results.outcome()
 
 
 def custom_trainer(
@@ -572,23 +567,19 @@ def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
 def _train_singly(call: Calls, results: SeedResults) -> Outcome | TrainingError:
     """Call the function for one seed after the other."""
     trainer, block = call.trainer, call.block
-    known = trainer.known
     for seed in block.seeds:
-        if known and (outcome := known.get((block.point.key, seed))) is not None:
-            results.add_known(outcome)
+        if (known := trainer.known.get((block.point.key, seed))) is not None:
+            results.add_known(known)
             continue
         if time_is_over():
             return OutOfTime(results.so_far())
         returned, error = None, None
         try:
             returned = call(seed)
-        except BlockCancelled:
-            return Unfinished(results.so_far())
         except BaseException as raised:
-            if trainer.says_nothing(raised):
-                return _void(raised, results.so_far())
             error = raised
-        _add_seed(call, returned, error, results, trainer.on_raise)
+        if (ended := _add_seed(call, returned, error, results, trainer.on_raise)) is not None:
+            return ended
     return results.outcome()
 
 
@@ -598,13 +589,17 @@ def _add_seed(
     error: BaseException | None,
     results: SeedResults,
     on_raise: OnRaise | None,
-) -> None:
-    """Judge and add the next seed: what its call returned, or raised."""
-    shown = None
+) -> TrainingError | None:
+    """Judge and add the next seed: what its call returned, or raised; or return what ends all."""
+    if isinstance(error, BlockCancelled):
+        return Unfinished(results.so_far())
+    if call.trainer.says_nothing(error):
+        return _void(error, results.so_far())
+    results.add_reports(call.reports.curve)
     if isinstance(error, Pruned):
-        results.add_reports(call.reports.curve)
         results.add_pruned(error.report)
-        return
+        return None
+    shown = None
     try:
         if error is not None:
             raise error
@@ -612,8 +607,8 @@ def _add_seed(
     except BaseException as raised:
         _pass_on(raised, on_raise)
         verdict, shown = crashed(_reason(raised)), _shown(raised)
-    results.add_reports(call.reports.curve)
     results.add(_with_reports(verdict, call.reports), shown)
+    return None
 
 
 def _with_reports(verdict: SeedVerdict, reports: Reports) -> SeedVerdict:
