@@ -1,10 +1,8 @@
 """The mailbox of Ray's workers, without Ray: who gets which batch, and what the driver hears."""
 
 import asyncio
-import os
 import pickle
 import threading
-import time
 import types
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from xortune.core.errors import Halted, TrainingError
+from xortune.core.errors import Halted
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.trainers.function import custom_trainer
@@ -20,7 +18,6 @@ from xortune.trainers.source import given_source
 from xortune.training import ray_executor, ray_worker
 from xortune.training.jobs import BEGUN, REPORTED
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
-from xortune.training.processes import ending_processes
 
 
 def test_the_oldest_batch_goes_to_whoever_has_waited_longest_and_lost_ones_first():
@@ -99,12 +96,12 @@ class Calls:
 
 def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
     monkeypatch.setattr(ray_worker.ray, "get", lambda answer, **_: answer)
-    monkeypatch.setattr(ray_worker, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(ray_worker, "RAY_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(ray_worker._RayWorker, "look_seconds", 0.0)
+    monkeypatch.setattr(ray_worker._RayWorker, "report_seconds", 0.0)
     box, block = Mailbox(), Block(Point({"x": 2.0}), 0, 2)
     asyncio.run(box.put(1, pickle.dumps(([block], ())), None, first=False))
     trainer = custom_trainer(given_source(reporting), None)
-    ray_worker._BatchTrainer("a", trainer, Calls(box)).train_next()
+    ray_worker._RayWorker("a", Calls(box)).train_next(trainer)
     events = asyncio.run(box.events())
     said = [one for _, what, told in events if what == SAID for one in pickle.loads(told)]
     told = [message[1] for message in said if message[0] == REPORTED]
@@ -112,43 +109,6 @@ def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
         (seed, 1 + report, 6.0 - 2 * report) for seed in range(2) for report in range(3)
     ]
     assert [message[0] for message in said] == [BEGUN, *[REPORTED] * 3] * 2
-
-
-def dies_once(config, seed):
-    if seed == 1 and not Path(config["mark"]).exists():
-        Path(config["mark"]).touch()
-        os._exit(3)
-    return seed > 0
-
-
-def test_a_seed_whose_own_process_ends_has_no_result_as_if_its_worker_had_ended(tmp_path):
-    """With a time limit seeds train in a process of their own; the driver tries it again."""
-    point = Point({"mark": str(tmp_path / "mark")})
-    trainer = ray_worker._InProcess(custom_trainer(given_source(dies_once), None, limit=60.0))
-    blocks = [Block(point, seed, 1) for seed in range(3)]
-    with ending_processes():
-        first, dead, last = trainer.train(blocks)
-        again = trainer.train(blocks[1:2])[0]
-    assert isinstance(dead, TrainingError)
-    assert "exit code 3" in str(dead)
-    assert [one.successes for one in (first, again, last)] == [0, 1, 1]
-
-
-def hangs_or_dies(config, seeds):
-    while 1 in seeds and config["how"] == "hang":
-        time.sleep(1)
-    if 1 in seeds and config["how"] == "die":
-        os._exit(3)
-    return seeds > 0
-
-
-def test_a_seed_that_hangs_in_its_own_process_costs_no_seed_beside_it():
-    trainer = ray_worker._InProcess(custom_trainer(given_source(hangs_or_dies), None, limit=0.4))
-    with ending_processes():
-        [outcome] = trainer.train([Block(Point({"how": "hang"}), 0, 4)])
-        with pytest.raises(TrainingError, match=r"exit code 3"):  # the driver finds out which
-            trainer.train([Block(Point({"how": "die"}), 0, 4)])
-    assert (outcome.successes, outcome.details.failed) == (2, {1: "took longer than 0.4 s"})
 
 
 def test_who_trains_on_a_ray_that_has_ended_leaves_it_before_the_driver_disconnects(monkeypatch):

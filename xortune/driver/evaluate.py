@@ -47,7 +47,7 @@ from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
 from xortune.training.executors import pool_or_here
 from xortune.training.jobs import Job
-from xortune.training.processes import ending_processes, refuse_unsendable
+from xortune.training.processes import ending_processes, pickled
 from xortune.training.resources import THIS_MACHINE, Cluster, Workers
 
 # -------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
     who = who_trains(trainer, pool if own else Cluster(workers=0), outages)
     trainer = who.trainer
     if not who.here:
-        refuse_unsendable(trainer)
+        pickled(trainer)  # or it says why it cannot be sent to a worker
     ignored = IgnoredSeed(judged_names(trainer), voice.warn, several=False)
     setup = _Setup(trainer, who.raised)
 

@@ -469,7 +469,7 @@ class _Work:
 
     def _train_later(self) -> None:
         """Train the check's seed again, if the search was too short for it."""
-        if self._check is None or self._again is None or self._again.was_sent:
+        if self._check is None or self._again is None or self._again.was_told:
             return
         if self._record.ends or self._batches.stop_if_over():
             return

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
@@ -162,9 +162,7 @@ class Pool(Executor):
         if worker.pid is None:
             self._processes.listen()
         batch.worker = f"{socket.gethostname()}:{worker.pid}"
-        if (message := worker.read()) is None:  # it has closed its end
-            self._processes.listen(0.05)
-        while message is not None:
+        while (message := worker.read()) is not None:
             if message[0] == BEGUN:
                 self._failed_starts = 0
             if message[0] == DONE and batch in self._early and batch.again:
@@ -176,7 +174,6 @@ class Pool(Executor):
                 self._forget(batch)
                 worker.is_idle = True
                 return
-            message = worker.read()
 
     def _lose(self, batch: Batch) -> None:
         worker = self._workers[batch]
@@ -224,8 +221,6 @@ class EventLoop(Executor):
     Results are used in the order of decisions, as everywhere: no answer depends on how many are
     awaited at once.
     """
-
-    trains_again: ClassVar[bool] = False
 
     def __init__(self, trainer: Trainer, slots: int) -> None:
         super().__init__(trainer, slots)

@@ -54,13 +54,22 @@ class Job:
     tries: int = 0
     waited: float = 0.0
 
+    def of(self, first: int, count: int) -> Job:
+        """The same with a part of its block."""
+        return replace(self, block=self.block.part(first, count))
+
+    def split_off(self, count: int) -> list[Job]:
+        """The job of its first seeds, so many, and of the others, if there are any."""
+        if count >= self.block.count:
+            return [self]
+        first = self.block.first
+        return [self.of(first, count), self.of(first + count, self.block.count - count)]
+
     def split(self, parts: int) -> list[Job]:
         """Split it into jobs of about equally many seeds."""
         block = self.block
         bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
-        return [
-            replace(self, block=block.part(start, end - start)) for start, end in pairwise(bounds)
-        ]
+        return [self.of(start, end - start) for start, end in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -191,7 +200,8 @@ class Batch:
         limits: of the time.
         clock: by which they are kept.
         until: `time.time` from which on no training begins; None: never.
-        again: blocks that train after the others; see `Batches.again_after`.
+        again: blocks that train after the others, where a transport does so; see
+            `Batches.again_after`.
         count: how many batches of the search these are.
 
     Attributes:
@@ -329,12 +339,12 @@ class Batch:
                 rest.append(job)
             else:
                 part = self.begun[1]
-                fault.append(replace(job, block=block.part(part.first, part.count)))
+                fault.append(job.of(part.first, part.count))
                 before, after = part.first - block.first, block.seeds.stop - part.seeds.stop
                 if before:  # trained, but not sent
-                    rest.append(replace(job, block=block.part(block.first, before)))
+                    rest.append(job.of(block.first, before))
                 if after:
-                    rest.append(replace(job, block=block.part(part.seeds.stop, after)))
+                    rest.append(job.of(part.seeds.stop, after))
         return tuple(fault), tuple(rest)
 
     def _too_late(self, fault: tuple[Job, ...]) -> Done:
@@ -356,7 +366,7 @@ class Batch:
         ended = []
         for index, part in parts:
             job, left = self.jobs[index], self.left.pop(index)
-            ended.append(replace(job, block=job.block.part(part.first, part.count)))
+            ended.append(job.of(part.first, part.count))
             if rest := left.count - part.count:
                 self.left[index] = job.block.part(part.seeds.stop, rest)
         return tuple(ended)

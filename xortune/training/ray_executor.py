@@ -154,7 +154,8 @@ class RayExecutor(Executor):
         on_message: Callable[[str], None] | None = None,
         waits: bool = False,
     ) -> None:
-        super().__init__(trainer, slots(cluster), Limits(cluster.each.limit))
+        limits = Limits(cluster.each.limit, trainer.traits.killed_after)
+        super().__init__(trainer, slots(cluster), limits)
         self.cluster, self._waits = cluster, waits
         self._cancels, self._on_message = cancels, on_message
         self._sent: dict[int, Batch] = {}  # those that no worker has, by number
@@ -307,7 +308,7 @@ class RayExecutor(Executor):
                     self._lose(name, pickle.loads(content))  # noqa: S301  # from our own thread
 
     def _hear(self, trial: _LiveWorker, what: str, *content: Any) -> None:
-        """Use a message of a worker; see `_BatchTrainer`."""
+        """Use a message of a worker; see `BatchWorker`."""
         if what == WARNED:
             logger.warning("%s: %s", trial.name, *content)
             return
