@@ -45,7 +45,7 @@ from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.executors import pool_or_here
+from xortune.training.executors import AskedExecutor, executor_here
 from xortune.training.jobs import Job
 from xortune.training.processes import ending_processes, pickled
 from xortune.training.resources import THIS_MACHINE, Cluster, Workers
@@ -217,7 +217,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
         return fresh, batches
 
     with ending_processes():
-        executor = pool_or_here(trainer, who.cluster, encodes=False)
+        executor = executor_here(AskedExecutor(trainer, who.cluster, encodes=False))
         place = Workplace(trainer, executor, voice, outages, who.cluster.each.limit)
         fresh, batches = train(place)
         if batches.begins_again:

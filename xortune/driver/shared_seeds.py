@@ -43,7 +43,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Untried
-from xortune.training.executors import pool_or_here
+from xortune.training.executors import AskedExecutor, executor_here
 from xortune.training.jobs import too_many_void
 from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.slots import slots_here
@@ -318,7 +318,7 @@ def train_shared(
         done = total - sum(task.count for tasks in lacking.values() for task in tasks)
         for fingerprint, tasks in lacking.items():
             trainer, path = trainers[fingerprint], kept.journal(fingerprint)
-            executor = pool_or_here(trainer, pool)
+            executor = executor_here(AskedExecutor(trainer, pool))
             own = {name: config for name, config in configs.items() if name[0] == fingerprint}
             put_off = None if later is None else later.tried_again(fingerprint, own, outages)
 
@@ -514,7 +514,7 @@ def refuse_changed(
     for config in {one.name: one for one in wanted if one.name in earlier}.values():
         before, trainer = earlier[config.name], config.trainer
         seed = int(before.first.seeds[0])
-        executor = pool_or_here(trainer, pool, encodes=False)
+        executor = executor_here(AskedExecutor(trainer, pool, encodes=False))
         place = Workplace(trainer, executor, outages=Outages(max_void=1.0))
         fresh = FreshSeeds([SeedsToTrain(config.point, (range(seed, seed + 1),))])
         record = place.record()

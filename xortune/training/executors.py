@@ -401,44 +401,24 @@ def _kind_of(asked: AskedExecutor) -> ExecutorKind:
     return next(kind for kind in reversed(kinds) if kind.matches(asked))
 
 
-def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) -> Executor:
-    """What trains on this machine without Ray; the caller ends the pool's processes.
-
-    See `processes.ending_processes`; the arguments are as of `AskedExecutor`.
+def executor_here(asked: AskedExecutor) -> Executor:
+    """What trains on this machine; the caller ends the pool's processes: `ending_processes`.
 
     Raises:
         InputError: this machine has too few CPUs.
     """
-    asked = AskedExecutor(trainer, cluster, encodes=encodes)
     return _kind_of(asked).make(asked)
 
 
 @contextmanager
-def executor_for(
-    trainer: Trainer,
-    cluster: Cluster,
-    folder: Path,
-    *,
-    cancels: bool = False,
-    on_message: Callable[[str], None] | None = None,
-    is_checked: bool = True,
-) -> Iterator[Executor]:
+def executor_for(asked: AskedExecutor) -> Iterator[Executor]:
     """What trains for a verb until exit: this process, a pool, or Ray.
 
-    The caller waits for the end of the pool's processes; see `processes.ending_processes`. The
-    arguments are as of `AskedExecutor`.
+    The caller waits for the end of the pool's processes: `processes.ending_processes`.
 
     Raises:
         InputError: an unreachable cluster or one too small; Ray does not start.
     """
-    asked = AskedExecutor(
-        trainer,
-        cluster,
-        folder,
-        cancels=cancels,
-        on_message=on_message,
-        is_checked=is_checked,
-    )
     kind = _kind_of(asked)
     with kind.around(asked), kind.make(asked) as executor:
         yield executor

@@ -354,7 +354,6 @@ class _TuneThread(threading.Thread):
         self._mailbox = mailbox
         self._asked, self._wanted = threading.Event(), 0
         self._alive: set[str] = set()  # the trials
-        self._reasons: dict[str, WorkerFailure] = {}
 
     def run(self) -> None:
         """Run Tune until `stopping`; if it fails, start it again."""
@@ -434,14 +433,9 @@ class _TuneThread(threading.Thread):
         self._alive.add(trial)
         return True
 
-    def note_reason(self, trial: str, text: str | None) -> None:
-        """Note why the worker of a trial has ended."""
-        self._reasons[trial] = classify_failure(text)
-
-    def report_end(self, trial: str) -> None:
+    def report_end(self, trial: str, why: WorkerFailure) -> None:
         """Tell that the worker of a trial has ended."""
         self._alive.discard(trial)
-        why = self._reasons.pop(trial, None) or classify_failure(None)
         self._mailbox.end.remote(trial, pickle.dumps(why))
 
     def _count_failure(self, error: Exception) -> None:
@@ -461,8 +455,7 @@ class _TuneThread(threading.Thread):
         self.failures += 1
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         for trial in list(self._alive):
-            self._reasons[trial] = WorkerFailure("node", reason)
-            self.report_end(trial)
+            self.report_end(trial, WorkerFailure("node", reason))
         if self.failures >= TUNE_FAILURES:
             raise InputError(
                 f"Ray Tune failed {self.failures} times with nothing trained in between ({reason})",
@@ -495,8 +488,7 @@ class _Slots(Searcher):  # type: ignore[misc]
         return str(Searcher.FINISHED) if self._thread.stopping else None
 
     def on_trial_complete(self, trial_id: str, *_: object, **__: object) -> None:
-        """Tell that a worker has ended."""
-        self._thread.report_end(trial_id)
+        pass  # `_Deaths` has told it
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -506,7 +498,7 @@ class _Slots(Searcher):  # type: ignore[misc]
 
 
 class _Deaths(FIFOScheduler):  # type: ignore[misc]
-    """Notes why workers end; Tune tells its searcher afterwards."""
+    """Tells why workers end, before Tune asks for others."""
 
     __getstate__ = _nothing
 
@@ -515,11 +507,11 @@ class _Deaths(FIFOScheduler):  # type: ignore[misc]
         self._thread = thread
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """Note the reason."""
+        """Tell the reason."""
         # `trial.get_error()` would read the copy in the storage, which is written later.
         path = Path(trial.error_file) if trial.error_file else None
         text = path.read_text(encoding="utf-8") if path and path.exists() else None
-        self._thread.note_reason(trial.trial_id, text)
+        self._thread.report_end(trial.trial_id, classify_failure(text))
 
 
 class _Stopped(Exception):

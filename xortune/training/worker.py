@@ -28,7 +28,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -144,9 +144,7 @@ class _WorkerTemplate:
             if self._woken in ready:
                 with suppress(BlockingIOError):
                     os.read(self._woken, 4096)
-            for pid in _ended(self._numbers):
-                self._report(ENDED, pid, self._wait_for(pid))
-                del self._numbers[pid]
+            self._note_ended()
             self._wait_for_orphans()
             if control not in ready:
                 continue
@@ -198,15 +196,17 @@ class _WorkerTemplate:
         with suppress(OSError):  # the driver has ended, which the next `select` tells
             self._control.sendall(REPORT.pack(what, self._numbers[pid], value))
 
-    def _wait_for(self, pid: int) -> int:
-        """The exit code of a worker that has ended; what it has started is killed."""
-        kill_group(pid, session=True)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if (process := self._popened.pop(pid, None)) is not None:
-            process.returncode = code
-        mark = self._mark(self._numbers[pid])
-        self._kill_children(lambda child: is_of_worker(child, mark))
-        return code
+    def _note_ended(self) -> None:
+        """Report each worker that has ended, and kill what it has started."""
+        for pid in filter(has_ended, list(self._numbers)):  # nobody else has waited for them
+            kill_group(pid, session=True)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if (process := self._popened.pop(pid, None)) is not None:
+                process.returncode = code
+            mark = self._mark(self._numbers[pid])
+            self._kill_children(partial(is_of_worker, mark=mark))
+            self._report(ENDED, pid, code)
+            del self._numbers[pid]
 
     def _mark(self, number: int) -> str:
         """By which all that a worker starts is recognized."""
@@ -236,15 +236,12 @@ class _WorkerTemplate:
     def _end_all(self) -> None:
         """Give the workers `GRACE_SECONDS` to end, kill the others, and what all have started."""
         deadline = time.monotonic() + GRACE_SECONDS
-        while self._numbers and time.monotonic() < deadline:
-            for pid in _ended(self._numbers):
-                self._wait_for(pid)
-                del self._numbers[pid]
+        while self._numbers:
+            if time.monotonic() > deadline:
+                for pid in self._numbers:
+                    _kill(pid)
+            self._note_ended()
             time.sleep(0.01)
-        for pid in list(self._numbers):
-            _kill(pid)
-            self._wait_for(pid)
-            del self._numbers[pid]
         self._kill_children(lambda _: True)
 
 
@@ -280,11 +277,6 @@ def _begin_worker() -> None:
         numpy.random.seed()  # the generator that users' code may draw from
     if (torch := sys.modules.get("torch")) is not None:
         torch.seed()
-
-
-def _ended(pids: Iterable[int]) -> list[int]:
-    """The children that have ended; nobody has waited for them, so that they keep their numbers."""
-    return [pid for pid in pids if has_ended(pid)]
 
 
 def _kill(pid: int) -> None:
@@ -360,39 +352,6 @@ def pieces(
             left = []
 
 
-class _Collected:
-    """Outcomes of a block's seeds, one after the other, that become one piece.
-
-    Args:
-        index: of the block in its batch.
-        block: the block.
-
-    Attributes:
-        at: the first seed without an outcome.
-        seconds: that the collected seeds took.
-    """
-
-    def __init__(self, index: int, block: Block) -> None:
-        self._index, self._block = index, block
-        self.at, self.seconds = block.first, 0.0
-        self._outcomes: list[Outcome] = []
-
-    def add(self, outcome: Outcome, seconds: float) -> Iterator[Piece]:
-        """Collect an outcome; before, yield the piece of others that it does not go with."""
-        if self._outcomes and not _are_alike(self._outcomes[-1], outcome):
-            yield from self.piece()
-        self._outcomes.append(outcome)
-        self.at, self.seconds = self.at + outcome.n, self.seconds + seconds
-
-    def piece(self) -> Iterator[Piece]:
-        """Yield the piece of what is collected, if there is any."""
-        if self._outcomes:
-            outcome, seconds = reduce(Outcome.merge, self._outcomes), self.seconds
-            self._outcomes, self.seconds = [], 0.0
-            done = self._block.part(self.at - outcome.n, outcome.n)
-            yield Piece(((self._index, done),), [outcome], seconds)
-
-
 def _parts_of_block(
     trainer: Trainer,
     index: int,
@@ -401,26 +360,38 @@ def _parts_of_block(
     begin: Callable[[int, Block], bool],
 ) -> Iterator[Piece]:
     """Yield the pieces of a block; what ends in an error is the last one."""
-    collected, singly = _Collected(index, block), trainer.traits.sends_singly
+    singly = trainer.traits.sends_singly
     size = block.count if trainer.traits.takes_many_seeds else 1
-    while (left := block.seeds.stop - collected.at) > 0:
-        part = block.part(collected.at, min(size, left))
+    at, kept, seconds = block.first, list[Outcome](), 0.0
+    while (left := block.seeds.stop - at) > 0:
+        part = block.part(at, min(size, left))
         is_wanted, started = begin(index, part), time.perf_counter()
         with ending_at(until):
             if time_is_over():
                 result: Any = OutOfTime()
             else:
                 [result] = _train(trainer, [part]) if is_wanted else [Unfinished()]
-        taken = time.perf_counter() - started
-        if isinstance(result, TrainingError):
-            yield from collected.piece()
-            yield Piece(((index, block.part(part.first, left)),), [result], taken)
+        taken, has_failed = time.perf_counter() - started, isinstance(result, TrainingError)
+        if kept and (has_failed or not _are_alike(kept[-1], result)):
+            yield _merged(index, block, at, kept, seconds)
+            kept, seconds = [], 0.0
+        if has_failed:
+            yield Piece(((index, block.part(at, left)),), [result], taken)
             return
-        yield from collected.add(result, taken)
+        kept.append(result)
+        at, seconds = at + part.count, seconds + taken
         if not singly:
             size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
-        if collected.seconds >= PIECE_SECONDS or singly or collected.at == block.seeds.stop:
-            yield from collected.piece()
+        if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
+            yield _merged(index, block, at, kept, seconds)
+            kept, seconds = [], 0.0
+
+
+def _merged(index: int, block: Block, at: int, kept: list[Outcome], seconds: float) -> Piece:
+    """The piece of the seeds of a block before `at` that have these outcomes."""
+    outcome = reduce(Outcome.merge, kept)
+    done = block.part(at - outcome.n, outcome.n)
+    return Piece(((index, done),), [outcome], seconds)
 
 
 def _are_alike(one: Outcome, other: Outcome) -> bool:
