@@ -166,7 +166,7 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
         ("x\nThe actor died because its node has died. Node Id: 7\n\tSIGTERM", "node", "SIGTERM"),
         ("The actor 7 is unavailable: RPC. The task may or may not have", "node", "RPC"),
         ("pid: 3\nThe actor is dead because it was killed by `ray.kill`.", "stopped", "ray.kill"),
-        ("raised in its creation task, \nImportError: torch", "setup", "ImportError: torch"),
+        ("raised in its creation task, \nImportError: torch", "stopped", "ImportError: torch"),
         (
             "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
             " Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of"

@@ -263,7 +263,7 @@ def together(config, seeds):
 def test_a_seed_over_its_time_limit_costs_that_seed_alone(tmp_path, monkeypatch, function):
     """Its worker is killed; those that train in one call with it train again, each alone."""
     monkeypatch.chdir(tmp_path)
-    Path("hangs.py").write_text(HANGS_ON_THE_WAY)
+    (tmp_path / "hangs.py").write_text(HANGS_ON_THE_WAY)
     space = {"parameters": {"x": 1.0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}
     space["trainer"] = {"function": f"./hangs.py:{function}", "timeout": "0.7s"}
     run = xt.search({"name": "hangs", **space}, output="run", verbose=0)

@@ -20,24 +20,24 @@ from xortune.training.jobs import BEGUN, REPORTED
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
 
 
-def test_the_oldest_batch_goes_to_whoever_has_waited_longest_and_lost_ones_first():
+def test_the_oldest_batch_goes_to_whoever_has_waited_longest():
     async def play():
         box = Mailbox()
         waits = [asyncio.create_task(box.next(name, None)) for name in ("a", "b")]
         await asyncio.sleep(0)
         for number in (1, 2, 3):
-            await box.put(number, b"%d" % number, None, first=False)
-        await box.put(4, b"4", 60.0, first=True)
+            await box.put(number, b"%d" % number, None)
+        await box.put(4, b"4", 60.0)
         got = [await wait for wait in waits]
         got += [await box.next("b", b"of 2"), await box.next("a", b"of 1")]
         return got, await box.events()
 
     got, events = asyncio.run(play())
-    assert [content for content, _ in got] == [b"1", b"2", b"4", b"3"]
+    assert [content for content, _ in got] == [b"1", b"2", b"3", b"4"]
     assert [left is None or 0 < left <= 60 for _, left in got] == [True] * 4
-    assert got[2][1] is not None
-    given, heard = [("a", TAKEN, 1), ("b", TAKEN, 2)], [("b", SAID, b"of 2"), ("b", TAKEN, 4)]
-    assert events == [*given, *heard, ("a", SAID, b"of 1"), ("a", TAKEN, 3)]
+    assert got[3][1] is not None
+    given, heard = [("a", TAKEN, 1), ("b", TAKEN, 2)], [("b", SAID, b"of 2"), ("b", TAKEN, 3)]
+    assert events == [*given, *heard, ("a", SAID, b"of 1"), ("a", TAKEN, 4)]
 
 
 def test_a_worker_that_has_ended_gets_nothing_and_says_nothing_more():
@@ -47,7 +47,7 @@ def test_a_worker_that_has_ended_gets_nothing_and_says_nothing_more():
         waits = asyncio.create_task(box.next("a", None))
         await asyncio.sleep(0)
         await box.end("a", b"why")
-        await box.put(1, b"1", None, first=False)
+        await box.put(1, b"1", None)
         with suppress(asyncio.CancelledError):
             await waits
         for call in (box.next("a", b"late"), box.say("a", b"late", ("key", 0))):
@@ -99,7 +99,7 @@ def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
     monkeypatch.setattr(ray_worker._RayWorker, "look_seconds", 0.0)
     monkeypatch.setattr(ray_worker._RayWorker, "report_seconds", 0.0)
     box, block = Mailbox(), Block(Point({"x": 2.0}), 0, 2)
-    asyncio.run(box.put(1, pickle.dumps(([block], ())), None, first=False))
+    asyncio.run(box.put(1, pickle.dumps(([block], ())), None))
     trainer = custom_trainer(given_source(reporting), None)
     ray_worker._RayWorker("a", Calls(box)).train_next(trainer)
     events = asyncio.run(box.events())

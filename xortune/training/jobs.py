@@ -80,13 +80,12 @@ class WorkerFailure:
         kind: `batch`: something in the batch killed the worker or raised; `killed`: the system
             killed it, as it does where memory is short; `late`: it exceeded its time limit; `slow`:
             seeds that train together took longer than their time limits in all; `node`: its machine
-            has left or cannot be reached; `setup`: it failed before it began the batch; `stopped`:
-            it was stopped before it began the batch.
+            has left or cannot be reached; `stopped`: it ended before it began the batch.
         reason: for the journal, or for the user.
         cause: what the trainer itself raised, if it was on this machine.
     """
 
-    kind: Literal["batch", "killed", "late", "slow", "node", "setup", "stopped"]
+    kind: Literal["batch", "killed", "late", "slow", "node", "stopped"]
     reason: str
     cause: Exception | None = None
 
@@ -175,12 +174,6 @@ class Limits:
         part = math.inf if self.part is None else self.part
         return part if self.seed is None else min(part, self.seed * seeds)
 
-    def are_of_seed(self, seeds: int) -> bool:
-        """Whether the limit of a seed is what these seeds exceed first."""
-        if self.seed is None:
-            return False
-        return self.part is None or self.seed * seeds <= self.part
-
 
 NO_LIMITS = Limits()
 
@@ -243,19 +236,18 @@ class Batch:
 
     def hear(self, what: str, *content: Any) -> None:
         """Use a message of a worker."""
-        if what == BEGUN:
-            self.begin(*content)
-        elif what == TRAINED:
-            self.trained(*content)
-        elif what == REPORTED:
-            self.report(*content)
-        elif what == AGAIN:
-            self.trained_again(*content)
-        elif what == RAISED:
+        if what == RAISED:
             error = content[0]
             self.fail(str(error), error if isinstance(error, InputError) else None)
-        else:
-            self.end()
+            return
+        heard: dict[str, Callable[..., None]] = {
+            BEGUN: self.begin,
+            TRAINED: self.trained,
+            REPORTED: self.report,
+            AGAIN: self.trained_again,
+            DONE: self.end,
+        }
+        heard[what](*content)
 
     def begin(self, index: int | None, part: Block) -> None:
         """A part of the job of this index trains now; None: a block of `again`."""
@@ -349,15 +341,13 @@ class Batch:
 
     def _too_late(self, fault: tuple[Job, ...]) -> Done:
         """A seed that exceeds its own limit alone has crashed; others train again, each alone."""
-        seeds, limits, seconds = sum(job.block.count for job in fault), self._limits, self.late
-        assert seconds is not None
-        if not limits.are_of_seed(seeds):
-            late = WorkerFailure("late", f"took longer than {limits.part:g} s")
-            return Done(fault, late, seconds)
-        assert limits.seed is not None
+        part, seed = self._limits.part, self._limits.seed
+        seeds, seconds = sum(job.block.count for job in fault), self.late or 0.0
+        if seed is None or (part is not None and part < seed * seeds):
+            return Done(fault, WorkerFailure("late", f"took longer than {part:g} s"), seconds)
         if seeds == 1:
-            return Done(fault, [timed_out(fault[0].block, limits.seed)], seconds)
-        reason = f"took longer than {limits.seed:g} s for each of {seeds} seeds"
+            return Done(fault, [timed_out(fault[0].block, seed)], seconds)
+        reason = f"took longer than {seed:g} s for each of {seeds} seeds"
         return Done(fault, WorkerFailure("slow", reason), seconds)
 
     def _ended(self, parts: Parts) -> tuple[Job, ...]:
@@ -459,9 +449,7 @@ class Retries:
         Raises:
             Exception: what the trainer itself raised, if there is one attempt.
         """
-        if failure.kind in ("setup", "stopped"):
-            return [jobs]
-        if failure.kind == "node" and self._count_lost_machine(jobs):
+        if failure.kind == "stopped" or (failure.kind == "node" and self._count_lost_machine(jobs)):
             return [jobs]
         if failure.cause is not None and self._attempts == 1:
             raise failure.cause

@@ -30,7 +30,6 @@ from xortune.training.jobs import (
     Batch,
     Limits,
     WorkerFailure,
-    block_id,
 )
 from xortune.training.loop import Executor
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
@@ -90,9 +89,7 @@ def classify_failure(text: str | None) -> WorkerFailure:
     last = lines[-1] if lines else "the worker died, no reason given"
     if any(phrase in text for phrase in NODE):
         return WorkerFailure("node", last)
-    if SETUP in text:
-        return WorkerFailure("setup", last)
-    if STOPPED in text:
+    if SETUP in text or STOPPED in text:
         return WorkerFailure("stopped", last)
     if detail := _DETAIL.search(text):  # leaves out Ray's half page of possible causes
         cause = f"{detail[1]}, {' '.join(detail[2].split())}"
@@ -160,7 +157,6 @@ class RayExecutor(Executor):
         self._cancels, self._on_message = cancels, on_message
         self._sent: dict[int, Batch] = {}  # those that no worker has, by number
         self._count = 0  # of batches
-        self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
         self._trials: dict[str, _LiveWorker] = {}
         self._failed_starts = 0
         self._idle_since: float | None = None
@@ -212,12 +208,8 @@ class RayExecutor(Executor):
         """Put a batch into the mailbox."""
         self._count += 1
         self._sent[self._count] = batch
-        blocks = batch.blocks
         left = None if batch.until is None else max(0.0, batch.until - time.time())
-        lost = self._again.intersection(map(block_id, blocks))
-        self._again -= lost
-        content = pickle.dumps((blocks, batch.again))
-        self._mailbox.put.remote(self._count, content, left, first=bool(lost))
+        self._mailbox.put.remote(self._count, pickle.dumps((batch.blocks, batch.again)), left)
         self._tune.ask(len(self.under_way))
 
     def cancel(self, blocks: set[tuple[str, int]]) -> None:
@@ -328,8 +320,7 @@ class RayExecutor(Executor):
         if failure.kind != "node" and (trial is None or not trial.has_trained):
             self._failed_starts += 1
         if trial is not None and trial.batch is not None:
-            fault, rest = trial.batch.lose(failure)
-            self._again.update(block_id(job.block) for job in (*fault, *rest))
+            trial.batch.lose(failure)
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
