@@ -25,8 +25,8 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import SeedCount
 from xortune.racing.posterior import PRIOR_SHAPE
 from xortune.racing.race import (
-    RaceAsked,
     Race,
+    RaceAsked,
     RaceKind,
     RaceRule,
     SeenFacts,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import SeedCount, wilson
-from xortune.racing.race import RaceAsked, Race, RaceKind, RaceRule, SeenFacts, best_lower
+from xortune.racing.race import Race, RaceAsked, RaceKind, RaceRule, SeenFacts, best_lower
 
 
 def _next_on_front(race: Race, asked: RaceAsked) -> Iterator[int]:

@@ -30,7 +30,7 @@ from xortune.racing.objectives import (
     worth,
 )
 from xortune.racing.posterior import Group
-from xortune.racing.race import Alike, RaceAsked, Member, Race, RaceKind, RaceRule, race_lower
+from xortune.racing.race import Alike, Member, Race, RaceAsked, RaceKind, RaceRule, race_lower
 from xortune.racing.statement import Aim
 from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid_size

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import SeedCount
-from xortune.racing.race import RaceAsked, Race, RaceKind, RaceRule, SeenFacts, race_share
+from xortune.racing.race import Race, RaceAsked, RaceKind, RaceRule, SeenFacts, race_share
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.betting import mean_bounds
 from xortune.stats.proportions import clopper_pearson_lower
