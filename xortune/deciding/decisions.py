@@ -34,7 +34,7 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.deciding.configs import ConfigState, FinishedConfigs
+from xortune.deciding.configs import ConfigState
 from xortune.deciding.contest import Contest
 from xortune.deciding.in_flight import Decision, InFlight
 from xortune.deciding.measured import Measured, SeedStudy
@@ -147,7 +147,7 @@ class SearchDecisions:
 
     Attributes:
         contest: whom it gives more seeds.
-        configs: by key; of a search that learns nothing only those with seeds in training.
+        configs: by key.
         news: progress to show.
 
     Raises:
@@ -173,8 +173,6 @@ class SearchDecisions:
         self._measured = Measured.of(space)
         self._recorded = Recorded(known, self._measured)
         self.configs: dict[str, ConfigState] = {}
-        self._finished = FinishedConfigs(numbers=self._measured.orders_by_numbers)
-        self._entered = 0  # configurations
         self._flight = InFlight(
             max_in_flight, min_in_flight, as_they_come=space.search.as_they_come
         )
@@ -396,9 +394,8 @@ class SearchDecisions:
             self.contest.end_trials(self._granted)
             return self._take_step()
         if (state := self.configs.get(point.key)) is None:
-            state = self.configs[point.key] = self._finished.of(point)
-            self._entered += 1
-            state.number = self._entered
+            state = ConfigState(point, number=len(self.configs) + 1)
+            self.configs[point.key] = state
         state.proposal = number
         self.contest.enter(point.key)
         self._grant(Decision(number, state, new=True))
@@ -515,8 +512,6 @@ class SearchDecisions:
             self._use_results()
             return
         self._flight.remove(number)  # no decision uses them
-        if not decision.state.in_flight:
-            self._finished.keep(self.configs.pop(decision.state.point.key))
 
     def _learn(self) -> bool:
         """Use the results of the next decision in order; False if there is none, or some lack."""
