@@ -163,7 +163,11 @@ def test_optunas_name_for_trials_is_understood():
         ("1: 2", "", ["s.yaml:12: the key 1", "in quotes"]),
         ("? [a]\n: 2", "", ["s.yaml:12: a list or mapping as key"]),
         ("start: [", "", ["s.yaml:13: is not valid YAML", "brackets"]),
-        ("start: !!python/object:os.system {}", "", ["s.yaml:12: the tag !!python/object:os.system;"]),
+        (
+            "start: !!python/object:os.system {}",
+            "",
+            ["s.yaml:12: the tag !!python/object:os.system;"],
+        ),
         ("start: ! x", "", ["s.yaml:12: the tag !;"]),
         ("start: &a [1]", "", ["s.yaml:12: the anchor &a", "write the value out"]),
         ("start: *a", "", ["s.yaml:12: the alias *a", "write the value out"]),

@@ -4,8 +4,7 @@ from xortune.certificates.gate import Verdict as Verdict
 from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
 from xortune.certificates.plan import RatePlan as RatePlan
 from xortune.certificates.plan import plan as plan
-from xortune.comparisons.runs import RunComparison as RunComparison
-from xortune.comparisons.sequential import SequentialComparison as SequentialComparison
+from xortune.comparisons.comparison import Comparison as Comparison
 from xortune.core.config import Config as Config
 from xortune.core.errors import InputError as InputError
 from xortune.core.errors import TrainingError as TrainingError

@@ -49,7 +49,7 @@ from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
-from xortune.training.executors import executor_for
+from xortune.training.executors import AskedExecutor, executor_for
 from xortune.training.process import exclusive, process_restored
 from xortune.training.processes import ending_processes
 from xortune.training.resources import THIS_MACHINE, Cluster
@@ -181,7 +181,8 @@ def certify_run(
         run = load_run(path)
         fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         expected = _expected_seconds(run, worker, fresh)
-        executor = stack.enter_context(executor_for(trains, cluster, path, on_message=voice.warn))
+        asked = AskedExecutor(trains, cluster, path, on_message=voice.warn)
+        executor = stack.enter_context(executor_for(asked))
         known = [expected.of(block) for block in fresh.blocks]
         seconds = sum(each for each in known if each is not None)
         if sentence := estimate_of_seeds(

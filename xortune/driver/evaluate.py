@@ -50,9 +50,9 @@ from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Batches
-from xortune.training.executors import pool_or_here
+from xortune.training.executors import AskedExecutor, executor_here
 from xortune.training.jobs import Job
-from xortune.training.processes import ending_processes, refuse_unsendable
+from xortune.training.processes import ending_processes, pickled
 from xortune.training.resources import THIS_MACHINE, Cluster
 
 # -------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
     who = who_trains(trainer, pool if own else Cluster(workers=0), outages)
     trainer = who.trainer
     if not who.here:
-        refuse_unsendable(trainer)
+        pickled(trainer)  # or it says why it cannot be sent to a worker
     ignored = IgnoredSeed(judged_names(trainer), voice.warn, several=False)
     setup = _Setup(trainer, who.raised)
 
@@ -219,7 +219,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
         return fresh, batches
 
     with ending_processes():
-        executor = pool_or_here(trainer, who.cluster, encodes=False)
+        executor = executor_here(AskedExecutor(trainer, who.cluster, encodes=False))
         place = Workplace(trainer, executor, voice, outages, who.cluster.each.limit)
         fresh, batches = train(place)
         if batches.begins_again:

@@ -66,11 +66,7 @@ from xortune.spaces.model import SearchSettings, SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
 from xortune.trainers.limits import threads_for
 from xortune.training.process import ending, exclusive, process_restored
-from xortune.training.processes import (
-    ending_processes,
-    processes_for,
-    refuse_unsendable,
-)
+from xortune.training.processes import ending_processes, pickled, processes_for
 from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.slots import slots_to_come
 
@@ -251,7 +247,7 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
         refuse_large(space, who.trainer)
     refuse_unprovable(space)
     if not who.here:
-        refuse_unsendable(who.trainer)
+        pickled(who.trainer)  # or it says why it cannot be sent to a worker
     if not (asked.given.dry_run or who.here or who.cluster.is_ray):
         processes_for(who.trainer)  # they import while this process goes on
     checked = _Checked(asked, who, _goes_on(asked))

@@ -361,7 +361,8 @@ def check_search(space: SearchSpace) -> None:
     check_sampler(space)
     if len(space.objectives) > 1:
         failed_counts(space)
-    if space.search.trials is None and space.search.sampler != "grid":
+    walks = sampler_named(space.search.sampler).walks
+    if space.search.trials is None and not walks:
         raise space.refusal(
             ("search", "trials"),
             f"sampler {space.search.sampler} needs to know how many trials",
@@ -372,7 +373,7 @@ def check_search(space: SearchSpace) -> None:
 
 def _check_empty(space: SearchSpace) -> None:
     """Refuse a space without parameters, unless its one configuration, {}, is asked for."""
-    if not space.parameters and space.search.sampler != "grid":
+    if not space.parameters and not sampler_named(space.search.sampler).walks:
         raise space.refusal(
             ("parameters",),
             f"no parameters with sampler {space.search.sampler}",
@@ -766,7 +767,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     rule = None if judged is None else str(judged)
     first = next(probes(space)).as_dict()
     required = space.objectives[0].required
-    learned = number_to_learn(space) if space.search.sampler == "auto" else None
+    learned = number_to_learn(space) if sampler_named(space.search.sampler).instead else None
     return {
         "name": space.name,
         "task": task and task.name,
