@@ -80,7 +80,7 @@ from xortune.driver.shared_seeds import (
     without_void,
 )
 from xortune.driver.trainer import (
-    check_call,
+    check_independence,
     train_again,
     train_one,
     trainer_of,
@@ -316,7 +316,7 @@ def compare(
     look = Look(seeds or FRESH_SEEDS) if most is None else Look(most, sequential=True)
     _announce_compiling(to_train, voice)
     with ending_processes(), voice.drawing("training") as shown:
-        _check_independence(candidates, wanted, success)
+        _check_independence(candidates, wanted)
         return _by_training(
             candidates,
             wanted,
@@ -865,7 +865,7 @@ def _seeds_of(
 
 
 def _check_independence(
-    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None], success: str | None
+    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None]
 ) -> None:
     """Refuse a function whose result for a seed depends on the seeds beside it.
 
@@ -878,7 +878,7 @@ def _check_independence(
         if trainer.traits.mixes_seeds:
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
-                check_call(trainer, both, point, success)
+                check_independence(trainer, both, point)
 
 
 def _refuse_all_crashed(

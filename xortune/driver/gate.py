@@ -184,7 +184,7 @@ def gate(
         trainer.describe()  # refuses an engine that is not available
     outages = Outages.of(retry, retry_wait, max_void)
     with voice.drawing(f"gate at {what}") as shown:
-        options = {"pool": pool, "fail_fast": fail_fast, "rule": success, "outages": outages}
+        options = {"pool": pool, "fail_fast": fail_fast, "outages": outages}
         verdict = gate_config(point, trainer, test, voice=shown, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
