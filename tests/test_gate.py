@@ -751,7 +751,5 @@ def test_seeds_that_depend_on_those_beside_them_are_refused(tmp_path):
         lambda: xt.gate({"a": 1}, min_rate=0.5, workers=0, **given),
         lambda: xt.compare([{"a": 1}, {"a": 2}], output=tmp_path / "c", seeds=20, **given),
     ):
-        with pytest.raises(
-            InputError, match=r"at once, seed \d+ gave .* alone .* f\(config"
-        ):
+        with pytest.raises(InputError, match=r"at once, seed \d+ gave .* alone .* f\(config"):
             call()

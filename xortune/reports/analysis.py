@@ -15,43 +15,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import (
-    count,
-    duration,
-    number,
-    percent,
-    plain,
-)
+from xortune.core.formats import count, duration, number, percent, plain
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.objectives import (
-    SeedSummary,
-    estimates,
-    mean_price,
-    only_statistic,
-    summary_of,
-)
+from xortune.racing.objectives import SeedSummary, estimates, mean_price, only_statistic, summary_of
 from xortune.racing.statement import Statement
-from xortune.reports.document import (
-    cached_per_run,
-)
-from xortune.reports.parameters import (
-    ParameterEffect,
-    columns_of,
-    parameter_effects,
-    weights_of,
-)
+from xortune.reports.document import cached_per_run
+from xortune.reports.parameters import ParameterEffect, columns_of, parameter_effects, weights_of
 from xortune.reports.scripts import Commands, commands_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
-from xortune.runs.results import (
-    ConfigResult,
-    ConfigResults,
-    Score,
-    number_names,
-    score_of,
-)
+from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import busy_share, moment
 from xortune.spaces.model import SECONDS, Objective

@@ -7,28 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xortune.comparisons.contestants import certified_outcome
-from xortune.core.formats import (
-    config_text,
-    decimals,
-    duration,
-    lower_percent,
-    number,
-    plain,
-)
+from xortune.core.formats import config_text, decimals, duration, lower_percent, number, plain
 from xortune.core.point import Point
 from xortune.reports.analysis import report_of
-from xortune.reports.document import (
-    Table,
-    lines_of,
-    numbers,
-    table_of,
-    texts,
-)
+from xortune.reports.document import Table, lines_of, numbers, table_of, texts
 from xortune.reports.parameters import differing
 from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
-from xortune.runs.results import (
-    Score,
-)
+from xortune.runs.results import Score
 from xortune.runs.run import Run
 from xortune.stats.proportions import unpaired_difference
 

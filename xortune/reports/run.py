@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.formats import (
     config_text,
+    count,
     estimated,
     interval,
     lower_percent,
+    measured,
     number,
     percent,
     plain,
@@ -36,18 +38,9 @@ from xortune.racing.gaussian_process import (
     learned_number,
     success_rates,
 )
-from xortune.racing.objectives import (
-    numbers_in,
-    summary_of,
-    ties_of,
-)
+from xortune.racing.objectives import numbers_in, summary_of, ties_of
 from xortune.reports.analysis import FrontRow, Report, compared_for_front, ignored_seed, report_of
-from xortune.reports.certificate import (
-    bound_first,
-    certified_lines,
-    certified_table,
-    left_out,
-)
+from xortune.reports.certificate import bound_first, certified_lines, certified_table, left_out
 from xortune.reports.document import (
     PRINTED_CONFIGS,
     ConfigTable,
@@ -61,11 +54,11 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.drawing.model import Plot
+from xortune.reports.drawing.model import Plot, shortened
 from xortune.reports.figures import figures_of, known_figures
 from xortune.reports.figures.distributions import limits_of
-from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
+from xortune.reports.figures.parameters import number_effects
 from xortune.reports.figures.seeds import Stop, stops_of
 from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect
 from xortune.reports.scripts import fresh_seeds, task_argument
@@ -130,6 +123,7 @@ def run_document(run: Run) -> Document:
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
         "number_tables": _number_tables(report),
+        "tables": _tables(report, worded=kind != "numbers"),
         "least": FEWEST_FOR_MEANS,
         "worth": lambda objective, result: worth(objective, result.outcome),
         "direction": lambda one: "more" if one.maximize else "less",
@@ -154,6 +148,78 @@ def _fewer(run: Run) -> dict[str, int]:
     told = {Stop.WORSE: "worse", Stop.ENDED: "ended", Stop.EARLY: "early"}
     found = Counter(told.get(stop, "paused") for stop in stops_of(run) if stop is not Stop.FULL)
     return {reason: found[reason] for reason in (*told.values(), "paused")}
+
+
+def _tables(report: Report, *, worded: bool) -> dict[str, Table]:
+    """The tables whose rows the report has; `worded`: whether a rule says what a success is."""
+    failures, totals, settings = report.failures, report.totals, report.settings
+    levels = [(at, one) for at in report.importance.effects for one in at.levels]
+    known = any(one.interval for _, one in levels)
+    patterns = bool(failures.patterns)
+    counted = (
+        *(count(totals.proposals, "proposal"), count(totals.configs, "configuration")),
+        count(totals.seeds, "seed"),
+    )
+    return {
+        "subset": table_of(
+            [*texts("configuration", "key"), *numbers("solved")],
+            [
+                (named(one.point, report.varied), Mono(one.key), one.outcome.count.text)
+                for one in report.tied.members[:SHOWN_ROWS]
+            ],
+        ),
+        "levels": table_of(
+            [
+                *texts("parameter", "level"),
+                *numbers("configs", "mean rate", *["95 % interval"] * known),
+            ],
+            [
+                (
+                    *(effect.name if one is effect.levels[0] else "", one.label),
+                    *(f"{one.configs:,}", measured(one.rate, *(one.interval or (0, 1)))),
+                    *[interval(*one.interval) if one.interval else "–"] * known,
+                )
+                for effect, one in levels
+            ],
+        ),
+        "reasons": table_of(
+            [*texts("reason"), *numbers("seeds"), *texts("for example"), *numbers("seed")],
+            [
+                (reason, f"{often:,}", Mono(key), str(seed))
+                for reason, often, key, seed in failures.reasons[:SHOWN_ROWS]
+            ],
+        ),
+        # Where nothing has a pattern, none can be wrong, and nobody asks for the constant ones.
+        "ends": table_of(
+            [*texts("ended as"), *numbers("seeds", "share")],
+            [
+                (status.words(patterns=patterns), f"{n:,}", percent(n / max(totals.seeds, 1)))
+                for status, n in failures.counts.items()
+                if (worded or not status.ending.unread) and status.is_told(n, patterns=patterns)
+            ],
+        ),
+        "patterns": table_of(
+            [*texts("pattern"), *numbers("seeds")],
+            [(Mono(shortened(text, 32)), f"{n:,}") for text, n in failures.patterns],
+        ),
+        "no_outcome": table_of(
+            [
+                *texts("reason"),
+                *numbers("given up", "tried again"),
+                *texts("for example", "seeds"),
+            ],
+            [
+                (
+                    *(shortened(row.reason, 300), str(row.given_up), str(row.retried)),
+                    *(Mono(block.point.key), f"{count(block.count, 'seed')} from {block.first}"),
+                )
+                for row in report.no_outcome[:SHOWN_ROWS]
+                for block in [row.example.block]
+            ],
+        ),
+        "reproduce": table_of(texts("what", "value"), settings.reproduce),
+        "asked": table_of(texts("what", "value"), [*settings.asked, ("done", ", ".join(counted))]),
+    }
 
 
 MATTERED = 2  # parameters that the answer names

@@ -15,25 +15,8 @@ from xortune.core.formats import count, duration, lower_percent, number, percent
 from xortune.core.outcome import wilson
 from xortune.racing.objectives import numbers_in, statistic_value
 from xortune.reports.analysis import busy_sentence, report_of
-from xortune.reports.drawing.model import (
-    RATES,
-    Axis,
-    Guide,
-    Layer,
-    Mark,
-    Panel,
-    Plot,
-    Role,
-    Series,
-)
-from xortune.reports.figures.common import (
-    DRAWN_POINTS,
-    HUGE,
-    described,
-    finished,
-    plot_of,
-    sampled,
-)
+from xortune.reports.drawing.model import RATES, Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
+from xortune.reports.figures.common import DRAWN_POINTS, HUGE, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, is_imported, sessions_of
 from xortune.runs.results import by_version
