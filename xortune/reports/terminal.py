@@ -28,7 +28,6 @@ from xortune.core.numbers import Summary, statistic_named
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.reports.analysis import Report, report_of
-from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import (
     MOST_SENTENCES,
     AnyComparison,
@@ -54,7 +53,14 @@ from xortune.reports.figures.frontier import required_rate
 from xortune.reports.files import FOLDER, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
-from xortune.reports.run import config_table, front_table
+from xortune.reports.run import (
+    WORST,
+    certified_lines,
+    certified_table,
+    config_table,
+    front_table,
+    left_out,
+)
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.columns import NOTE, Form, Part
 from xortune.runs.manifest import imported_from
