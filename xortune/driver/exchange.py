@@ -24,7 +24,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.errors import InputError, check_count, check_type, command_line
 from xortune.core.point import Value
-from xortune.core.tables import ResultsTable
 from xortune.deciding.importance import importance
 from xortune.deciding.optuna_study import distribution
 from xortune.driver.search import new_directory
@@ -33,6 +32,7 @@ from xortune.integrations.importing import (
     REASON,
     SUCCESS,
     ImportRequest,
+    ResultsTable,
     results_in,
     space_text,
     table_of,
@@ -176,7 +176,7 @@ def from_optuna(
                 record[success] = False
     numbers = [trial.number for trial in ended for _ in range(share_of or 1)]
     names = dict.fromkeys(chain(*records))
-    cells = ((name, [record.get(name) for record in records]) for name in names)
+    cells = {name: [record.get(name) for record in records] for name in names}
     table = table_of_values(cells, f"study {study.study_name}", numbers, ", trial ")
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})

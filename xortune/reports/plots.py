@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from xortune.comparisons.runs import RunComparison
+from xortune.comparisons.comparison import Comparison
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
@@ -207,26 +207,26 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb()
-def plot_differences(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_differences(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """The difference of success rates of every two contestants, with its interval."""
     return comparisons.differences(_of_runs(comparison))
 
 
 @_verb()
-def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_wins(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """Which contestant solves more seeds than which, after Holm's correction."""
     return comparisons.wins(_of_runs(comparison))
 
 
 @_verb()
-def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_profile(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """Epochs to solve: performance profiles, probability of improvement, interquartile means."""
     return comparisons.profile(_of_runs(comparison))
 
 
 @_verb()
 def plot_numbers(
-    comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
+    comparison: Comparison, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """A number of the seeds: profiles, probability of improvement, interquartile means."""
     return comparisons.numbers_profile(_of_runs(comparison), number)
@@ -273,9 +273,9 @@ def _loaded(run: Runlike) -> Run:
     return run if isinstance(run, Run) else load_run(run)
 
 
-def _of_runs(comparison: RunComparison) -> RunComparison:
+def _of_runs(comparison: Comparison) -> Comparison:
     check_type(
-        "comparison", comparison, RunComparison, "what xortune.compare returns for two or more runs"
+        "comparison", comparison, Comparison, "what xortune.compare returns for two or more runs"
     )
     return comparison
 

@@ -27,6 +27,11 @@ GROUP = "xortune.samplers"
 STARTUP: Final = 10
 """TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
+RANDOM_EVERY: Final = 4
+"""In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
+first found something good, and in a race a look elsewhere costs a few seeds; see
+benchmarks/README.md."""
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -45,6 +50,12 @@ class Sampler:
             search then asks for earlier proposals again.
         is_sequence: whether all proposals are one sequence, so that `make` gets the search's own
             seed for each.
+        walks: whether it proposes each point of the space once, in place of drawing points.
+        instead: the name of the sampler that proposes where no number can be learned; of one that
+            learns the number that the objective or the rule names.
+        startup: how many proposals are drawn from the whole space before it is asked.
+        random_every: in a race every so many-th proposal is drawn so, too; 0: none.
+        ranks: whether it is told the place of a number in its list, so that close ones are alike.
 
     Example:
         >>> def nsgaiii(seed):
@@ -71,6 +82,11 @@ class Sampler:
     make: Callable[[int], BaseSampler] | None = None
     keeps_state: bool = False
     is_sequence: bool = False
+    walks: bool = False
+    instead: str | None = None
+    startup: int = 0
+    random_every: int = 0
+    ranks: bool = False
 
 
 # -------------------------------------------------------------------------------------------------
@@ -211,6 +227,8 @@ SAMPLERS = (
         learns=True,
         several=True,
         exact_resume=True,
+        instead="tpe",
+        startup=STARTUP,
     ),
     Sampler(
         "tpe",
@@ -219,6 +237,9 @@ SAMPLERS = (
         several=True,
         exact_resume=True,
         make=_tpe,
+        startup=STARTUP,
+        random_every=RANDOM_EVERY,
+        ranks=True,
     ),
     Sampler(
         "gp",
@@ -263,6 +284,7 @@ SAMPLERS = (
         several=True,
         exact_resume=True,
         needs=(finite,),
+        walks=True,
     ),
     Sampler(
         "cmaes",

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xortune
-from xortune.comparisons.numbers import compare_numbers, measure_of
+from xortune.comparisons.comparison import compare_all
+from xortune.comparisons.measures import measure_of
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
@@ -120,7 +121,7 @@ def every(plots, tmp_path_factory):
     outcomes = [one.outcome for one in contestants]
     name = outcomes[0].number_names[0]
     measure = measure_of(f"{name}_iqm", outcomes, [None] * len(outcomes), None)
-    more += number_figures(compare_numbers(contestants, measure))
+    more += number_figures(compare_all(contestants, measure))
     return {plot.name: plot for plot in [*plots, *more]}
 
 

@@ -15,24 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.numbers import NumberComparison
-from xortune.comparisons.runs import (
-    Better,
-    ComparedNumbers,
-    Improvement,
-    RunComparison,
-    answer,
-    epochs_needed,
-    headline,
-    p_text,
-    points,
-    points_interval,
-    sentence,
-    values_of,
-)
+from xortune.comparisons.comparison import ComparedNumbers, Comparison, p_text
+from xortune.comparisons.measures import Better, Measure
 from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
-from xortune.core.numbers import Estimate, statistic_named, summed
+from xortune.core.numbers import Estimate, finite, statistic_named, summed
 from xortune.core.outcome import Outcome
 from xortune.core.success import Rule, larger_is_better
 from xortune.racing.objectives import only_statistic
@@ -69,12 +56,12 @@ Floats = NDArray[np.float64]
 # Success rates of runs: the difference of every two, and who beats whom.
 
 
-def differences(comparison: RunComparison) -> Plot:
+def differences(comparison: Comparison) -> Plot:
     """The difference of success rates of every two contestants, with its interval."""
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
-        text = sentence(comparison, pair)
+        text = comparison.sentence(pair)
         marks[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
     series = (
         Series("not told apart", tuple(marks[False]), role="neutral", marker="ring"),
@@ -92,12 +79,12 @@ def differences(comparison: RunComparison) -> Plot:
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
         confidence=f"{100 * comparison.confidence:.4g}",
-        first=sentence(comparison, comparison.pairs[0]),
-        headline=headline(comparison),
+        first=comparison.sentence(comparison.pairs[0]),
+        headline=comparison.headline,
     )
 
 
-def wins(comparison: RunComparison) -> Plot:
+def wins(comparison: Comparison) -> Plot:
     """Which contestant solves more seeds than which, after Holm's correction."""
     labels = tuple(one.label for one in comparison.contestants)
     places = range(len(labels))
@@ -112,27 +99,24 @@ def wins(comparison: RunComparison) -> Plot:
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
     against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
-    finding = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
+    finding = comparison.headline if len(labels) > 2 else comparison.lines[0]
     return plot_of(
         "wins", Panel(against, rate, (cells,)), **_test_facts(comparison), finding=finding
     )
 
 
-def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
+def _cell(comparison: Comparison, row: int, column: int) -> tuple[float, str, str]:
     """Value, text and note of a cell of `wins`."""
     if row == column:
         return math.nan, "", ""
     pair = comparison.pair(row, column)
-    low, high, difference = pair.low, pair.high, pair.difference
-    if row > column:
-        low, high, difference = -high, -low, -difference
-    text = points(difference, low, high)
-    shown = f"+{text}" if difference > 0 else text
-    note = f"{shown} points {points_interval(low, high)}, {p_text(pair.p_holm)}"
-    return difference, shown if pair.differs else f"{shown} ?", note
+    text, ends = comparison.apart(pair)
+    shown = f"+{text}" if pair.difference > 0 else text
+    note = f"{shown} points {ends}, {p_text(pair.p_holm)}"
+    return pair.difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _test_facts(comparison: RunComparison) -> dict[str, Any]:
+def _test_facts(comparison: Comparison) -> dict[str, Any]:
     """Values of tested.txt.jinja."""
     return {
         "comparison": comparison,
@@ -149,17 +133,16 @@ def _test_facts(comparison: RunComparison) -> dict[str, Any]:
 # improvement and the interquartile mean. Unlike theirs, the bands are simultaneous.
 
 
-def profile(comparison: RunComparison) -> Plot:
+def profile(comparison: Comparison) -> Plot:
     """The share of seeds solved by each epoch, and which contestant solves seeds sooner."""
-    counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
+    counting = [one.outcome.epochs for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
-    longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
+    longest = float(max(counting[: len(CHOSEN)]))
     return _profiles(
         "profile",
         comparison,
         comparison.epochs,
-        [(label, epochs_needed(outcome)) for label, outcome in counting],
         ends=(1.0, longest),
         x=Axis("epochs", "log", limits=(1.0, longest)),
         axis=Axis("epochs", "log"),
@@ -170,7 +153,7 @@ def profile(comparison: RunComparison) -> Plot:
     )
 
 
-def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plot:
+def numbers_profile(comparison: Comparison, number: str | None = None) -> Plot:
     """A number of the seeds: profiles, which contestant has better ones, interquartile means.
 
     The default is the first number of the comparison: one that a rule judges, if there is one.
@@ -178,14 +161,13 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
     known = [
-        (one, summed)
-        for one, summed in zip(comparison.contestants, numbers.of, strict=True)
-        if summed is not None
+        (one.label, values, summed)
+        for one, values, summed in zip(
+            comparison.contestants, numbers.values, numbers.of, strict=True
+        )
+        if values is not None and summed is not None
     ]
-    by_label = [
-        (one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known
-    ]
-    drawn = np.concatenate([values for _, values in by_label[: len(CHOSEN)]])
+    drawn = np.concatenate([values for _, values, _ in known[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < LOG_FROM_RATIO * ends[0] <= ends[1] else "number")
@@ -194,7 +176,6 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         "numbers",
         comparison,
         numbers,
-        by_label,
         ends=ends,
         x=axis,
         axis=axis,
@@ -204,20 +185,19 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         called=called,
         better=better,
         means=[
-            f"{plain(one.label)} {estimated(summed.middle, summed.low, summed.high)}"
-            for one, summed in known
-            if summed.middle is not None
+            f"{plain(label)} {estimated(summed.value, *_ends(summed))}"
+            for label, _, summed in known
+            if math.isfinite(summed.value)
         ][: len(CHOSEN)],
-        known_sizes=_sizes(summed.known for _, summed in known),
-        all_known=all(summed.known == summed.n for _, summed in known),
+        known_sizes=_sizes(finite(values).size for _, values, _ in known),
+        all_known=all(np.isfinite(values).all() for _, values, _ in known),
     )
 
 
 def _profiles(
     name: str,
-    comparison: RunComparison,
+    comparison: Comparison,
     numbers: ComparedNumbers,
-    by_label: Sequence[tuple[str, Floats]],
     *,
     ends: Ends,
     x: Axis,
@@ -229,10 +209,15 @@ def _profiles(
 ) -> Plot:
     """A performance profile, the probability of improvement, and interquartile means.
 
-    `by_label` has the label and the `values_of` of each contestant with these numbers. The profiles
-    span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that of the means.
-    `words` are further values of the template.
+    The profiles span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that
+    of the means. `words` are further values of the template.
     """
+    labels = tuple(one.label for one in comparison.contestants)
+    by_label = [
+        (label, values)
+        for label, values in zip(labels, numbers.values, strict=True)
+        if values is not None
+    ]
     larger = numbers.better != "smaller"
     lines = [
         share_line(
@@ -243,10 +228,9 @@ def _profiles(
         for (label, values), role in zip(by_label, CHOSEN, strict=False)
         if values.size
     ]
-    labels = [one.label for one in comparison.contestants]
     found = zip(comparison.pairs, numbers.wins, strict=True)
     rows = [(labels[pair.a], labels[pair.b], win) for pair, win in found if win]
-    means = [one and (one.middle, one.low, one.high) for one in numbers.of]
+    means = [one and (one.value, *_ends(one)) for one in numbers.of]
     middles = estimates(axis, labels, means, "interquartile mean", title=middles_title)
     known = sum(len(one.marks) for one in middles.layers if isinstance(one, Series))
     panels = [
@@ -267,7 +251,7 @@ def _profiles(
     )
 
 
-def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
+def _chosen(comparison: Comparison, name: str | None) -> ComparedNumbers:
     known = {numbers.name: numbers for numbers in comparison.numbers}
     if not known:
         raise InputError("no two of what is compared have recorded the same number")
@@ -277,15 +261,19 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
     return known[name]
 
 
+def _ends(estimate: Estimate) -> tuple[float | None, float | None]:
+    """The ends of its interval, None where it is open."""
+    low, high = (end if math.isfinite(end) else None for end in estimate[1:])
+    return low, high
+
+
 def _sizes(sizes: Iterable[int]) -> str:
     return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
 
 
 # -------------------------------------------------------------------------------------------------
 # A number of the seeds: all seeds, means and medians, who is better, profiles.
-Numbered: TypeAlias = (
-    NumberComparison | RunComparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
-)
+Numbered: TypeAlias = Comparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
 """What has numbers of seeds: a comparison, an outcome, several of them, by their names or not."""
 
 MOST_INTERVALS = 12
@@ -311,11 +299,11 @@ class Samples:
     better: Better
     labels: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
-    comparison: NumberComparison | None = None
+    comparison: Comparison | None = None
 
     def values(self, place: int) -> Floats:
         """float64, shape (S,): a failed seed is the worst infinity."""
-        return values_of(self.outcomes[place], self.name, self.better)
+        return Measure(self.name, "iqm", self.better).of(self.outcomes[place])
 
     def finite(self, place: int) -> Floats:
         """The numbers that can be drawn."""
@@ -336,15 +324,17 @@ class Samples:
         """Seeds without a number."""
         return sum(one.n - self.finite(i).size for i, one in enumerate(self.outcomes))
 
-    def chance(self, a: int, b: int) -> Improvement:
+    def chance(self, a: int, b: int) -> Estimate:
         """How probable it is that a seed of one is better than one of another."""
         if self.comparison is not None:
-            return next(p.probability for p in self.comparison.pairs if (p.a, p.b) == (a, b))
+            found = self.comparison.pair(a, b).probability
+            assert found is not None  # of a comparison by a number
+            return found
         sign = 1.0 if self.better == "larger" else -1.0
         one, other = self.outcomes[a], self.outcomes[b]
         shared = np.array_equal(one.seeds, other.seeds)
         numbers = (sign * self.values(a), sign * self.values(b))
-        return Improvement(*probability_of_larger(*numbers, shared=shared))
+        return Estimate(*probability_of_larger(*numbers, shared=shared))
 
 
 def samples_of(what: Numbered, number: str | None = None) -> Samples:
@@ -355,10 +345,10 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
     """
     comparison = None
     rules: list[Rule | None] = []
-    if isinstance(what, NumberComparison | RunComparison):
+    if isinstance(what, Comparison):
         by_label = {one.label: one.outcome for one in what.contestants}
         rules = [one.rule for one in what.contestants]
-        if isinstance(what, NumberComparison):
+        if not what.measure.is_rate:
             comparison, number = what, number or what.measure.name
         else:
             number = number or next(iter(what.number_names), None)
@@ -392,7 +382,7 @@ def samples_of(what: Numbered, number: str | None = None) -> Samples:
     return Samples(number, better, tuple(by_label), tuple(by_label.values()), comparison)
 
 
-def number_figures(comparison: NumberComparison) -> tuple[Plot, ...]:
+def number_figures(comparison: Comparison) -> tuple[Plot, ...]:
     """The figures of a comparison by a number."""
     return (
         strips(comparison),
@@ -405,14 +395,14 @@ def number_figures(comparison: NumberComparison) -> tuple[Plot, ...]:
 # -------------------------------------------------------------------------------------------------
 # The panels of numbers and of times: estimates, and who is better. (Bands: `share_line`.)
 
-Row: TypeAlias = tuple[str, str, Improvement]
+Row: TypeAlias = tuple[str, str, Estimate]
 """Two labels, and how probable it is that a seed of the first is better than one of the second."""
 
 
 def chances(rows: Sequence[Row], axis: str, sign: str = ">", title: str = "") -> Panel:
     """How probable it is that one is better than another, with the interval of each two."""
     marks = tuple(
-        Mark(one.probability, float(row), (one.low, one.high), text=f"{text} of pairs of seeds")
+        Mark(one.value, float(row), (one.low, one.high), text=f"{text} of pairs of seeds")
         for row, ((*_, one), (*_, text)) in enumerate(zip(rows, told(rows), strict=True))
     )
     names = tuple(pair_label(one, other, sign) for one, other, _ in rows)
@@ -423,10 +413,7 @@ def chances(rows: Sequence[Row], axis: str, sign: str = ">", title: str = "") ->
 
 def told(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     """The same for texts."""
-    return [
-        (plain(a), plain(b), measured(found.probability, found.low, found.high))
-        for a, b, found in rows
-    ]
+    return [(plain(a), plain(b), measured(*found)) for a, b, found in rows]
 
 
 def pair_label(one: str, other: str, sign: str) -> str:
