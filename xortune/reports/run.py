@@ -30,6 +30,7 @@ from xortune.core.formats import (
     value,
 )
 from xortune.core.numbers import FEWEST_FOR_MEANS, finite, known_statistics
+from xortune.core.outcome import SeedCount
 from xortune.core.point import Point
 from xortune.core.success import Rule, has_rule
 from xortune.racing.gaussian_process import (
@@ -586,7 +587,7 @@ def _cells(objective: Objective, row: FrontRow) -> tuple[str, ...]:
         at = row.result.point
         return (value(at[objective.name]) if objective.is_parameter else number(amount),)
     if measured.interval:  # a share of the seeds
-        return f"{round(amount * seen.n)}/{seen.n}", interval(*measured.interval(seen))
+        return SeedCount(round(amount * seen.n), seen.n).text, interval(*measured.interval(seen))
     return (measured.write(amount) if np.isfinite(amount) else "–",)
 
 

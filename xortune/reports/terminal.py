@@ -444,8 +444,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 def render_outcome(outcome: Outcome, console: Console) -> None:
     """Print how many seeds are solved, how the others ended, and their numbers without a rule."""
-    low, high = outcome.interval()
-    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
+    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome))
     if not outcome.details.ruled:
         for name in outcome.number_names[:MOST_NUMBERS]:
             console.print(rich_table_of(_summary_table(outcome.summary(name))))
