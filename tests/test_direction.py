@@ -7,8 +7,8 @@ import pytest
 import xortune as xt
 from xortune.core.success import larger_is_better, parse_success
 from xortune.reports.comparison import contestants_table
+from xortune.reports.figures.comparisons import samples_of
 from xortune.reports.figures.distributions import scores
-from xortune.reports.figures.numbers import samples_of
 from xortune.spaces.space import load_space
 
 SPACE = {

@@ -43,7 +43,7 @@ from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.verdicts import judged_names
 from xortune.training.batches import Untried
-from xortune.training.executors import pool_or_here
+from xortune.training.executors import AskedExecutor, executor_here
 from xortune.training.jobs import too_many_void
 from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.slots import slots_here
@@ -345,7 +345,10 @@ class SharedTraining:
     ) -> None:
         """Train tasks of one trainer, which has these configs; `done` seeds have results."""
         fingerprint, trainer = next((one.fingerprint, one.trainer) for one in configs.values())
-        path, executor = self.kept.journal(fingerprint), pool_or_here(trainer, self.pool)
+        path, executor = (
+            self.kept.journal(fingerprint),
+            executor_here(AskedExecutor(trainer, self.pool)),
+        )
         put_off, why = None, None
         if self.later is not None:
             put_off = self.later.tried_again(fingerprint, configs, self.outages)
@@ -528,7 +531,7 @@ def refuse_changed(
     for config in {one.name: one for one in wanted if one.name in earlier}.values():
         before, trainer = earlier[config.name], config.trainer
         seed = int(before.first.seeds[0])
-        executor = pool_or_here(trainer, pool, encodes=False)
+        executor = executor_here(AskedExecutor(trainer, pool, encodes=False))
         place = Workplace(trainer, executor, outages=Outages(max_void=1.0))
         fresh = FreshSeeds([SeedsToTrain(config.point, (range(seed, seed + 1),))])
         record = place.record()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -43,11 +43,11 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
     differences,
+    number_figures,
     numbers_profile,
     profile,
     wins,
 )
-from xortune.reports.figures.numbers import number_figures
 from xortune.runs.results import Score, number_names, reported
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
@@ -74,7 +74,7 @@ def comparison_document(comparison: Comparison) -> Document:
         "old": [f"{capitalized(str(comparison.reused))}."] if comparison.reused else [],
         "notes": comparison.contestant_notes,
         "pairs": pairs_table(comparison),
-        "facts": facts,
+        "facts": _facts_table(entries, facts),
         "same_facts": same_facts,
     }
     if comparison.max_seeds is not None:
@@ -229,6 +229,12 @@ def _score(comparison: Comparison) -> Score | None:
         name = judged[0]
         return Score(name, larger_is_better(name, rules, reported(outcomes, name)))
     return Score(names[0], larger_is_better(names[0], ())) if names else None
+
+
+def _facts_table(entries: Sequence[Contestant], facts: Mapping[str, Sequence[str]]) -> Table:
+    """What differs between contestants besides."""
+    heads = [Heading("what"), *(Heading(one.label) for one in entries)]
+    return table_of(heads, [(name, *found) for name, found in facts.items()])
 
 
 def _settings_table(comparison: Comparison) -> tuple[Table, str]:

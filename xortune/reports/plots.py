@@ -26,9 +26,8 @@ from xortune.reports.figures import (
     seeds,
     surface,
 )
-from xortune.reports.figures import numbers as over_numbers
 from xortune.reports.figures import parameters as over_parameters
-from xortune.reports.figures.numbers import Numbered
+from xortune.reports.figures.comparisons import Numbered
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -243,7 +242,7 @@ def plot_strips(
     """
     if isinstance(outcomes, Run | str | os.PathLike):
         return distributions.strips(_loaded(outcomes))
-    return over_numbers.strips(outcomes, number)
+    return comparisons.strips(outcomes, number)
 
 
 @_verb()
@@ -251,7 +250,7 @@ def plot_intervals(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """Median, interquartile mean and mean of a number, with 95 % intervals."""
-    return over_numbers.intervals(outcomes, number)
+    return comparisons.intervals(outcomes, number)
 
 
 @_verb()
@@ -259,7 +258,7 @@ def plot_improvement(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """How probable it is that a seed of one has a better number than a seed of another."""
-    return over_numbers.improvement(outcomes, number)
+    return comparisons.improvement(outcomes, number)
 
 
 @_verb()
@@ -267,7 +266,7 @@ def plot_number_profile(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The share of seeds with a number at least as good as x: performance profiles."""
-    return over_numbers.number_profile(outcomes, number)
+    return comparisons.number_profile(outcomes, number)
 
 
 def _loaded(run: Runlike) -> Run:

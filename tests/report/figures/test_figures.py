@@ -30,17 +30,16 @@ from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports.analysis import best_subset
 from xortune.reports.drawing.model import Cells, Mark
 from xortune.reports.figures import FIGURES, comparisons, figures_of, parameters
+from xortune.reports.figures.comparisons import number_figures
 from xortune.reports.figures.distributions import (
     learning_curves,
     scores,
     strips,
     success_by_epoch,
 )
-from xortune.reports.figures.effects import number_slices
 from xortune.reports.figures.frontier import frontier
 from xortune.reports.figures.history import number_history, optimization_history, timeline
-from xortune.reports.figures.numbers import number_figures
-from xortune.reports.figures.parameters import contour, slices, smooth
+from xortune.reports.figures.parameters import contour, number_slices, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import (
     MOST_ROWS,
