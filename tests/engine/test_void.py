@@ -808,7 +808,7 @@ def test_void_seeds_hold_up_no_sequential_comparison_that_does_not_need_them(tmp
     assert abs(found.n - plain.n) <= 2
     void = [seed for seed in range(first, kept[-1] + 8) if seed % 25 == 7]
     assert void
-    assert "good: " in str(found)
+    assert "good, bad: " in str(found)
     assert "could not be tried: Unavailable: 429; left out for all" in str(found)
     again = compared(every_25th_void, tmp_path / "again", workers=0)
     assert again.pairs == found.pairs
