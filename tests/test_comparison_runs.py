@@ -281,6 +281,8 @@ def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
         notes.append(xt.compare(runs, trainer=trainer, seeds=20).contestants[0].notes)
     assert "(torch: 2.12.0 -> 2.13.0)" in notes[0][0]
     assert notes[1] == ()
+    found = xt.compare("a", "a-again", trainer=trainer, sequential=True, max_seeds=20)
+    assert any("(torch: 2.12.0 -> 2.13.0)" in note for note in found.notes)
 
 
 def told(config, seed):

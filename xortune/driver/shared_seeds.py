@@ -332,7 +332,12 @@ class SharedTraining:
         outcomes = outcomes_in(self.kept, wanted, n)
         if None in outcomes and self.later is not None and not settles:
             return self.train(n, wanted, settles=True)
-        return _tried(outcomes, wanted, self.void)
+        for config, outcome in zip(wanted, outcomes, strict=True):
+            if outcome is None:
+                key, untried = config.point.key, self.void[config.fingerprint].items()
+                why = next(why for (of, _), why in untried if of == key)
+                raise TrainingError(f"no seed of config {key} could be tried: {why}")
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _train(
         self,
@@ -422,20 +427,6 @@ class SharedTraining:
             elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
                 lacking.setdefault(fingerprint, [])  # killed before it had audited enough
         return lacking
-
-
-def _tried(
-    outcomes: Iterable[Outcome | None], wanted: Sequence[WantedSeeds], void: Void
-) -> list[Outcome]:
-    """The outcomes, or a TrainingError if no seed of a config could be tried."""
-    found = []
-    for config, outcome in zip(wanted, outcomes, strict=True):
-        if outcome is None:
-            key, untried = config.point.key, void[config.fingerprint].items()
-            why = next(why for (of, _), why in untried if of == key)
-            raise TrainingError(f"no seed of config {key} could be tried: {why}")
-        found.append(outcome)
-    return found
 
 
 def outcomes_in(kept: Kept, wanted: Sequence[WantedSeeds], n: int) -> tuple[Outcome | None, ...]:

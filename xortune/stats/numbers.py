@@ -430,7 +430,7 @@ def _rearranged(
             sizes = np.where(value == 0, 0.0, (np.abs(value) if sides == 2 else value) / error)
         # Where failed seeds come to lie in the middle, the difference is as large as it can be.
         known = np.nan_to_num(sizes.clip(-FAR, FAR), nan=FAR)
-        return known.round(9).reshape(ones.shape[:-1])
+        return np.asarray(known.round(9).reshape(ones.shape[:-1]), np.float64)
 
     found = permutation_test(
         (first, second),
