@@ -97,7 +97,7 @@ class Recorded:
     def point(self, trial: int) -> Point | None:
         """The config of a trial; None if it has no line."""
         config = self._configs.get(trial)
-        return None if config is None else self._lines.point(config)
+        return None if config is None else self._lines.points[config]
 
     def blocks(self, point: Point, seeds: range) -> list[RecordedBlock]:
         """The blocks of a config that begin with one of these seeds, the oldest line first."""

@@ -126,7 +126,7 @@ def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
     """Refuse a journal with two final lines for one seed of a configuration."""
     config, first, count = map(lines.column, ("config", "first", "count"))
     standing = lines.standing
-    order = standing[lines.column("final")[standing].astype(np.bool_)]
+    order = standing[lines.column("final")[standing] > 0]
     order = order[np.lexsort((first[order], config[order]))]
     end = first + count
     before, after = order[:-1], order[1:]

@@ -308,7 +308,7 @@ class ConfigResults(Sequence[ConfigResult]):
         if objective.measured is not None:
             return np.array([objective.measured.estimate(seen) for seen in self._seen(columns)])
         if objective.number is None:
-            points = map(self._lines.point, columns.configs.tolist())
+            points = (self._lines.points[config] for config in columns.configs.tolist())
             return np.array([as_float(point[objective.name]) for point in points])
         values = np.empty(len(columns.configs))
         for i, lines in enumerate(self._lines_of(columns)):
@@ -379,7 +379,7 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def values(self, name: str, missing: Any = None) -> list[Any]:
         """A parameter's value in each configuration; `missing` where it has none."""
-        return self._lines.values(name, self.configs, missing)
+        return [self._lines.points[config].get(name, missing) for config in self.configs.tolist()]
 
     @property
     def detailed(self) -> bool:
@@ -413,7 +413,7 @@ class ConfigResults(Sequence[ConfigResult]):
             return self._made[at]
         one = self._columns.at(np.array([at]))
         [lines] = self._lines_of(one)
-        point = self._lines.point(int(one.configs[0]))
+        point = self._lines.points[int(one.configs[0])]
         epochs = int(one.counts.epochs[0])
         outcome = self._lines.outcome(lines, epochs, reasons=self._reasons)
         result = ConfigResult(point, point.key, outcome, int(one.trials[0]))
@@ -481,7 +481,7 @@ def _budgets(lines: Evaluations, starts: NDArray[np.intp], place: str) -> NDArra
             )
     budgets = np.maximum.reduceat(epochs, starts)
     for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
-        given = lines.lines.point(int(config[starts[at]])).get("epochs")
+        given = lines.lines.points[config[starts[at]]].get("epochs")
         budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
     return budgets
 

@@ -264,14 +264,14 @@ def _paces(manifest: Mapping[str, Any], final: Evaluations) -> list[Pace]:
     sessions = searches_of(manifest)
     trains = [s for s in sessions if s.get("workers") and s.get("worker_seconds") != 0]
     begins = [moment(session.get("started")) or 0.0 for session in trains]
-    at, found = final.times, list[Pace]()
+    at, found = final.column("at"), list[Pace]()
     for noted, begin, end in zip(trains, begins, [*begins, math.inf][1:], strict=True):
         workers, mine = noted["workers"], np.flatnonzero((at >= begin) & (at < end))
         seeds = int(final.column("count")[mine].sum())
         if seeds and (there := noted.get("worker_seconds")) is not None:
             found.append(Pace(seeds, workers, noted["busy_seconds"], there))
         elif seeds:
-            seconds = np.array(final.seconds)[mine]
+            seconds = final.column("seconds")[mine]
             there = workers * (float(at[mine].max()) - float((at[mine] - seconds).min()))
             found.append(Pace(seeds, workers, float(seconds.sum()), there))
         else:
@@ -306,7 +306,7 @@ def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: floa
     if (started := moment(manifest.get("started"))) is None:
         return None
     later = (moment(session.get("started")) for session in searches_of(manifest)[1:])
-    began, at = [started, *filter(None, later)], final.times
+    began, at = [started, *filter(None, later)], final.column("at")
     seconds = max(end - began[-1], 0.0)
     for first, following in pairwise(began):  # a session ends with its last line
         seconds += max(float(at[at < following].max(initial=first)) - first, 0.0)
@@ -731,7 +731,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         with suppress(InputError):  # the space cannot be read
             total = budget(space_at(path / SPACE))
     done, started = len(first), moment(manifest.get("started"))
-    seeds, spent = int(final.column("count").sum()), sum(final.seconds)
+    seeds, spent = int(final.column("count").sum()), float(final.column("seconds").sum())
     expected = None if total is None else _expected(run, seeds, max(total - done, 0))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state = state_of(driver, manifest)
@@ -740,7 +740,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     end, finished = written, moment(manifest.get("finished"))
     if state == "running" and expected != (seeds, seeds):
         end = now
-    elif (last := float(final.times.max(initial=-1))) > 0:
+    elif (last := float(final.column("at").max(initial=-1))) > 0:
         end = last  # a certificate is no part of the search
     elif state == "finished" and end is not None and finished is not None:
         end = min(end, finished)
@@ -750,12 +750,12 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     pace = next(reversed(_paces(manifest, final)), None)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
-        recent = _rate(final.times, final.column("count"), now, since)
+        recent = _rate(final.column("at"), final.column("count"), now, since)
         speed = recent or (pace.rate if pace is not None else None) or overall
         if speed and expected is not None:
             least, most = (max(n - seeds, 0) / speed for n in expected)
             left = least, most
-            last = float(final.times.max(initial=-1))
+            last = float(final.column("at").max(initial=-1))
             if recent is None and since is not None and last >= since:
                 left = aged(left, left, now - last)  # it trains, and its speed is not known
             left = within_budget(left, _budget_left(run, final, now), spent / (seeds or 1))
@@ -803,14 +803,14 @@ def _budget_left(run: Run, final: Evaluations, now: float) -> float | None:
     noted = last_search(run.manifest)
     if (budget := noted.get("time_budget")) is None:
         return None
-    began = final.times - np.array(final.seconds)
-    mine = began[final.times >= (moment(noted.get("started")) or 0)]
+    began = final.column("at") - final.column("seconds")
+    mine = began[final.column("at") >= (moment(noted.get("started")) or 0)]
     return float(budget) - (now - float(mine.min(initial=now)))
 
 
 def _certifies(run: Run, driver: Driver) -> bool:
     """Whether the driver trains fresh seeds, after which it searches no more."""
-    last = float(run.checks.times.max(initial=-1))
+    last = float(run.checks.column("at").max(initial=-1))
     return driver.since is not None and last >= driver.since
 
 

@@ -178,7 +178,7 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
         return sums
 
     k, n = cumulated(blocks.solved), cumulated(n)
-    seconds = np.array(blocks.seconds).cumsum()
+    seconds = blocks.column("seconds").cumsum()
     return _Looks(config, k, n, cost.cumsum(), seconds, order[ends - sizes], order[ends - 1])
 
 
@@ -338,7 +338,7 @@ def timeline(run: Run) -> Plot | None:
     not note the time, or the search was short.
     """
     blocks = run.evaluations
-    when, seconds = blocks.times, np.array(blocks.seconds)
+    when, seconds = blocks.column("at"), blocks.column("seconds")
     if is_imported(run.manifest) or not len(when) or when.min() < 0 or not seconds.any():
         return None
     codes, worker_of = np.unique(blocks.column("worker"), return_inverse=True)
