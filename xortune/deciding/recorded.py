@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
 from xortune.deciding.measured import Measured
@@ -76,7 +76,7 @@ class Recorded:
             [
                 *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
                 *(journal.column("epochs"), journal.places),
-                *(journal.solved, journal.column("epochs_solved")),
+                *map(journal.column, (Status.SOLVED.label, "epochs_solved")),
             ]
         )
         self.seeds = int(journal.column("count")[final].sum())

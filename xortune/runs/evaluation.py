@@ -905,12 +905,8 @@ class Evaluations(Sequence[Evaluation]):
         """Shape (E,): one of `COLUMNS`, int64, but for `seconds` and `at`."""
         return self.lines.column(name)[self.places]
 
-    def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
-        """The lines where `chosen` (shape (E,)) is true."""
-        return Evaluations(self.lines, self.places[chosen])
-
-    def at(self, chosen: NDArray[np.int64]) -> Evaluations:
-        """The lines at some places, in this order."""
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Evaluations:
+        """The lines where `chosen` (shape (E,)) is true, or at these places, in their order."""
         return Evaluations(self.lines, self.places[chosen])
 
     def of_keys(self, keys: Iterable[str]) -> Evaluations:
@@ -918,11 +914,6 @@ class Evaluations(Sequence[Evaluation]):
         chosen = set(keys)
         known = np.array([key in chosen for key in self.lines.keys], np.bool_)
         return self.where(known[self.column("config")]) if len(self) else self
-
-    @property
-    def solved(self) -> NDArray[np.int64]:
-        """int64, shape (E,): seeds solved by each."""
-        return self.column(Status.SOLVED.label)
 
     def with_error(self, error: str) -> Evaluations:
         """The lines without an outcome for this reason."""
@@ -972,7 +963,7 @@ class Evaluations(Sequence[Evaluation]):
     def __getitem__(self, place: slice) -> Evaluations: ...
     def __getitem__(self, place: int | slice) -> Evaluation | Evaluations:
         if isinstance(place, slice):
-            return Evaluations(self.lines, self.places[place])
+            return self.where(place)
         return self.lines.evaluation(int(self.places[place]))
 
     def __iter__(self) -> Iterator[Evaluation]:

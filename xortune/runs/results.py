@@ -274,7 +274,7 @@ class ConfigResults(Sequence[ConfigResult]):
         self._reasons = reasons
         counted, self.set_aside = by_version(evaluations)
         # The lines that count: those of a configuration together, in the order of their seeds.
-        counted = counted.at(np.lexsort((counted.column("first"), counted.column("config"))))
+        counted = counted.where(np.lexsort((counted.column("first"), counted.column("config"))))
         self._lines, self._places = counted.lines, counted.places
         columns = _columns(counted, evaluations, place)
         keys = np.array([self._lines.keys[i] for i in columns.configs.tolist()], "S16")
@@ -450,22 +450,24 @@ def _columns(lines: Evaluations, evaluations: Evaluations, place: str) -> _Colum
                 f"{least[name][config]:.0f} and {most[name][config]:.0f}",
                 place=f"{place}: config {lines.lines.keys[config]}",
             )
-    budgets = most["epochs"].fillna(0).to_numpy(np.int64)
+    budgets = most["epochs"].fillna(0).to_numpy().astype(np.int64)
     for at in np.flatnonzero(most["epochs"].isna()).tolist():  # no line has an outcome
         given = lines.lines.points[most.index[at]].get("epochs")
         budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
-    sizes, sums = groups.size().to_numpy(np.int64), groups[["epochs_solved", *names]].sum()
+    sizes, sums = groups.size().to_numpy().astype(np.int64), groups[["epochs_solved", *names]].sum()
     final = evaluations.where(evaluations.column("final") > 0)
     proposals = pd.Series(final.column("proposal")).groupby(final.column("config"))
     counts = Counts(
-        sums[names].to_numpy(np.int32), budgets, sums["epochs_solved"].to_numpy(np.int64)
+        sums[names].to_numpy().astype(np.int32),
+        budgets,
+        sums["epochs_solved"].to_numpy().astype(np.int64),
     )
     return _Columns(
-        most.index.to_numpy(np.int64),
+        most.index.to_numpy().astype(np.int64),
         np.cumsum(sizes) - sizes,
         sizes,
-        proposals.nunique().to_numpy(np.int64),
-        proposals.min().rank(method="first").to_numpy(np.int64),
+        proposals.nunique().to_numpy().astype(np.int64),
+        proposals.min().rank(method="first").to_numpy().astype(np.int64),
         counts,
     )
 

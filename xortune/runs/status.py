@@ -25,8 +25,8 @@ from xortune.core.trainer import Reported, is_failure, is_void
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
 from xortune.racing.statement import Statement
-from xortune.runs.certificate import Certificate, CertifiedResult
-from xortune.runs.evaluation import Evaluations, JournalLines
+from xortune.runs.certificate import CertifiedResult
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import (
@@ -460,7 +460,6 @@ class Progress:
         done: finished proposals, those of earlier sessions included.
         total: requested proposals.
         fresh: proposals finished in this session.
-        seconds: since this session began.
         best: of the configuration that is first so far, in the order of the table.
         number: of a search for a number without a rule: its name, and that of the first so far.
         failed: proposals that produced no outcome, even when repeated.
@@ -476,7 +475,6 @@ class Progress:
     done: int
     total: int
     fresh: int
-    seconds: float
     best: SeedCount
     failed: int
     seeds_done: int = 0
@@ -485,11 +483,6 @@ class Progress:
     reported: Reported | None = None
     number: tuple[str, float] | None = None
     budget_left: float | None = None
-
-    @property
-    def rate(self) -> float:
-        """Finished proposals per second of this session."""
-        return self.fresh / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def ended(self) -> bool:
@@ -664,7 +657,6 @@ class Watcher:
         self._path = reader_directory(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
-        self._certified: tuple[tuple[JournalLines, int, int], Certificate | None] | None = None
         # The number of sessions, the seconds left, when they were shown, and the seeds done then.
         self._left: tuple[int, Span, float, int] | None = None
 
@@ -690,10 +682,6 @@ class Watcher:
         lines = Evaluations(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
         run = Run(path, manifest, *lines.split())
-        seen = lines.lines, len(run.checks), len(lines.lines.replaced)
-        if self._certified is not None and self._certified[0] == seen:  # the certificate is too
-            run.__dict__["_certificate"] = self._certified[1]
-        self._certified = seen, run.certificate
         return self._settled(_status(run, driver, self._reader, now), run), run
 
     def _settled(self, status: RunStatus, run: Run) -> RunStatus:
