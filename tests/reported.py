@@ -91,7 +91,7 @@ NAMES = (
     "a|b`c*d_e~f$g\\h",
     "[link](javascript:alert(1))",
     "\x1b[31mred",
-    "\ud800",
+    "\u2029",
     "=1+1",
     "{{ jinja }} {% raw %}",
     "</title></svg>",

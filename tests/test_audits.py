@@ -530,7 +530,6 @@ def test_lines_without_stacks_say_nothing_of_them():
         ("audit", {"stacked": -1}),
         ("audit", {"largest": -1.0}),
         ("audit", {"stacked": 1, "other": 1}),
-        ("audit", None),
         ("audit", 3),
     ],
 )

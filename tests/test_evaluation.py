@@ -141,14 +141,12 @@ def test_the_ranges_are_disjoint_and_use_up_all_seeds():
 NUMBERS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 )
-POINTS = st.dictionaries(
-    st.text(st.characters(), min_size=1), NUMBERS | st.text(st.characters()), max_size=4
-).map(Point)
+POINTS = st.dictionaries(st.text(min_size=1), NUMBERS | st.text(), max_size=4).map(Point)
 
 
 @st.composite
 def evaluations(draw):
-    result, error, final = None, draw(st.text(st.characters())), draw(st.booleans())
+    result, error, final = None, draw(st.text()), draw(st.booleans())
     count = draw(st.integers(1, 20))
     first = draw(st.integers(0, MAX_SEED - count + 1))
     if draw(st.booleans()):
@@ -162,18 +160,25 @@ def evaluations(draw):
         error,
         final,
         draw(st.floats(0, 1e9)),
-        draw(st.text(st.characters())),
+        draw(st.text()),
         fingerprint=draw(st.sampled_from([None, "0123abcd"])),
         at=draw(st.none() | st.integers(0, MAX_TIME)),
     )
 
 
 def unsaid(reason):
-    return Evaluation(0, Block(Point({"a": reason}), 0, 1), None, reason, True, 0.0, "host:1")
+    return Evaluation(0, Block(Point({"a": 1}), 0, 1), None, reason, True, 0.0, "host:1")
+
+
+def test_a_lone_surrogate_is_kept_as_a_sign_and_is_no_value_of_a_parameter():
+    """As a file's name may have."""
+    assert decode(encode(unsaid("caf\udce9"))).error == "caf?"
+    for values in ({"a": "caf\udce9"}, {"caf\udce9": 1}):
+        with pytest.raises(InputError, match="lone surrogate"):
+            Point(values)
 
 
 @example(unsaid("caf\u00e9\u2028"))
-@example(unsaid("caf\udce9"))  # of a file's name: no text
 @given(evaluations())
 def test_round_trip_in_ascii(evaluation):
     line = encode(evaluation)
@@ -192,7 +197,7 @@ def test_the_line_can_be_read_by_a_person():
     fields = json.loads(encode(done(3, VALUES, solved(8, 2, 4))))
     assert fields["config"] == VALUES
     wanted = {"proposal": 3, "first": 8, "count": 4, "k": 2, "n": 4, "epochs": 1000}
-    assert fields.items() >= (wanted | {"key": CONFIG.key, "error": None}).items()
+    assert fields | wanted | {"key": CONFIG.key} == fields
 
 
 @pytest.mark.parametrize(
@@ -221,10 +226,9 @@ def test_a_mutated_line_is_only_ever_an_input_error(data):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("proposal", -1), ("proposal", True), ("at", None), ("at", True), ("at", -1.5)),
-        *(("at", MAX_TIME + 1), ("made", None), ("made", "3"), ("made", "A" * 8)),
-        *(("purpose", None), ("purpose", []), ("purpose", {}), ("values", None), ("failed", None)),
-        *(("output", None), ("more", 1), ("key", "0" * 16), ("config", [])),
+        *(("proposal", -1), ("proposal", True), ("at", True), ("at", -1.5)),
+        *(("at", MAX_TIME + 1), ("made", "3"), ("made", "A" * 8)),
+        *(("purpose", []), ("purpose", {}), ("more", 1), ("key", "0" * 16), ("config", [])),
         *(("config", {"lr": [1]}), ("first", -1), ("first", 2**32), ("count", 0), ("count", 5)),
         *(("count", 3), ("k", 3), ("k", None), ("n", 5), ("epochs", None), ("epochs", "1")),
         *(("seconds", -1), ("seconds", "1"), ("worker", None), ("final", False), ("final", 1)),

@@ -111,8 +111,8 @@ class Point(Mapping[str, Value]):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values: dict[str, Value] = {
-            name if type(name) is str and name else _checked_name(name): value
-            if type(value) in _PLAIN
+            name if type(name) is str and name and name.isascii() else _checked_name(name): value
+            if type(value) in _PLAIN or (type(value) is str and value.isascii())
             else _checked_value(name, value)
             for name, value in values.items()
         }
@@ -184,13 +184,23 @@ class Point(Mapping[str, Value]):
 
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
-_PLAIN = frozenset((str, int, bool, type(None)))
+_PLAIN = frozenset((int, bool, type(None)))
 """Types whose values need no check."""
+
+
+def _checked_text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{text!r} has a lone surrogate, as a file's name may have", allowed="text"
+        ) from None
+    return text
 
 
 def _checked_name(name: object) -> str:
     if isinstance(name, str) and name:
-        return name
+        return _checked_text(name)
     raise InputError(
         f"{name!r} is not a parameter name", allowed="a non-empty string", fix="quote the name"
     )
@@ -206,8 +216,10 @@ def as_float(value: Any) -> float:
 
 def _checked_value(name: str, value: object) -> Value:
     # A plain float first: a check against an abstract class takes long.
-    if isinstance(value, str) or (type(value) is float and math.isfinite(value)):
+    if type(value) is float and math.isfinite(value):
         return value
+    if isinstance(value, str):
+        return _checked_text(value)
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):

@@ -443,7 +443,7 @@ class SearchDecisions:
         decision.seeds, decision.missing = end - first, sum(map(len, parts))
         if decision.missing < decision.seeds:
             # The trial has its first result from an earlier session. `fresh` says how fast this
-            # session is, see `Progress.rate`: what was trained before would make it look faster.
+            # session is, see `Progress.pace`: what was trained before would make it look faster.
             self._count(decision, fresh=False)
         return parts
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block
 from xortune.deciding.measured import Measured
@@ -76,7 +76,7 @@ class Recorded:
             [
                 *map(journal.column, ("first", "count", "final", "outcome", "fingerprint")),
                 *(journal.column("epochs"), journal.places),
-                *(journal.solved, journal.column("epochs_solved")),
+                *map(journal.column, (Status.SOLVED.label, "epochs_solved")),
             ]
         )
         self.seeds = int(journal.column("count")[final].sum())
@@ -97,7 +97,7 @@ class Recorded:
     def point(self, trial: int) -> Point | None:
         """The config of a trial; None if it has no line."""
         config = self._configs.get(trial)
-        return None if config is None else self._lines.point(config)
+        return None if config is None else self._lines.points[config]
 
     def blocks(self, point: Point, seeds: range) -> list[RecordedBlock]:
         """The blocks of a config that begin with one of these seeds, the oldest line first."""

@@ -78,12 +78,11 @@ class Tally:
         return known if math.isfinite(cost) else None
 
     def progress(self, least: int, most: int) -> Progress:
-        """The progress now, with so many seeds at the end; the session adds seconds and pace."""
+        """The progress now, with so many seeds at the end; the session adds the pace."""
         return Progress(
             done=self.done,
             total=self.total,
             fresh=self.fresh,
-            seconds=0.0,
             best=self.best,
             failed=len(self.failed),
             seeds_done=self.seeds,

@@ -391,12 +391,10 @@ class _Work:
         if session.trainer.traits.stacks_seeds:
             stacking = None if check is None or (audit and audit.fault) else check.stacking
             self.ahead = Ahead(self.decisions, stacking)
-        started = time.monotonic()
 
         def timed(news: Progress) -> None:
-            seconds = time.monotonic() - started
             pace, left = self._batches.pace, self._batches.budget_left
-            session.voice.tell(replace(news, seconds=seconds, pace=pace, budget_left=left))
+            session.voice.tell(replace(news, pace=pace, budget_left=left))
 
         self._on_progress = timed
         self._check, self._again = check, None if check is None else self._second_training(check)

@@ -491,7 +491,7 @@ def earlier_seeds(
                 *map(np.arange, firsts := lines.column("first"), firsts + sizes),
             ]
         )
-        times = np.repeat(lines.times, sizes)
+        times = np.repeat(lines.column("at"), sizes)
         kept_seeds = seeds < COMPARE.start + n
         if kept_seeds.any():
             seeds, times = seeds[kept_seeds], times[kept_seeds]

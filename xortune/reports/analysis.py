@@ -395,7 +395,7 @@ def _unpriced(run: Run, price: str) -> str:
 
 def _rows_of_time(run: Run) -> Iterator[tuple[str, str]]:
     """The time of the trainings; none for a published run that has no times."""
-    if not (seconds := sum(run.evaluations.seconds)):
+    if not (seconds := float(run.evaluations.column("seconds").sum())):
         return
     yield "training time, over all workers", f"{number(round(seconds, 1))} s"
     if seeds := int(run.results.counts.n.sum()):
@@ -428,9 +428,7 @@ def _rows_uncounted(run: Run) -> Iterator[tuple[str, str]]:
             seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
             yield label, f"{number(seeds)} seeds of {number(configs)} configurations{why}"
     lines = run.evaluations.lines
-    if gone := int(
-        lines.column("count")[lines.replaced][lines.column("final")[lines.replaced]].sum()
-    ):
+    if gone := int((lines.column("count") * lines.column("final"))[lines.replaced].sum()):
         yield (
             "replaced, in no count",
             f"{number(gone)} seeds, from stacks or because of their results",

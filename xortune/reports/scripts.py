@@ -95,7 +95,7 @@ def fresh_seeds(run: Run, configs: int = 1) -> SuggestedSeeds:
     workers = last_search(run.manifest).get("workers") or 1
     known = [place for place, key in enumerate(lines.lines.keys) if key in keys]
     code, counts = lines.column("config"), lines.column("count")
-    seconds, each = np.array(lines.seconds), 0.0
+    seconds, each = lines.column("seconds"), 0.0
     for place in known:
         own = code == place
         each += float(seconds[own].sum()) / max(int(counts[own].sum()), 1) / workers

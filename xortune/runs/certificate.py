@@ -487,20 +487,16 @@ def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation
     )
 
 
-def _place(finalist: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
-    own = finalist.lower_bound or 0.0
-    first = own if by == "own" else finalist.neighbourhood_bound or 0.0
-    return (-first, -own, finalist.rank)
-
-
 def _ordered(
     finalists: Iterable[CertifiedResult], by: Criterion, required: float | None
 ) -> tuple[CertifiedResult, ...]:
     """The finalists by their bounds; see `Attempt.finalists`."""
 
     def place(one: CertifiedResult) -> tuple[float, ...]:
-        reaches = required is not None and (one.lower_bound or 0.0) >= required
-        return (not reaches, one.rank if reaches else 0, *_place(one, by))
+        own = one.lower_bound or 0.0
+        reaches = required is not None and own >= required
+        first = own if by == "own" else one.neighbourhood_bound or 0.0
+        return (not reaches, one.rank if reaches else 0, -first, -own, one.rank)
 
     return tuple(sorted(finalists, key=place))
 

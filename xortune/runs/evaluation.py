@@ -5,26 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import functools
 import json
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, overload
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
-from pydantic_core import CoreSchema, PydanticSerializationError, to_json
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from xortune.core.audit import Audit
 from xortune.core.errors import InputError
@@ -37,12 +29,9 @@ from xortune.core.outcome import (
     joined,
     valid_numbers,
 )
-from xortune.core.point import Point, Value
+from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
 from xortune.core.trainer import AUDITED, Block, is_void
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # -------------------------------------------------------------------------------------------------
 # Limits of a line: a forged line must not exhaust the memory. Nothing is unpickled.
@@ -62,8 +51,8 @@ MAX_DIFFERENCE = 1e12
 MAX_NAMES, MAX_REASON = 64, 500
 """Maximum per line: names, of values and of curves; characters of a name, and of a reason."""
 
-MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
-"""Maximum per line: seeds times names; bytes of the output of failed seeds."""
+MAX_NUMBERS = 2**27
+"""Maximum per line: seeds times names."""
 
 MAX_POINTS = 2**27
 """Maximum per line: points of all curves together, some thirty of each of millions of seeds."""
@@ -80,16 +69,6 @@ Positive: TypeAlias = Annotated[int, Field(ge=1, le=2**32)]
 
 Criterion: TypeAlias = Literal["own", "neighbourhood"]
 """The lower bound that orders finalists: each one's own, or the lowest around it."""
-
-
-class _NotNull:
-    """An optional field: it may be absent, but is never null."""
-
-    @staticmethod
-    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        nullable: Any = handler(source)
-        schema: CoreSchema = nullable["schema"]
-        return schema
 
 
 @dataclass(frozen=True)
@@ -140,11 +119,11 @@ class Purpose:
     by: Criterion
     neighbours: Successes
     first: Annotated[int, Field(ge=0, lt=2**32)] | None
-    min_rate: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
-    required: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
-    spent: Annotated[Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None, _NotNull] = None
-    account: Annotated[str | None, _NotNull] = None
-    beside: Annotated[tuple[str, ...] | None, _NotNull] = None
+    min_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    required: Annotated[float, Field(gt=0, lt=1)] | None = None
+    spent: Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None = None
+    account: str | None = None
+    beside: tuple[str, ...] | None = None
 
     @property
     def number(self) -> int:
@@ -244,10 +223,9 @@ class SeedArrays:
         begin, end = _BYTES[array]
         return self.raw[4 + begin * self.count : None if end is None else 4 + end * self.count]
 
-    @property
-    def solved(self) -> int:
-        """The number of solved seeds."""
-        return self.raw.count(Status.SOLVED, 4, 4 + self.count)
+    def counted(self, status: Status) -> int:
+        """The number of seeds with a status."""
+        return self.raw.count(status, 4, 4 + self.count)
 
     @property
     def epochs_solved(self) -> int:
@@ -326,8 +304,7 @@ class Evaluation:
         fingerprint: of what trained it (engine, versions, task); the run's manifest holds the
             details. Each line of a search has one.
         at: when the line was written, in seconds since 1970 by the driver's clock, to a
-            millisecond; journals of earlier versions have whole seconds. No table or count
-            depends on it.
+            millisecond. No table or count depends on it.
         decision: number of the decision that asked for the block. A resumed race takes decisions
             from the journal; None: it makes this one again.
         audit: what an audit showed, of a line that says nothing else (`AUDITED`). That of an
@@ -363,109 +340,38 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
         )
     seeds = SeedArrays.of(outcome)
     data, epochs = _packed(seeds.raw), int(outcome.epochs)
-    return EncodedOutcome(seeds.solved, block.count, epochs, data, outcome.details)
-
-
-def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> str:
-    """One JSON line, without the newline; `written` replaces its `fingerprint` and `at`."""
-    block, outcome = evaluation.block, evaluation.outcome
-    _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
-    if block.count > MAX_SEEDS:
-        raise InputError(f"{block.count:,} seeds", field="seeds", allowed=f"at most {MAX_SEEDS:,}")
-    if isinstance(outcome, Outcome):
-        outcome = encode_outcome(block, outcome)
-    line = {
-        "proposal": int(evaluation.proposal),
-        "key": block.point.key,
-        "config": block.point.as_dict(),
-        "first": block.first,
-        "count": block.count,
-        "k": None if outcome is None else outcome.successes,
-        "n": None if outcome is None else outcome.n,
-        "epochs": None if outcome is None else outcome.epochs,
-        "seconds": max(0.0, float(evaluation.seconds)),  # a clock may be set back
-        "worker": evaluation.worker,
-        "final": evaluation.final,
-        "error": evaluation.error,
-        "seeds_data": None if outcome is None else outcome.data,
-    }
-    if outcome is not None and outcome.details is not NO_DETAILS:
-        line |= _details_fields(outcome.details, block.first)
-    if evaluation.audit is not None:
-        line["audit"] = _audit_fields(evaluation.audit)
-    line |= _marks(evaluation, *(written or (evaluation.fingerprint, evaluation.at)))
-    # ASCII only, so that no line separator of any kind gets into a line. pydantic is five times as
-    # fast as json, but refuses lone surrogates and does not escape other characters.
-    try:
-        text = to_json(line)
-    except PydanticSerializationError:
-        return _JSON.encode(line)
-    return text.decode() if text.isascii() else _JSON.encode(line)
-
-
-def _marks(evaluation: Evaluation, fingerprint: str | None, at: float | None) -> dict[str, Any]:
-    """The fields of a line that say why, when, by what and for which decision it was made."""
-    purpose = evaluation.purpose
-    if at is not None and float(at).is_integer():
-        at = int(at)  # as journals of whole seconds have it
-    marks = {
-        "purpose": None if purpose is None else _purpose_fields(purpose),
-        "at": at,
-        "made": fingerprint,
-        "decision": evaluation.decision,
-    }
-    return {name: value for name, value in marks.items() if value is not None}
-
-
-def _purpose_fields(purpose: Purpose) -> dict[str, Any]:
-    """The fields of a purpose; those that only some certificates have are left out if None."""
-    optional = ("min_rate", "required", "spent", "account", "beside")
-    fields = dataclasses.asdict(purpose).items()
-    return {name: value for name, value in fields if value is not None or name not in optional}
-
-
-def _check_outcome(has: bool, error: str | None, *, final: bool) -> None:
-    if has == (error is not None):
-        allowed = "the reason where there is no outcome, null where there is one"
-        raise InputError("an outcome and an error, or neither", field="error", allowed=allowed)
-    if has and not final:
-        raise InputError("an outcome is never retried", field="final")
-
-
-_JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return EncodedOutcome(seeds.counted(Status.SOLVED), block.count, epochs, data, outcome.details)
 
 
 _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON)]
 _Reason: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_REASON)]
 _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
 _Failed: TypeAlias = Annotated[dict[_Reason, _Seeds], Field(min_length=1)]
-_Time: TypeAlias = Annotated[float, Field(ge=0, le=MAX_TIME, allow_inf_nan=False)]
+_Time: TypeAlias = Annotated[float, Field(ge=0, le=MAX_TIME)]
 _Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
 
 
 @dataclass(frozen=True)
 class _Named:
+    """Arrays of numbers, packed: see `LineFields`."""
+
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     names: Annotated[list[_Name], Field(min_length=1, max_length=MAX_NAMES)]
     data: str
 
 
-@dataclass(frozen=True)
-class _AuditFields:
-    """The attributes of `Audit`; those that are 0 or empty are left out."""
-
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-    stacked: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
-    audited: Annotated[int, Field(ge=0, le=MAX_SEEDS)] = 0
-    largest: Annotated[float, Field(ge=0, le=MAX_DIFFERENCE)] = 0.0
-    fault: _Reason = ""
-
-
 @dataclass(frozen=True, slots=True)
 class LineFields:
-    """The fields of a line."""
+    """The fields of a line, as it is written and read; without the optional ones that are None.
+
+    Attributes:
+        values: little-endian float64, shape (names, S).
+        failed: the seeds by the reason why they failed.
+        output: what failed seeds printed.
+        curves: of P points the seeds (uint32, relative to the first of the line), the reports
+            (uint32) and the values (float32, shape (P, names)), little endian.
+    """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -482,19 +388,100 @@ class LineFields:
     final: bool
     error: str | None
     seeds_data: str | None
-    values: Annotated[_Named | None, _NotNull] = None
-    failed: Annotated[_Failed | None, _NotNull] = None
-    output: Annotated[str | None, _NotNull] = None
-    curves: Annotated[_Named | None, _NotNull] = None
-    audit: Annotated[_AuditFields | None, _NotNull] = None
-    pruned: Annotated[dict[str, Positive] | None, _NotNull] = None
-    purpose: Annotated[Purpose | None, _NotNull] = None
-    at: Annotated[_Time | None, _NotNull] = None
-    made: Annotated[_Digest | None, _NotNull] = None
-    decision: Annotated[Whole | None, _NotNull] = None
+    values: _Named | None = None
+    failed: _Failed | None = None
+    output: dict[int, str] | None = None
+    curves: _Named | None = None
+    audit: Audit | None = None
+    pruned: dict[int, Positive] | None = None
+    purpose: Purpose | None = None
+    at: _Time | None = None
+    made: _Digest | None = None
+    decision: Whole | None = None
 
 
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
+
+_OPTIONAL = [one.name for one in dataclasses.fields(LineFields) if one.default is None]
+
+
+def encode(evaluation: Evaluation, written: tuple[str, float] | None = None) -> str:
+    """One JSON line, without the newline; `written` replaces its `fingerprint` and `at`."""
+    block, outcome = evaluation.block, evaluation.outcome
+    _check_outcome(outcome is not None, evaluation.error, final=evaluation.final)
+    if block.count > MAX_SEEDS:
+        raise InputError(f"{block.count:,} seeds", field="seeds", allowed=f"at most {MAX_SEEDS:,}")
+    found: dict[str, Any] = dict.fromkeys(("k", "n", "epochs", "seeds_data"))
+    if outcome is not None:
+        packed = encode_outcome(block, outcome) if isinstance(outcome, Outcome) else outcome
+        found = {"k": packed.successes, "n": packed.n, "epochs": packed.epochs}
+        found |= {"seeds_data": packed.data} | _details_fields(packed.details, block.first)
+    if evaluation.audit is not None:
+        found["audit"] = _written(evaluation.audit)
+    made, at = written or (evaluation.fingerprint, evaluation.at)
+    line = LineFields(
+        proposal=int(evaluation.proposal),
+        key=block.point.key,
+        config=block.point.as_dict(),
+        first=block.first,
+        count=block.count,
+        seconds=max(0.0, float(evaluation.seconds)),  # a clock may be set back
+        worker=evaluation.worker,
+        final=evaluation.final,
+        error=evaluation.error,
+        purpose=evaluation.purpose,
+        at=at,
+        made=made,
+        decision=evaluation.decision,
+        **found,
+    )
+    absent = {name for name in _OPTIONAL if getattr(line, name) is None}
+    try:
+        text = _LINE.dump_json(line, exclude=absent)
+    except PydanticSerializationError:  # a lone surrogate, such as of a file's name in an error
+        values = _LINE.dump_python(line, exclude=absent)
+        text = json.dumps(values, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+    # ASCII only, so that no line separator of any kind gets into a line.
+    return text.decode() if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
+
+
+def _check_outcome(has: bool, error: str | None, *, final: bool) -> None:
+    if has == (error is not None):
+        allowed = "the reason where there is no outcome, none where there is one"
+        raise InputError("an outcome and an error, or neither", field="error", allowed=allowed)
+    if has and not final:
+        raise InputError("an outcome is never retried", field="final")
+
+
+def _details_fields(details: Details, first: int) -> dict[str, Any]:
+    """The fields of a line that hold details; no empty ones."""
+    fields: dict[str, Any] = {}
+    if details.values:
+        arrays = np.stack([np.asarray(a, "<f8") for a in details.values.values()])
+        fields["values"] = _Named([*details.values], _packed(arrays.tobytes()))
+    if details.failed:
+        reasons: dict[str, list[int]] = {}
+        for seed, reason in sorted(details.failed.items()):
+            reasons.setdefault(reason[:MAX_REASON], []).append(int(seed))
+        fields["failed"] = reasons
+    if details.output:
+        fields["output"] = dict(details.output)
+    if details.curves:
+        [curves] = details.curves  # a trained block has one
+        points = curves.points()
+        raw = (points.seed - first).astype("<u4").tobytes() + points.report.astype("<u4").tobytes()
+        data = _packed(raw + points.values.astype("<f4").tobytes())
+        fields["curves"] = _Named([*points.names], data)
+    if details.audit is not None:
+        fields["audit"] = _written(details.audit)
+    if details.pruned:
+        fields["pruned"] = dict(details.pruned)
+    return fields
+
+
+def _written(audit: Audit) -> Audit:
+    largest = min(audit.largest, MAX_DIFFERENCE) if audit.largest >= 0 else MAX_DIFFERENCE
+    return dataclasses.replace(audit, largest=float(largest), fault=audit.fault[:MAX_REASON])
 
 
 def read_line(text: bytes) -> tuple[LineFields, Point, SeedArrays | None, Details]:
@@ -504,10 +491,17 @@ def read_line(text: bytes) -> tuple[LineFields, Point, SeedArrays | None, Detail
         Its fields, the configuration, the results of its seeds (None without an outcome), and the
         details.
     """
-    fields = _fields(text)
-    first, count, point = fields.first, fields.count, Point(fields.config)
-    if first + count - 1 > MAX_SEED:
-        raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
+    try:
+        fields = _LINE.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise InputError(f"is not JSON ({first['msg']})") from None
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"is not an evaluation ({first['msg']})", field=place or None) from None
+    point, last = Point(fields.config), fields.first + fields.count - 1
+    if last > MAX_SEED:
+        raise InputError(f"{last} is beyond the last seed", field="first")
     if point.key != fields.key:
         raise InputError(f"{fields.key!r} is not the config's key {point.key}", field="key")
     seeds, details = _seed_arrays(fields), _details(fields)
@@ -515,35 +509,12 @@ def read_line(text: bytes) -> tuple[LineFields, Point, SeedArrays | None, Detail
         raise InputError("values of seeds without seeds_data", field="values")
     if seeds is None and (fields.audit is not None) != (fields.error == AUDITED):
         raise InputError("an audit without its reason, or the reason alone", field="audit")
-    if fields.audit is not None and fields.audit.stacked + fields.audit.audited > count:
-        raise InputError("has more seeds than the line", field="audit")
+    if (audit := fields.audit) is not None and (
+        min(audit.stacked, audit.audited, audit.largest) < 0
+        or audit.stacked + audit.audited > fields.count
+    ):
+        raise InputError("has other seeds than the line", field="audit")
     return fields, point, seeds, details
-
-
-def _fields(text: bytes) -> LineFields:
-    try:
-        return _LINE.validate_json(text)
-    except ValidationError as error:
-        if b"\\ud" not in text:
-            raise _refusal(error) from None
-    try:  # pydantic refuses lone surrogates, such as those of a file's name in an error
-        given = json.loads(text)
-        readable = json.dumps(given, ensure_ascii=False).encode(errors="replace")
-        line = _LINE.validate_json(readable)
-    except ValidationError as error:
-        raise _refusal(error) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON ({error})") from None
-    names = given.keys() & {"config", "worker", "error", "failed"}
-    return dataclasses.replace(line, **{name: given[name] for name in names})
-
-
-def _refusal(error: ValidationError) -> InputError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return InputError(f"is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
-    field = ".".join(str(part) for part in first["loc"])
-    return InputError(f"is not an evaluation ({first['msg']})", field=field or None)
 
 
 _STATUSES = bytes(Status)
@@ -560,7 +531,7 @@ def _seed_arrays(fields: LineFields) -> SeedArrays | None:
     seeds = _unpacked(fields.seeds_data, count)
     if unknown := seeds.bytes_of("status").translate(None, _STATUSES):
         raise InputError(f"unknown status {max(unknown)}", field="seeds_data")
-    solved = seeds.solved
+    solved = seeds.counted(Status.SOLVED)
     if counts[:2] != (solved, count) or fields.epochs is None:
         raise InputError(f"{counts} contradict seeds_data: {solved}, {count}", field="k, n, epochs")
     return seeds
@@ -594,75 +565,28 @@ def _unpacked(text: str, count: int) -> SeedArrays:
     return seeds
 
 
-def _details_fields(details: Details, first: int) -> dict[str, Any]:
-    """A line's fields `values`, `failed`, `output`, `curves`, `watched`, `audit`; no empty ones.
-
-    `values` is {"names": [...], "data": little-endian float64, shape (names, S), packed}; `failed`
-    maps a reason to its seeds; `output` maps seeds to texts, as packed JSON; `curves` has names and
-    for its P points the seeds (uint32, relative to the first of the line), the reports (uint32) and
-    the values (float32, shape (P, names)), little endian, packed.
-    """
-    fields: dict[str, Any] = {}
-    if details.values:
-        arrays = np.stack([np.asarray(a, "<f8") for a in details.values.values()])
-        fields["values"] = {"names": list(details.values), "data": _packed(arrays.tobytes())}
-    if details.failed:
-        reasons: dict[str, list[int]] = {}
-        for seed, reason in sorted(details.failed.items()):
-            reasons.setdefault(reason[:MAX_REASON], []).append(int(seed))
-        fields["failed"] = reasons
-    if details.output:
-        texts = {str(seed): text for seed, text in sorted(details.output.items())}
-        fields["output"] = _packed(_JSON.encode(texts).encode("ascii"))
-    if details.curves:
-        [curves] = details.curves  # a trained block has one
-        points = curves.points()
-        raw = (points.seed - first).astype("<u4").tobytes() + points.report.astype("<u4").tobytes()
-        data = _packed(raw + points.values.astype("<f4").tobytes())
-        fields["curves"] = {"names": list(points.names), "data": data}
-    if details.audit is not None:
-        fields["audit"] = _audit_fields(details.audit)
-    if details.pruned:
-        fields["pruned"] = {str(seed): at for seed, at in sorted(details.pruned.items())}
-    return fields
-
-
-def _audit_fields(audit: Audit) -> dict[str, Any]:
-    largest = min(audit.largest, MAX_DIFFERENCE) if audit.largest >= 0 else MAX_DIFFERENCE
-    found = dataclasses.replace(audit, largest=float(largest), fault=audit.fault[:MAX_REASON])
-    return {name: value for name, value in dataclasses.asdict(found).items() if value}
-
-
-def _audit(fields: LineFields) -> Audit | None:
-    return None if fields.audit is None else Audit(**dataclasses.asdict(fields.audit))
-
-
 def _details(fields: LineFields) -> Details:
     """Read what `_details_fields` wrote."""
-    values, by_reason, output = fields.values, fields.failed, fields.output
-    audit = None if fields.seeds_data is None else _audit(fields)
-    parts = (values, by_reason, output, fields.curves, fields.pruned, audit)
-    if all(one is None for one in parts):
-        return NO_DETAILS
     first, count = fields.first, fields.count
-    numbers = {} if values is None else _values(values, count)
-    pairs = [
-        (seed, sys.intern(reason)) for reason, seeds in (by_reason or {}).items() for seed in seeds
-    ]
+    reasons, output, pruned = fields.failed or {}, fields.output or {}, fields.pruned or {}
+    pairs = [(seed, sys.intern(why)) for why, seeds in reasons.items() for seed in seeds]
     failed = dict(sorted(pairs))
-    if len(failed) < len(pairs) or any(not first <= seed < first + count for seed in failed):
-        raise InputError("has a seed that is not of the line, or one twice", field="failed")
-    curves = () if fields.curves is None else (_curves(fields.curves, first, count),)
-    texts = {} if output is None else _output(output, failed)
-    pruned = _pruned(fields.pruned or {}, first, count)
-    return Details(*(numbers, failed), output=texts, curves=curves, audit=audit, pruned=pruned)
-
-
-def _pruned(given: Mapping[str, int], first: int, count: int) -> dict[int, int]:
-    found = {int(seed): at for seed, at in given.items() if seed.isdecimal()}
-    if len(found) < len(given) or any(not first <= seed < first + count for seed in found):
-        raise InputError("has a seed that is not of the line, or one twice", field="pruned")
-    return found
+    for name, seeds in (("failed", failed), ("output", output), ("pruned", pruned)):
+        if any(not first <= seed < first + count for seed in seeds):
+            raise InputError("has a seed that is not of the line", field=name)
+    if len(failed) < len(pairs):
+        raise InputError("has a seed twice", field="failed")
+    audit = None if fields.seeds_data is None else fields.audit
+    if not (failed or output or pruned or fields.values or fields.curves or audit):
+        return NO_DETAILS
+    return Details(
+        {} if fields.values is None else _values(fields.values, count),
+        failed,
+        output=output,
+        curves=() if fields.curves is None else (_curves(fields.curves, first, count),),
+        audit=audit,
+        pruned=pruned,
+    )
 
 
 def _values(given: _Named, count: int) -> dict[str, NDArray[np.float64]]:
@@ -703,79 +627,38 @@ def _curves(given: _Named, first: int, count: int) -> _StoredCurves:
     return _StoredCurves(names, given.data, first)
 
 
-class _Output(Mapping[int, str]):
-    """Texts by seed, kept compressed: most are never looked at."""
-
-    def __init__(self, packed: str, seeds: tuple[int, ...]) -> None:
-        self._packed, self._seeds = packed, seeds
-
-    def __getitem__(self, seed: int) -> str:
-        if seed not in self._seeds:
-            raise KeyError(seed)
-        return str(json.loads(_inflated(self._packed, MAX_OUTPUT, "output"))[str(seed)])
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._seeds)
-
-    def __len__(self) -> int:
-        return len(self._seeds)
-
-
-def _output(output: str, failed: Mapping[int, str]) -> _Output:
-    raw = _inflated(output, MAX_OUTPUT, "output")
-    try:
-        texts = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is damaged ({error})", field="output") from None
-    if not isinstance(texts, dict) or not texts:
-        raise InputError("is damaged", field="output", allowed="texts by their seeds")
-    known = {str(seed): seed for seed in failed}
-    for name, text in texts.items():
-        if name not in known or not isinstance(text, str):
-            raise InputError(f"{name!r:.40} is not a seed that failed", field="output")
-    return _Output(output, tuple(known[name] for name in texts))
-
-
 # -------------------------------------------------------------------------------------------------
-# All lines of a journal in memory: numbers in the columns of an Arrow table, the arrays of seeds as
-# they are in the file. An object of one line is made on demand.
+# All lines of a journal in memory: numbers in columns, the arrays of seeds as they are in the file.
+# An object of one line is made on demand.
 
-_LABELS = tuple(status.label for status in Status)
+_TIMES = ("seconds", "at")
 
-COLUMNS = {
-    "config": "int32",
-    "proposal": "int64",
-    "decision": "int64",
-    "first": "int64",
-    "count": "int32",
-    "epochs": "int64",
-    "seconds": "float64",
-    "worker": "int32",
-    "final": "bool",
-    "outcome": "bool",
-    "at": "float64",
-    "fingerprint": "int32",
-    "width": "int32",
-    "epochs_solved": "int64",
-    **dict.fromkeys(_LABELS, "int32"),
-}
-"""The numbers of a line and their types in Arrow, -1 for none.
+COLUMNS = np.dtype(
+    [
+        (name, "f8" if name in _TIMES else "i8")
+        for name in (
+            *("config", "proposal", "decision", "first", "count", "epochs", "seconds", "worker"),
+            *("final", "outcome", "at", "fingerprint", "width", "epochs_solved"),
+            *(status.label for status in Status),
+        )
+    ]
+)
+"""The numbers of a line, -1 for none.
 
-`config` is an index into `JournalLines.keys`; `worker` and `fingerprint` are indices into `names`.
-`outcome`: whether there is one. `width`: of the predictions. `epochs_solved`: the epochs until a
-seed was solved for good, summed over the solved seeds. The last ones count the line's seeds by
-their status: all seeds of a line without an outcome count as crashed.
+`config` is an index into `JournalLines.points`; `worker` and `fingerprint` are indices into
+`names`. `final`, `outcome`: whether it is one, whether there is one. `width`: of the predictions.
+`epochs_solved`: the epochs until a seed was solved for good, summed over the solved seeds. The last
+ones count the line's seeds by their status: all seeds of a line without an outcome count as
+crashed.
 """
-
-ROWS_AT_ONCE = 10_000
-"""Lines that become columns together: until then each is a dict, of some 2 kB."""
 
 
 class JournalLines:
     """All lines of a journal; lines may be appended.
 
     Attributes:
-        keys: of the configurations, in the order of their first lines.
+        points: the configurations, in the order of their first lines.
+        keys: of these.
         names: workers and fingerprints, each once.
         errors: by line, why it has no outcome.
         purposes: by line, for lines of certificates.
@@ -784,6 +667,7 @@ class JournalLines:
     """
 
     def __init__(self) -> None:
+        self.points: list[Point] = []
         self.keys: list[str] = []
         self.names: list[str] = []
         self.errors: dict[int, str] = {}
@@ -794,15 +678,8 @@ class JournalLines:
         self._replaced: list[tuple[int, int]] = []  # see `standing`
         self._places: dict[str, int] = {}  # of the keys
         self._codes: dict[str, int] = {}  # of the names
-        # Of each configuration its parameters, one tuple for all that have the same, and values.
-        self._parameters: list[tuple[str, ...]] = []
-        self._values: list[tuple[Value, ...]] = []
-        self._schemas: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._seeds: list[bytes | None] = []  # `SeedArrays.raw` of each line with an outcome
-        # Lines become rows, many rows a part of a table, and parts one when somebody asks for it.
-        self._rows: list[dict[str, Any]] = []
-        self._parts: list[pa.Table] = []
-        self._columns: dict[str, NDArray[Any]] = {}  # views of the table; empty if it lacks lines
+        self._table = np.zeros(16, COLUMNS)  # with room for more lines
 
     def __len__(self) -> int:
         return len(self._seeds)
@@ -815,23 +692,30 @@ class JournalLines:
         """
         fields, point, seeds, details = read_line(text)
         line = len(self)
-        self._rows.append(
-            {
-                "config": self._config(point),
-                "proposal": fields.proposal,
-                "decision": _or_none(fields.decision),
-                "first": fields.first,
-                "count": fields.count,
-                "epochs": _or_none(fields.epochs),
-                "seconds": fields.seconds,
-                "worker": self._code(fields.worker),
-                "final": fields.final,
-                "outcome": seeds is not None,
-                "at": -1.0 if fields.at is None else fields.at,
-                "fingerprint": -1 if fields.made is None else self._code(fields.made),
-                "width": 0 if seeds is None else seeds.width,
-            }
-        )
+        numbers = {
+            "config": self._config(point),
+            "proposal": fields.proposal,
+            "decision": -1 if fields.decision is None else fields.decision,
+            "first": fields.first,
+            "count": fields.count,
+            "epochs": -1 if fields.epochs is None else fields.epochs,
+            "seconds": fields.seconds,
+            "worker": self._code(fields.worker),
+            "final": fields.final,
+            "outcome": seeds is not None,
+            "at": -1.0 if fields.at is None else fields.at,
+            "fingerprint": -1 if fields.made is None else self._code(fields.made),
+            "width": 0 if seeds is None else seeds.width,
+            "epochs_solved": 0 if seeds is None else seeds.epochs_solved,
+            Status.CRASHED.label: fields.count,
+        }
+        if seeds is not None:
+            numbers |= {status.label: seeds.counted(status) for status in Status}
+        if line == len(self._table):
+            self._table = np.resize(self._table, 2 * line)
+        row = self._table[line]
+        for name in COLUMNS.names or ():
+            row[name] = numbers.get(name, 0)
         self._seeds.append(None if seeds is None else seeds.raw)
         if fields.error is not None:
             self.errors[line] = sys.intern(fields.error)
@@ -840,14 +724,11 @@ class JournalLines:
         if details is not NO_DETAILS:
             self.details[line] = details
         if fields.audit is not None:
-            self._note(line, _audit(fields) or Audit(), is_line=seeds is None)
-        self._columns = {}
-        if len(self._rows) == ROWS_AT_ONCE:
-            self._end_part()
+            self._note(line, fields.audit, is_line=seeds is None)
 
     def _note(self, line: int, audit: Audit, *, is_line: bool) -> None:
         """Note the audit of the last line, which may say nothing else."""
-        made = self._rows[-1]["fingerprint"]
+        made = int(self.column("fingerprint")[line])
         if is_line:
             self.audits[line] = audit
             if audit.fault and made in self._stacked:
@@ -901,15 +782,11 @@ class JournalLines:
         return found
 
     def _config(self, point: Point) -> int:
-        """The index of a configuration in `keys`."""
-        config = self._places.setdefault(point.key, len(self.keys))
-        if config == len(self.keys):
-            names = tuple(point)
+        """The index of a configuration in `points`."""
+        config = self._places.setdefault(point.key, len(self.points))
+        if config == len(self.points):
+            self.points.append(point)
             self.keys.append(point.key)
-            self._parameters.append(self._schemas.setdefault(names, names))
-            self._values.append(
-                tuple(sys.intern(v) if type(v) is str else v for v in point.values())
-            )
         return config
 
     def _code(self, name: str) -> int:
@@ -921,42 +798,17 @@ class JournalLines:
 
     def column(self, name: str) -> NDArray[Any]:
         """One of `COLUMNS` of all L lines, shape (L,)."""
-        import pyarrow as pa
-
-        if not self._columns:
-            self._end_part()
-            table = pa.concat_tables(self._parts).combine_chunks()
-            self._parts = [table]
-            self._columns = {name: table[name].to_numpy() for name in COLUMNS}
-        return self._columns[name]
-
-    def _end_part(self) -> None:
-        """Make columns of the rows."""
-        import pyarrow as pa
-
-        raw = self._seeds[len(self) - len(self._rows) :]
-        counted = _counted(raw, [row["count"] for row in self._rows])
-        types = [(name, kind) for name, kind in COLUMNS.items() if name not in counted]
-        part = pa.Table.from_pylist(self._rows, pa.schema(types))
-        for name, values in counted.items():
-            part = part.append_column(name, pa.array(values, COLUMNS[name]))
-        self._parts.append(part)
-        self._rows = []
+        return self._table[name][: len(self)]
 
     def seeds(self, line: int) -> SeedArrays:
         """The results of a line's seeds; those of a line without an outcome have crashed."""
         raw, count = self._seeds[line], int(self.column("count")[line])
         return SeedArrays.crashed(count) if raw is None else SeedArrays(raw, count)
 
-    def point(self, config: int) -> Point:
-        """The configuration at an index of `keys`."""
-        values = dict(zip(self._parameters[config], self._values[config], strict=True))
-        return Point.unchecked(values, self.keys[config])
-
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
         """The parameters of some configurations, in the order in which points have them."""
         names: list[str] = []
-        for parameters in dict.fromkeys(self._parameters[config] for config in configs.tolist()):
+        for parameters in dict.fromkeys(tuple(self.points[config]) for config in configs.tolist()):
             place = 0
             for name in parameters:
                 if name not in names:  # insert it after its predecessor in the point
@@ -964,38 +816,22 @@ class JournalLines:
                 place = names.index(name) + 1
         return names
 
-    def values(self, name: str, configs: NDArray[np.int64], missing: Any = None) -> list[Any]:
-        """A parameter's value in each configuration; `missing` where it has none."""
-        places = {names: names.index(name) for names in self._schemas if name in names}
-        found = []
-        for config in configs.tolist():
-            place = places.get(self._parameters[config])
-            found.append(missing if place is None else self._values[config][place])
-        return found
-
     def evaluation(self, line: int) -> Evaluation:
         """The line as an object."""
-
-        def number(name: str) -> int | None:
-            value = int(self.column(name)[line])
-            return None if value < 0 else value
-
-        def whole(name: str) -> int:
-            return int(self.column(name)[line])
-
-        fingerprint, at = number("fingerprint"), float(self.column("at")[line])
+        row = {name: self._table[line][name].item() for name in COLUMNS.names or ()}
+        made, at, decision = row["fingerprint"], row["at"], row["decision"]
         return Evaluation(
-            proposal=whole("proposal"),
-            block=Block(self.point(whole("config")), whole("first"), whole("count")),
-            outcome=self.outcome([line], whole("epochs")) if whole("outcome") else None,
+            proposal=row["proposal"],
+            block=Block(self.points[row["config"]], row["first"], row["count"]),
+            outcome=self.outcome([line], row["epochs"]) if row["outcome"] else None,
             error=self.errors.get(line),
-            final=bool(whole("final")),
-            seconds=float(self.column("seconds")[line]),
-            worker=self.names[whole("worker")],
+            final=bool(row["final"]),
+            seconds=row["seconds"],
+            worker=self.names[row["worker"]],
             purpose=self.purposes.get(line),
-            fingerprint=None if fingerprint is None else self.names[fingerprint],
+            fingerprint=None if made < 0 else self.names[made],
             at=None if at < 0 else at,
-            decision=number("decision"),
+            decision=None if decision < 0 else decision,
             audit=self.audits.get(line),
         )
 
@@ -1008,22 +844,21 @@ class JournalLines:
             reasons: whether seeds of a line without an outcome get its error as their reason.
         """
         parts = [self.seeds(line) for line in lines]
-        first = self.column("first")
+        blocks = zip(self.column("first")[lines].tolist(), parts, strict=True)
         width = max(part.width for part in parts)
         arrays = {
-            "seeds": _joined(
-                [_range(int(first[line]), p.count) for line, p in zip(lines, parts, strict=True)]
-            ),
-            "status": _joined([part.status for part in parts]),
-            "solved_epoch": _joined([part.solved_epoch for part in parts]),
-            "final_loss": _joined([part.final_loss for part in parts]),
-            "predictions": _joined([part.predictions(width) for part in parts]),
+            "seeds": [np.arange(first, first + part.count) for first, part in blocks],
+            "status": [part.status for part in parts],
+            "solved_epoch": [part.solved_epoch for part in parts],
+            "final_loss": [part.final_loss for part in parts],
+            "predictions": [part.predictions(width) for part in parts],
         }
         n, details = parts[0].count, self._details(lines[0], reasons=reasons)
         for line, part in zip(lines[1:], parts[1:], strict=True):
             details = joined(details, n, self._details(line, reasons=reasons), part.count)
             n += part.count
-        return Outcome.unchecked(arrays, epochs, details=details)
+        whole = {name: np.concatenate(one) for name, one in arrays.items()}
+        return Outcome.unchecked(whole, epochs, details=details)
 
     def _details(self, line: int, *, reasons: bool) -> Details:
         if reasons and self._seeds[line] is None:
@@ -1035,46 +870,6 @@ class JournalLines:
         """float64, shape (S,): a number of each of a line's seeds; NaN where it failed."""
         values = self.details.get(line, NO_DETAILS).values.get(name)
         return valid_numbers(values, self.seeds(line).status)
-
-
-def _counted(raw: Sequence[bytes | None], sizes: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-    """Of each line the seeds by their status, and `epochs_solved`: see `COLUMNS`.
-
-    Args:
-        raw: the seeds of each of L lines; None without an outcome.
-        sizes: the number of seeds of each.
-    """
-    counts = np.zeros((len(Status), len(raw)), np.int64)
-    counts[Status.CRASHED] = sizes
-    epochs_solved = np.zeros(len(raw), np.int64)
-    known = [line for line, one in enumerate(raw) if one is not None]
-    if known:
-        pairs = zip(raw, sizes, strict=True)
-        seeds = [SeedArrays(one, size) for one, size in pairs if one is not None]
-        status = np.frombuffer(b"".join([one.bytes_of("status") for one in seeds]), "u1")
-        epochs = np.frombuffer(b"".join([one.bytes_of("solved_epoch") for one in seeds]), "<i4")
-        starts = np.cumsum([0, *(one.count for one in seeds[:-1])])
-        for kind in Status:
-            counts[kind, known] = np.add.reduceat(status == kind, starts, dtype=np.int64)
-        taken = np.where(status == Status.SOLVED, epochs, 0)
-        epochs_solved[known] = np.add.reduceat(taken, starts, dtype=np.int64)
-    return dict(zip(_LABELS, counts, strict=True)) | {"epochs_solved": epochs_solved}
-
-
-def _or_none(number: int | None) -> int:
-    return -1 if number is None else number
-
-
-def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-@functools.lru_cache(maxsize=64)
-def _range(first: int, count: int) -> NDArray[np.int64]:
-    # Thousands of blocks share one array.
-    seeds = np.arange(first, first + count, dtype=np.int64)
-    seeds.flags.writeable = False
-    return seeds
 
 
 class Evaluations(Sequence[Evaluation]):
@@ -1106,21 +901,12 @@ class Evaluations(Sequence[Evaluation]):
         chosen = search[self.places]
         return self.where(chosen), self.where(~chosen)
 
-    def column(self, name: str) -> NDArray[np.int64]:
-        """int64, shape (E,): one of `COLUMNS`, but for seconds and `at`."""
-        return self.lines.column(name)[self.places].astype(np.int64)
+    def column(self, name: str) -> NDArray[Any]:
+        """Shape (E,): one of `COLUMNS`, int64, but for `seconds` and `at`."""
+        return self.lines.column(name)[self.places]
 
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """Shape (E,): when each line was written, in seconds since 1970; -1 if it is not known."""
-        return self.lines.column("at")[self.places].astype(np.float64)
-
-    def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
-        """The lines where `chosen` (shape (E,)) is true."""
-        return Evaluations(self.lines, self.places[chosen])
-
-    def at(self, chosen: NDArray[np.int64]) -> Evaluations:
-        """The lines at some places, in this order."""
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Evaluations:
+        """The lines where `chosen` (shape (E,)) is true, or at these places, in their order."""
         return Evaluations(self.lines, self.places[chosen])
 
     def of_keys(self, keys: Iterable[str]) -> Evaluations:
@@ -1128,17 +914,6 @@ class Evaluations(Sequence[Evaluation]):
         chosen = set(keys)
         known = np.array([key in chosen for key in self.lines.keys], np.bool_)
         return self.where(known[self.column("config")]) if len(self) else self
-
-    @property
-    def seconds(self) -> list[float]:
-        """Training time of each."""
-        seconds: list[float] = self.lines.column("seconds")[self.places].tolist()
-        return seconds
-
-    @property
-    def solved(self) -> NDArray[np.int64]:
-        """int64, shape (E,): seeds solved by each."""
-        return self.column(Status.SOLVED.label)
 
     def with_error(self, error: str) -> Evaluations:
         """The lines without an outcome for this reason."""
@@ -1188,7 +963,7 @@ class Evaluations(Sequence[Evaluation]):
     def __getitem__(self, place: slice) -> Evaluations: ...
     def __getitem__(self, place: int | slice) -> Evaluation | Evaluations:
         if isinstance(place, slice):
-            return Evaluations(self.lines, self.places[place])
+            return self.where(place)
         return self.lines.evaluation(int(self.places[place]))
 
     def __iter__(self) -> Iterator[Evaluation]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
     """Refuse a journal with two final lines for one seed of a configuration."""
     config, first, count = map(lines.column, ("config", "first", "count"))
     standing = lines.standing
-    order = standing[lines.column("final")[standing].astype(np.bool_)]
+    order = standing[lines.column("final")[standing] > 0]
     order = order[np.lexsort((first[order], config[order]))]
     end = first + count
     before, after = order[:-1], order[1:]
@@ -227,8 +227,7 @@ class Journal:
         self._writing = threading.Lock()  # held while a line is written
         self._thread: threading.Thread | None = None
         with writing(Path(self._place), fix=None):
-            opened = _opened(self._place)
-            self._file, self._size = opened.file, opened.size
+            self._file, self._size, torn = _opened(self._place)
             try:
                 writer = f"{os.getpid()}" if lock is None else lock.writer
                 self._guard = Guard(self._file, self._place, writer)
@@ -236,9 +235,9 @@ class Journal:
             except BaseException:
                 os.close(self._file)
                 raise
-        if opened.torn and on_message is not None:
+        if torn and on_message is not None:
             on_message(
-                f"the last line of {self._place} was torn ({opened.torn:,} bytes) and is dropped: "
+                f"the last line of {self._place} was torn ({torn:,} bytes) and is dropped: "
                 "what it held is trained again"
             )
 
@@ -405,16 +404,12 @@ class Journal:
         self.close()
 
 
-class _OpenedJournal(NamedTuple):
-    """A file descriptor, the size of its whole lines in bytes, and that of a torn one, cut off."""
+def _opened(place: str) -> tuple[int, int, int]:
+    """Open or create a journal, and cut off a torn last line.
 
-    file: int
-    size: int
-    torn: int
-
-
-def _opened(place: str) -> _OpenedJournal:
-    """Open or create a journal, and cut off a torn last line."""
+    Returns:
+        The file descriptor, the size of the whole lines in bytes, and that of the torn one.
+    """
     is_new = not os.path.exists(place)  # noqa: PTH110  # raises nothing for a NUL
     # O_NOFOLLOW: a link might lead to a file outside of the run.
     file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
@@ -428,7 +423,7 @@ def _opened(place: str) -> _OpenedJournal:
     except BaseException:
         os.close(file)
         raise
-    return _OpenedJournal(file, whole, torn)
+    return file, whole, torn
 
 
 def _sync_folders(place: str) -> None:

@@ -75,11 +75,6 @@ def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
     return final.where(chosen), final.where(~chosen)
 
 
-def _begins(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """bool: where a value differs from the one before; the first one does."""
-    return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])
-
-
 def superseded_rows(superseded: Evaluations) -> list[dict[str, Any]]:
     """For the manifest: what is not counted, by configuration and version."""
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
@@ -279,7 +274,7 @@ class ConfigResults(Sequence[ConfigResult]):
         self._reasons = reasons
         counted, self.set_aside = by_version(evaluations)
         # The lines that count: those of a configuration together, in the order of their seeds.
-        counted = counted.at(np.lexsort((counted.column("first"), counted.column("config"))))
+        counted = counted.where(np.lexsort((counted.column("first"), counted.column("config"))))
         self._lines, self._places = counted.lines, counted.places
         columns = _columns(counted, evaluations, place)
         keys = np.array([self._lines.keys[i] for i in columns.configs.tolist()], "S16")
@@ -308,7 +303,7 @@ class ConfigResults(Sequence[ConfigResult]):
         if objective.measured is not None:
             return np.array([objective.measured.estimate(seen) for seen in self._seen(columns)])
         if objective.number is None:
-            points = map(self._lines.point, columns.configs.tolist())
+            points = (self._lines.points[config] for config in columns.configs.tolist())
             return np.array([as_float(point[objective.name]) for point in points])
         values = np.empty(len(columns.configs))
         for i, lines in enumerate(self._lines_of(columns)):
@@ -379,7 +374,7 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def values(self, name: str, missing: Any = None) -> list[Any]:
         """A parameter's value in each configuration; `missing` where it has none."""
-        return self._lines.values(name, self.configs, missing)
+        return [self._lines.points[config].get(name, missing) for config in self.configs.tolist()]
 
     @property
     def detailed(self) -> bool:
@@ -413,7 +408,7 @@ class ConfigResults(Sequence[ConfigResult]):
             return self._made[at]
         one = self._columns.at(np.array([at]))
         [lines] = self._lines_of(one)
-        point = self._lines.point(int(one.configs[0]))
+        point = self._lines.points[int(one.configs[0])]
         epochs = int(one.counts.epochs[0])
         outcome = self._lines.outcome(lines, epochs, reasons=self._reasons)
         result = ConfigResult(point, point.key, outcome, int(one.trials[0]))
@@ -434,62 +429,47 @@ def _columns(lines: Evaluations, evaluations: Evaluations, place: str) -> _Colum
         evaluations: all of the search.
         place: the journal, for messages.
     """
-    config = lines.column("config")
-    starts = np.flatnonzero(_begins(config))
-    statuses = [_sums(lines.column(status.label), starts) for status in Status]
-    counts = Counts(
-        np.stack(statuses, axis=1).astype(np.int32),
-        _budgets(lines, starts, place),
-        _sums(lines.column("epochs_solved"), starts),
+    import pandas as pd
+
+    names = [status.label for status in Status]
+    frame = pd.DataFrame(
+        {
+            n: lines.column(n)
+            for n in ("config", "count", "epochs", "width", "epochs_solved", *names)
+        }
     )
-    sizes = np.diff(starts, append=len(config))
-    trials, numbers = _proposals(evaluations)
-    return _Columns(config[starts], starts, sizes, trials, numbers, counts)
-
-
-def _proposals(evaluations: Evaluations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each configuration the number of its proposals, and its place among the first ones.
-
-    Both have shape (C,), for the configurations with a final line, by their index in the keys.
-    """
-    final = evaluations.where(evaluations.column("final") > 0)
-    pairs = np.unique(np.stack([final.column("config"), final.column("proposal")]), axis=1)
-    starts = np.flatnonzero(_begins(pairs[0]))
-    numbers = np.empty(len(starts), np.int64)
-    numbers[np.argsort(pairs[1][starts], kind="stable")] = np.arange(1, len(starts) + 1)
-    return np.diff(starts, append=len(pairs[0])), numbers
-
-
-def _budgets(lines: Evaluations, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
-    """int64, shape (C,): the epochs; all lines of a configuration must agree."""
-    none = np.iinfo(np.int64).max
-    config, epochs, width = map(lines.column, ("config", "epochs", "width"))
-    if not len(starts):
-        return epochs
-    judged = lines.column("count") > lines.column(Status.CRASHED.label)
-    for values, known, what in (
-        (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
-        (width, judged, "blocks judged on different rows cannot be merged"),
-    ):
-        least = np.minimum.reduceat(np.where(known, values, none), starts)
-        most = np.maximum.reduceat(np.where(known, values, -1), starts)
-        if (wrong := np.flatnonzero(least < most)).size:
-            key = lines.lines.keys[config[starts[wrong[0]]]]
+    # What must agree: the budgets that are known, and the rows that seeds were judged on.
+    frame["width"] = frame["width"].where(frame["count"] > frame[Status.CRASHED.label])
+    frame["epochs"] = frame["epochs"].where(frame["epochs"] >= 0)
+    groups = frame.groupby("config")
+    least, most = groups[["epochs", "width"]].min(), groups[["epochs", "width"]].max()
+    for name, what in (("epochs", "of different epochs"), ("width", "judged on different rows")):
+        for config in least.index[least[name] < most[name]]:
             raise InputError(
-                f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
-                place=f"{place}: config {key}",
+                f"blocks {what} cannot be merged: "
+                f"{least[name][config]:.0f} and {most[name][config]:.0f}",
+                place=f"{place}: config {lines.lines.keys[config]}",
             )
-    budgets = np.maximum.reduceat(epochs, starts)
-    for at in np.flatnonzero(budgets < 0).tolist():  # no line has an outcome
-        given = lines.lines.point(int(config[starts[at]])).get("epochs")
+    budgets = most["epochs"].fillna(0).to_numpy().astype(np.int64)
+    for at in np.flatnonzero(most["epochs"].isna()).tolist():  # no line has an outcome
+        given = lines.lines.points[most.index[at]].get("epochs")
         budgets[at] = given if isinstance(given, int) and 0 <= given <= MAX_EPOCHS else 0
-    return budgets
-
-
-def _sums(values: NDArray[np.int64], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    """int64: the sums of the groups that begin at `starts`."""
-    sums: NDArray[np.int64] = np.add.reduceat(values, starts) if len(starts) else values
-    return sums
+    sizes, sums = groups.size().to_numpy().astype(np.int64), groups[["epochs_solved", *names]].sum()
+    final = evaluations.where(evaluations.column("final") > 0)
+    proposals = pd.Series(final.column("proposal")).groupby(final.column("config"))
+    counts = Counts(
+        sums[names].to_numpy().astype(np.int32),
+        budgets,
+        sums["epochs_solved"].to_numpy().astype(np.int64),
+    )
+    return _Columns(
+        most.index.to_numpy().astype(np.int64),
+        np.cumsum(sizes) - sizes,
+        sizes,
+        proposals.nunique().to_numpy().astype(np.int64),
+        proposals.min().rank(method="first").to_numpy().astype(np.int64),
+        counts,
+    )
 
 
 class Seeds:

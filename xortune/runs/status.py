@@ -25,8 +25,8 @@ from xortune.core.trainer import Reported, is_failure, is_void
 from xortune.racing.objectives import only_rate
 from xortune.racing.race import is_worse, race_lower
 from xortune.racing.statement import Statement
-from xortune.runs.certificate import Certificate, CertifiedResult
-from xortune.runs.evaluation import Evaluations, JournalLines
+from xortune.runs.certificate import CertifiedResult
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, Owner, holder
 from xortune.runs.manifest import (
@@ -264,14 +264,14 @@ def _paces(manifest: Mapping[str, Any], final: Evaluations) -> list[Pace]:
     sessions = searches_of(manifest)
     trains = [s for s in sessions if s.get("workers") and s.get("worker_seconds") != 0]
     begins = [moment(session.get("started")) or 0.0 for session in trains]
-    at, found = final.times, list[Pace]()
+    at, found = final.column("at"), list[Pace]()
     for noted, begin, end in zip(trains, begins, [*begins, math.inf][1:], strict=True):
         workers, mine = noted["workers"], np.flatnonzero((at >= begin) & (at < end))
         seeds = int(final.column("count")[mine].sum())
         if seeds and (there := noted.get("worker_seconds")) is not None:
             found.append(Pace(seeds, workers, noted["busy_seconds"], there))
         elif seeds:
-            seconds = np.array(final.seconds)[mine]
+            seconds = final.column("seconds")[mine]
             there = workers * (float(at[mine].max()) - float((at[mine] - seconds).min()))
             found.append(Pace(seeds, workers, float(seconds.sum()), there))
         else:
@@ -306,7 +306,7 @@ def _searched_seconds(manifest: Mapping[str, Any], final: Evaluations, end: floa
     if (started := moment(manifest.get("started"))) is None:
         return None
     later = (moment(session.get("started")) for session in searches_of(manifest)[1:])
-    began, at = [started, *filter(None, later)], final.times
+    began, at = [started, *filter(None, later)], final.column("at")
     seconds = max(end - began[-1], 0.0)
     for first, following in pairwise(began):  # a session ends with its last line
         seconds += max(float(at[at < following].max(initial=first)) - first, 0.0)
@@ -460,7 +460,6 @@ class Progress:
         done: finished proposals, those of earlier sessions included.
         total: requested proposals.
         fresh: proposals finished in this session.
-        seconds: since this session began.
         best: of the configuration that is first so far, in the order of the table.
         number: of a search for a number without a rule: its name, and that of the first so far.
         failed: proposals that produced no outcome, even when repeated.
@@ -476,7 +475,6 @@ class Progress:
     done: int
     total: int
     fresh: int
-    seconds: float
     best: SeedCount
     failed: int
     seeds_done: int = 0
@@ -485,11 +483,6 @@ class Progress:
     reported: Reported | None = None
     number: tuple[str, float] | None = None
     budget_left: float | None = None
-
-    @property
-    def rate(self) -> float:
-        """Finished proposals per second of this session."""
-        return self.fresh / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def ended(self) -> bool:
@@ -664,7 +657,6 @@ class Watcher:
         self._path = reader_directory(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
-        self._certified: tuple[tuple[JournalLines, int, int], Certificate | None] | None = None
         # The number of sessions, the seconds left, when they were shown, and the seeds done then.
         self._left: tuple[int, Span, float, int] | None = None
 
@@ -690,10 +682,6 @@ class Watcher:
         lines = Evaluations(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
         run = Run(path, manifest, *lines.split())
-        seen = lines.lines, len(run.checks), len(lines.lines.replaced)
-        if self._certified is not None and self._certified[0] == seen:  # the certificate is too
-            run.__dict__["_certificate"] = self._certified[1]
-        self._certified = seen, run.certificate
         return self._settled(_status(run, driver, self._reader, now), run), run
 
     def _settled(self, status: RunStatus, run: Run) -> RunStatus:
@@ -730,7 +718,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
         with suppress(InputError):  # the space cannot be read
             total = budget(space_at(path / SPACE))
     done, started = len(first), moment(manifest.get("started"))
-    seeds, spent = int(final.column("count").sum()), sum(final.seconds)
+    seeds, spent = int(final.column("count").sum()), float(final.column("seconds").sum())
     expected = None if total is None else _expected(run, seeds, max(total - done, 0))
     written = reader.written if reader.written and 0 < reader.written < LATEST else None
     state = state_of(driver, manifest)
@@ -739,7 +727,7 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     end, finished = written, moment(manifest.get("finished"))
     if state == "running" and expected != (seeds, seeds):
         end = now
-    elif (last := float(final.times.max(initial=-1))) > 0:
+    elif (last := float(final.column("at").max(initial=-1))) > 0:
         end = last  # a certificate is no part of the search
     elif state == "finished" and end is not None and finished is not None:
         end = min(end, finished)
@@ -749,12 +737,12 @@ def _status(run: Run, driver: Driver, reader: JournalReader, now: float) -> RunS
     pace = next(reversed(_paces(manifest, final)), None)
     if state == "running":
         since = moment(sessions_of(manifest)[-1].get("started")) or started
-        recent = _rate(final.times, final.column("count"), now, since)
+        recent = _rate(final.column("at"), final.column("count"), now, since)
         speed = recent or (pace.rate if pace is not None else None) or overall
         if speed and expected is not None:
             least, most = (max(n - seeds, 0) / speed for n in expected)
             left = least, most
-            last = float(final.times.max(initial=-1))
+            last = float(final.column("at").max(initial=-1))
             if recent is None and since is not None and last >= since:
                 left = aged(left, left, now - last)  # it trains, and its speed is not known
             left = within_budget(left, _budget_left(run, final, now), spent / (seeds or 1))
@@ -802,14 +790,14 @@ def _budget_left(run: Run, final: Evaluations, now: float) -> float | None:
     noted = last_search(run.manifest)
     if (budget := noted.get("time_budget")) is None:
         return None
-    began = final.times - np.array(final.seconds)
-    mine = began[final.times >= (moment(noted.get("started")) or 0)]
+    began = final.column("at") - final.column("seconds")
+    mine = began[final.column("at") >= (moment(noted.get("started")) or 0)]
     return float(budget) - (now - float(mine.min(initial=now)))
 
 
 def _certifies(run: Run, driver: Driver) -> bool:
     """Whether the driver trains fresh seeds, after which it searches no more."""
-    last = float(run.checks.times.max(initial=-1))
+    last = float(run.checks.column("at").max(initial=-1))
     return driver.since is not None and last >= driver.since
 
 

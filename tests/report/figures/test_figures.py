@@ -57,7 +57,7 @@ from xortune.stats.numbers import dkw_band
 from xortune.trainers import fused
 
 GOLDEN = Path(__file__).with_name("golden.json")
-HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
+HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e" + "x" * 200
 OURS = ("ranking", "success-by-epoch", "seeds-spent", "failures", "history", "front")
 """The figures of success; those of parameters have tests of their own."""
 
@@ -211,7 +211,7 @@ def alike(k, configs=4):
 def hostile():
     points = ({HOSTILE: HOSTILE + str(i), "n\nm": i, "huge": 10**300} for i in range(5))
     lines = [done(i, one, solved(0, i, 8)) for i, one in enumerate(points)]
-    return [*lines, done(5, {HOSTILE: 1e-300, "\ud800": None, "b": True}, solved(0, 2, 8))]
+    return [*lines, done(5, {HOSTILE: 1e-300, "\u2028": None, "b": True}, solved(0, 2, 8))]
 
 
 RANKING, SUCCESS, FAILURE = "ranking", "success-by-epoch", "failures"

@@ -136,7 +136,7 @@ def _without_rule(thing: Any) -> Any:
         return without_rule(thing)
     if isinstance(thing, tuple):
         parts = map(_without_rule, thing)
-        return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
+        return tuple(parts) if type(thing) is tuple else type(thing)(*parts)
     if is_dataclass(thing) and not isinstance(thing, type):
         # A role is no text: it decides the colour.
         names = [one.name for one in fields(thing) if one.init and one.name != "role"]

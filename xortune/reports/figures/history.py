@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import count, duration, lower_percent, number, percent, plain
-from xortune.core.outcome import wilson
+from xortune.core.outcome import Status, wilson
 from xortune.racing.objectives import numbers_in, statistic_value
 from xortune.reports.analysis import busy_sentence, report_of
 from xortune.reports.drawing.model import RATES, Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
@@ -160,8 +160,8 @@ def _looks(run: Run, *, weighted: bool) -> _Looks:
         sums[order] = total
         return sums
 
-    k, n = cumulated(blocks.solved), cumulated(n)
-    seconds = np.array(blocks.seconds).cumsum()
+    k, n = cumulated(blocks.column(Status.SOLVED.label)), cumulated(n)
+    seconds = blocks.column("seconds").cumsum()
     return _Looks(config, k, n, cost.cumsum(), seconds, order[ends - sizes], order[ends - 1])
 
 
@@ -322,7 +322,7 @@ def timeline(run: Run) -> Plot | None:
     not note the time, or the search was short.
     """
     blocks = run.evaluations
-    when, seconds = blocks.times, np.array(blocks.seconds)
+    when, seconds = blocks.column("at"), blocks.column("seconds")
     if is_imported(run.manifest) or not len(when) or when.min() < 0 or not seconds.any():
         return None
     codes, worker_of = np.unique(blocks.column("worker"), return_inverse=True)
