@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.trainers.audit import copy_of
-from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, image_rules, matrix_rules
+from xortune.trainers.batching_rules import Ruled, image_rules, matrix_rules
 from xortune.trainers.epoch_batches import EpochBatches, StackedBatch, in_memory
 from xortune.trainers.methods import scored, tensors_of
 from xortune.trainers.seed_draws import Draws
-from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
+from xortune.trainers.stack_optimizers import optimizer_of_stack
 from xortune.trainers.step_graph import Program, recorded, unrecorded
 
 Group = tuple[Any, Sequence[int]]
@@ -68,7 +68,6 @@ class Stack:
         losses: of the last step, shape (S,).
 
     Raises:
-        CannotStack: a hook belongs to one model, or an optimizer is none of torch's kind.
         NotAtOnce: the batches cannot be made by one call.
     """
 
@@ -105,8 +104,6 @@ class Stack:
         owns = [dict(model.named_parameters()) for _, model in firsts]
         at_first = [dict(vars(training)) for training, _ in firsts]
         optimizers = [training.optimizer(model.parameters()) for training, model in firsts]
-        for (_, model), optimizer in zip(firsts, optimizers, strict=True):
-            refuse_hooks(model, optimizer)
         self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, [0, *ends])
         self._schedulers = [
             training.scheduler(optimizer)
@@ -249,10 +246,7 @@ class Stack:
             drawn,
             torch.arange(len(self._seeds)),
         )
-        if losses.dim() != 1:
-            shape = tuple(losses.shape[1:])
-            raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
-        return losses
+        return losses.view(len(self._seeds))
 
     def _noted_draws(self, batch: StackedBatch) -> Draws:
         """The draws of the loss, by a call for the first seed with copies of its tensors."""
