@@ -29,7 +29,7 @@ from xortune.reports.terminal import render_outcome
 from xortune.runs.evaluation import Evaluation, SeedsToTrain, decode, encode
 from xortune.runs.store import JOURNAL
 from xortune.spaces.space import load_space
-from xortune.training.executors import LocalExecutor, executor_for
+from xortune.training.executors import AskedExecutor, LocalExecutor, executor_for
 from xortune.training.processes import ending_processes
 from xortune.training.resources import Cluster
 
@@ -322,7 +322,8 @@ def test_two_workers_that_stacked_have_the_table_of_two_that_never_did(tmp_path)
     found = []
     for trainer in (Alone(), Stacks(wrong=0.1, salt=1, first=1, every=60)):
         folder = tmp_path / type(trainer).__name__
-        with ending_processes(), executor_for(trainer, Cluster(workers=2), folder) as pool:
+        asked = AskedExecutor(trainer, Cluster(workers=2), folder)
+        with ending_processes(), executor_for(asked) as pool:
             found.append(searched(trainer, folder / "run", SPACES["race"], executor=pool))
     alone, run = found
     assert run.audit.fault

@@ -25,7 +25,7 @@ from xortune.training import ray_executor
 from xortune.training import ray_worker as versions_module
 from xortune.training.jobs import ATTEMPTS
 from xortune.training.ray_executor import classify_failure
-from xortune.training.ray_worker import captured_messages
+from xortune.training.ray_worker import hearing_warnings
 from xortune.training.resources import Cluster, Resources
 from xortune.training.slots import slots
 
@@ -166,7 +166,7 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
         ("x\nThe actor died because its node has died. Node Id: 7\n\tSIGTERM", "node", "SIGTERM"),
         ("The actor 7 is unavailable: RPC. The task may or may not have", "node", "RPC"),
         ("pid: 3\nThe actor is dead because it was killed by `ray.kill`.", "stopped", "ray.kill"),
-        ("raised in its creation task, \nImportError: torch", "setup", "ImportError: torch"),
+        ("raised in its creation task, \nImportError: torch", "stopped", "ImportError: torch"),
         (
             "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
             " Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of"
@@ -192,13 +192,14 @@ def test_whose_fault_a_death_is(text, kind, reason):
 def test_what_engines_log_on_a_worker_is_captured_once():
     logger = logging.getLogger("xortune.trainers")
     before = list(logger.handlers)
-    with captured_messages() as messages:
+    messages = []
+    with hearing_warnings(messages.append):
         logger.warning("halved to %d", 64)
         logging.getLogger("xortune.trainers.reference").error("lost")
         logger.warning("halved to %d", 64)
         logger.info("nothing of note")
         logging.getLogger("somebody").warning("else")
-    with pytest.raises(ValueError, match="no"), captured_messages():
+    with pytest.raises(ValueError, match="no"), hearing_warnings(messages.append):
         raise ValueError("no")
     logger.warning("after")
     assert messages == ["halved to 64", "lost"]

@@ -243,6 +243,35 @@ def test_a_search_certifies_on_its_own_workers(place, monkeypatch):
     assert first == second
 
 
+HANGS_ON_THE_WAY = """
+import time
+
+def one(config, seed):
+    while seed == 1:
+        time.sleep(1)
+    return True
+
+def together(config, seeds):
+    while 1 in seeds:
+        time.sleep(1)
+    return seeds >= 0
+"""
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("function", ["one", "together"])
+def test_a_seed_over_its_time_limit_costs_that_seed_alone(tmp_path, monkeypatch, function):
+    """Its worker is killed; those that train in one call with it train again, each alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hangs.py").write_text(HANGS_ON_THE_WAY)
+    space = {"parameters": {"x": 1.0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [4]}}
+    space["trainer"] = {"function": f"./hangs.py:{function}", "timeout": "0.7s"}
+    run = xt.search({"name": "hangs", **space}, output="run", verbose=0)
+    [result] = run.results
+    assert result.outcome.details.failed == {1: "took longer than 0.7 s"}
+    assert (result.outcome.successes, result.outcome.n) == (3, 4)
+
+
 def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
     assert place[-1] == {}
     assert ray.is_initialized()

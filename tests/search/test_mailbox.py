@@ -1,10 +1,8 @@
 """The mailbox of Ray's workers, without Ray: who gets which batch, and what the driver hears."""
 
 import asyncio
-import os
 import pickle
 import threading
-import time
 import types
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from xortune.core.errors import Halted, TrainingError
+from xortune.core.errors import Halted
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.trainers.function import custom_trainer
@@ -20,27 +18,26 @@ from xortune.trainers.source import given_source
 from xortune.training import ray_executor, ray_worker
 from xortune.training.jobs import BEGUN, REPORTED
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
-from xortune.training.processes import ending_processes
 
 
-def test_the_oldest_batch_goes_to_whoever_has_waited_longest_and_lost_ones_first():
+def test_the_oldest_batch_goes_to_whoever_has_waited_longest():
     async def play():
         box = Mailbox()
         waits = [asyncio.create_task(box.next(name, None)) for name in ("a", "b")]
         await asyncio.sleep(0)
         for number in (1, 2, 3):
-            await box.put(number, b"%d" % number, None, first=False)
-        await box.put(4, b"4", 60.0, first=True)
+            await box.put(number, b"%d" % number, None)
+        await box.put(4, b"4", 60.0)
         got = [await wait for wait in waits]
         got += [await box.next("b", b"of 2"), await box.next("a", b"of 1")]
         return got, await box.events()
 
     got, events = asyncio.run(play())
-    assert [content for content, _ in got] == [b"1", b"2", b"4", b"3"]
+    assert [content for content, _ in got] == [b"1", b"2", b"3", b"4"]
     assert [left is None or 0 < left <= 60 for _, left in got] == [True] * 4
-    assert got[2][1] is not None
-    given, heard = [("a", TAKEN, 1), ("b", TAKEN, 2)], [("b", SAID, b"of 2"), ("b", TAKEN, 4)]
-    assert events == [*given, *heard, ("a", SAID, b"of 1"), ("a", TAKEN, 3)]
+    assert got[3][1] is not None
+    given, heard = [("a", TAKEN, 1), ("b", TAKEN, 2)], [("b", SAID, b"of 2"), ("b", TAKEN, 3)]
+    assert events == [*given, *heard, ("a", SAID, b"of 1"), ("a", TAKEN, 4)]
 
 
 def test_a_worker_that_has_ended_gets_nothing_and_says_nothing_more():
@@ -50,7 +47,7 @@ def test_a_worker_that_has_ended_gets_nothing_and_says_nothing_more():
         waits = asyncio.create_task(box.next("a", None))
         await asyncio.sleep(0)
         await box.end("a", b"why")
-        await box.put(1, b"1", None, first=False)
+        await box.put(1, b"1", None)
         with suppress(asyncio.CancelledError):
             await waits
         for call in (box.next("a", b"late"), box.say("a", b"late", ("key", 0))):
@@ -99,12 +96,12 @@ class Calls:
 
 def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
     monkeypatch.setattr(ray_worker.ray, "get", lambda answer, **_: answer)
-    monkeypatch.setattr(ray_worker, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(ray_worker, "RAY_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(ray_worker._RayWorker, "look_seconds", 0.0)
+    monkeypatch.setattr(ray_worker._RayWorker, "report_seconds", 0.0)
     box, block = Mailbox(), Block(Point({"x": 2.0}), 0, 2)
-    asyncio.run(box.put(1, pickle.dumps(([block], ())), None, first=False))
+    asyncio.run(box.put(1, pickle.dumps(([block], ())), None))
     trainer = custom_trainer(given_source(reporting), None)
-    ray_worker._BatchTrainer("a", trainer, Calls(box)).train_next()
+    ray_worker._RayWorker("a", Calls(box)).train_next(trainer)
     events = asyncio.run(box.events())
     said = [one for _, what, told in events if what == SAID for one in pickle.loads(told)]
     told = [message[1] for message in said if message[0] == REPORTED]
@@ -112,43 +109,6 @@ def test_a_worker_says_what_its_training_reports_on_the_way(monkeypatch):
         (seed, 1 + report, 6.0 - 2 * report) for seed in range(2) for report in range(3)
     ]
     assert [message[0] for message in said] == [BEGUN, *[REPORTED] * 3] * 2
-
-
-def dies_once(config, seed):
-    if seed == 1 and not Path(config["mark"]).exists():
-        Path(config["mark"]).touch()
-        os._exit(3)
-    return seed > 0
-
-
-def test_a_seed_whose_own_process_ends_has_no_result_as_if_its_worker_had_ended(tmp_path):
-    """With a time limit seeds train in a process of their own; the driver tries it again."""
-    point = Point({"mark": str(tmp_path / "mark")})
-    trainer = ray_worker._InProcess(custom_trainer(given_source(dies_once), None, limit=60.0))
-    blocks = [Block(point, seed, 1) for seed in range(3)]
-    with ending_processes():
-        first, dead, last = trainer.train(blocks)
-        again = trainer.train(blocks[1:2])[0]
-    assert isinstance(dead, TrainingError)
-    assert "exit code 3" in str(dead)
-    assert [one.successes for one in (first, again, last)] == [0, 1, 1]
-
-
-def hangs_or_dies(config, seeds):
-    while 1 in seeds and config["how"] == "hang":
-        time.sleep(1)
-    if 1 in seeds and config["how"] == "die":
-        os._exit(3)
-    return seeds > 0
-
-
-def test_a_seed_that_hangs_in_its_own_process_costs_no_seed_beside_it():
-    trainer = ray_worker._InProcess(custom_trainer(given_source(hangs_or_dies), None, limit=0.4))
-    with ending_processes():
-        [outcome] = trainer.train([Block(Point({"how": "hang"}), 0, 4)])
-        with pytest.raises(TrainingError, match=r"exit code 3"):  # the driver finds out which
-            trainer.train([Block(Point({"how": "die"}), 0, 4)])
-    assert (outcome.successes, outcome.details.failed) == (2, {1: "took longer than 0.4 s"})
 
 
 def test_who_trains_on_a_ray_that_has_ended_leaves_it_before_the_driver_disconnects(monkeypatch):

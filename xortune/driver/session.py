@@ -62,7 +62,7 @@ from xortune.spaces.model import SearchSpace
 from xortune.spaces.samplers import sampler_named
 from xortune.training.ahead import Ahead
 from xortune.training.batches import Again, Batches
-from xortune.training.executors import executor_for
+from xortune.training.executors import AskedExecutor, executor_for
 from xortune.training.loop import Executor, Record
 from xortune.training.process import is_interrupted
 from xortune.training.processes import let_processes_go
@@ -134,16 +134,15 @@ def search_session(
     label_run(directory, labels)
     with _interrupts_named(directory), nullcontext(ends) if ends else ExitStack() as stack:
         if executor is None:
-            executor = stack.enter_context(
-                executor_for(
-                    trainer,
-                    cluster,
-                    directory,
-                    cancels=session.cancels,
-                    on_message=voice.warn,
-                    is_checked=check_later is None,
-                )
+            asked = AskedExecutor(
+                trainer,
+                cluster,
+                directory,
+                cancels=session.cancels,
+                on_message=voice.warn,
+                is_checked=check_later is None,
             )
+            executor = stack.enter_context(executor_for(asked))
         if check_later is not None:
             check = check_later()
             let_processes_go()
@@ -469,7 +468,7 @@ class _Work:
 
     def _train_later(self) -> None:
         """Train the check's seed again, if the search was too short for it."""
-        if self._check is None or self._again is None or self._again.was_sent:
+        if self._check is None or self._again is None or self._again.was_told:
             return
         if self._record.ends or self._batches.stop_if_over():
             return

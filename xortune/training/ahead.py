@@ -158,8 +158,6 @@ class Ahead:
     def receive(self, done: Done) -> Iterator[tuple[Job, TrainedAhead | None]]:
         """Keep the results of what was trained ahead in a batch.
 
-        A block with a void seed comes in parts. It is kept for no decision: it trains again then.
-
         Yields:
             Each job that was decided meanwhile, with its result; None if it has to be trained.
         """
@@ -173,10 +171,8 @@ class Ahead:
         for job, result in zip(done.jobs, results, strict=True):
             if not job.ahead:
                 continue
-            if (whole := self._whole(job.block)) is None:  # another part of it came before
-                continue
-            waiting, kept = self._under_way.pop(whole), None
-            if whole == job.block and result is not None and not isinstance(result, TrainingError):
+            waiting, kept = self._under_way.pop(job.block, None), None
+            if result is not None and not isinstance(result, TrainingError):
                 kept = TrainedAhead(result, seconds * job.block.count, done.worker)
                 self.trained += job.block.count
             if waiting is not None:
@@ -184,13 +180,6 @@ class Ahead:
                 yield waiting, kept
             elif kept is not None:
                 self._kept[job.block] = kept
-
-    def _whole(self, part: Block) -> Block | None:
-        """The block under way that this is, or is a part of."""
-        if part in self._under_way:
-            return part
-        same = (block for block in self._under_way if block.point.key == part.point.key)
-        return next((block for block in same if part.first in block.seeds), None)
 
     def end(self) -> None:
         """Train nothing more ahead: a batch has killed its worker, or took too long."""

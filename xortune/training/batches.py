@@ -12,8 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
-from itertools import count, islice
+from itertools import islice
+from operator import itemgetter
 from typing import Protocol
 
 from xortune.core.audit import AT_FIRST, Audit
@@ -124,65 +124,6 @@ def seeds_at_once(
 
 
 # -------------------------------------------------------------------------------------------------
-# Which batch is next.
-
-
-class BatchQueue:
-    """The batches that a worker has had before and that train again.
-
-    The rule of what comes next:
-
-    1. A batch that the system killed. It trains alone: nothing begins before all other batches have
-       ended, and nothing else begins before it has ended.
-    2. What a worker did not begin or did not finish, and the parts of a batch that failed. The
-       batch that came back last is first.
-    3. Another attempt at a block, in the order in which the attempts failed.
-    4. If nothing waits here, what the decider decides.
-
-    Before 2 comes a seed that could not be tried, once it has waited: see `Untried`.
-    """
-
-    def __init__(self) -> None:
-        self._alone: deque[tuple[Job, ...]] = deque()
-        self._others: deque[tuple[Job, ...]] = deque()
-        self._one_trains_alone = False
-
-    def put_alone(self, batch: tuple[Job, ...]) -> None:
-        """Put a batch that trains alone."""
-        self._alone.append(batch)
-
-    def put_first(self, batches: Iterable[tuple[Job, ...]]) -> None:
-        """Put batches before the others."""
-        self._others.extendleft(reversed(list(batches)))
-
-    def put_last(self, batches: Iterable[tuple[Job, ...]]) -> None:
-        """Put batches after the others."""
-        self._others.extend(batches)
-
-    @property
-    def is_reserved(self) -> bool:
-        """Whether a batch trains alone, or waits until it can: no other batch may begin."""
-        return self._one_trains_alone or bool(self._alone)
-
-    def pop_alone(self) -> tuple[Job, ...]:
-        """Remove the next batch that trains alone; empty if there is none.
-
-        While the queue `is_reserved`, call it only if no batch is under way.
-        """
-        self._one_trains_alone = bool(self._alone)
-        return self._alone.popleft() if self._alone else ()
-
-    def pop(self) -> tuple[Job, ...]:
-        """Remove the next one of the other batches; empty if there is none."""
-        return self._others.popleft() if self._others else ()
-
-    def clear(self) -> None:
-        """Drop all batches that wait."""
-        self._alone.clear()
-        self._others.clear()
-
-
-# -------------------------------------------------------------------------------------------------
 # Seeds that could not be tried, and are tried again.
 
 
@@ -195,8 +136,7 @@ class Untried:
 
     def __init__(self, outages: Outages) -> None:
         self._outages = outages
-        self._waiting: list[tuple[float, int, Job]] = []  # a heap, by `time.monotonic`
-        self._numbers = count()
+        self._waiting: list[tuple[float, Job]] = []  # until when, by `time.monotonic`
         self._in_a_row = 0  # seeds that could not be tried, since another one could
 
     def __bool__(self) -> bool:
@@ -209,24 +149,23 @@ class Untried:
             return None
         self._in_a_row += not job.tries
         job = replace(job, tries=job.tries + 1, waited=job.waited + wait)
-        heappush(self._waiting, (time.monotonic() + wait, next(self._numbers), job))
+        self._waiting.append((time.monotonic() + wait, job))
         return job
 
     def pop(self, wants: Callable[[Job], bool]) -> Job | None:
         """Remove the next seed that has waited, or that is not wanted any more; None if none."""
-        unwanted = next((entry for entry in self._waiting if not wants(entry[2])), None)
-        if unwanted is not None:
-            self._waiting.remove(unwanted)
-            heapify(self._waiting)
-            return unwanted[2]
-        if not self._waiting or self._waiting[0][0] > time.monotonic():
+        now = time.monotonic()
+        over = [one for one in self._waiting if one[0] <= now or not wants(one[1])]
+        if not over:
             return None
-        return heappop(self._waiting)[2]
+        self._waiting.remove(found := min(over, key=itemgetter(0)))
+        return found[1]
 
     @property
     def seconds(self) -> float | None:
         """Seconds until the next one has waited, 0 or more; None if none waits."""
-        return max(0.0, self._waiting[0][0] - time.monotonic()) if self._waiting else None
+        first = min((until for until, _ in self._waiting), default=None)
+        return None if first is None else max(0.0, first - time.monotonic())
 
     @property
     def are_many(self) -> bool:
@@ -239,13 +178,12 @@ class Untried:
 
     @property
     def jobs(self) -> list[Job]:
-        """Those that wait, in no order."""
-        return [job for _, _, job in self._waiting]
+        """Those that wait."""
+        return [job for _, job in self._waiting]
 
     def keep(self, keys: Collection[str]) -> None:
         """Try only seeds of these configurations again."""
-        self._waiting = [one for one in self._waiting if one[2].block.point.key in keys]
-        heapify(self._waiting)
+        self._waiting = [one for one in self._waiting if one[1].block.point.key in keys]
 
     def clear(self) -> None:
         """Try none of them again."""
@@ -270,13 +208,15 @@ class Again:
         block: the seed.
         tell: called with its outcome.
         passed: batches that have gone out without it.
-        was_sent: whether a worker has it.
+        was_sent: whether a worker was asked to train it.
+        was_told: whether it has trained.
     """
 
     block: Block
     tell: Callable[[Outcome], None]
     passed: int = 0
     was_sent: bool = False
+    was_told: bool = False
 
     def after(self, jobs: Iterable[Job], *, slots: int) -> tuple[Block, ...]:
         """What the worker of a batch trains after it; empty for all batches but one.
@@ -311,7 +251,7 @@ class Batches:
 
     A batch holds several trainings, where each takes less time than sending it. A block that takes
     longer is handed out in parts, one that was never measured as one seed first: so no slot is idle
-    while an allowed seed waits. `BatchQueue` has the rule of what comes next.
+    while an allowed seed waits. `next` has the rule of what comes next.
 
     Args:
         decider: says which block is next.
@@ -377,7 +317,9 @@ class Batches:
         self._seconds = batch_seconds(limit)
         self._expected = MeasuredSeconds(trainer) if expected is None else expected
         self._budget, self._fills = TimeBudget(budget), fills
-        self._queue = BatchQueue()
+        self._alone: deque[tuple[Job, ...]] = deque()  # what the system killed
+        self._one_trains_alone = False
+        self._queue: deque[tuple[Job, ...]] = deque()  # what trains again
         if untried is None:
             untried = Untried(Outages() if outages is None else outages)
         self._untried, self._rests = untried, rests
@@ -420,7 +362,7 @@ class Batches:
         """
         if self.begins_again:
             return self._all_under_way
-        waits = self._queue.is_reserved or (self._ahead is not None and self._ahead.waited_for)
+        waits = self._is_reserved or (self._ahead is not None and self._ahead.waited_for)
         return self._decided_under_way or int(waits and self._all_under_way > 0)
 
     @property
@@ -453,24 +395,43 @@ class Batches:
         self._decider.stop(now=now)
         self._untried.clear()
         if now:
+            self._alone.clear()
             self._queue.clear()
 
     # The next batch.
 
     def next(self) -> tuple[Job, ...]:
-        """The next batch, by the rule of `BatchQueue`; empty if there is none now."""
+        """The next batch; empty if there is none now.
+
+        The rule of what comes next:
+
+        1. A batch that the system killed. It trains alone: nothing begins before all other batches
+           have ended, and nothing else begins before it has ended.
+        2. A seed that could not be tried, once it has waited: see `Untried`.
+        3. What a worker did not begin or did not finish, and the parts of a batch that failed. The
+           batch that came back last is first.
+        4. Another attempt at a block, in the order in which the attempts failed.
+        5. If nothing waits here, what the decider decides.
+        """
         if self.begins_again or self.stop_if_over():
             return ()
-        if self._all_under_way and (self._queue.is_reserved or self._waits_for_audits):
+        if self._all_under_way and (self._is_reserved or self._waits_for_audits):
             return ()
-        jobs = self._queue.pop_alone()
-        if not jobs:
+        self._one_trains_alone = bool(self._alone)
+        if self._alone:
+            jobs = self._alone.popleft()
+        else:
             jobs = self._widened(self._untried_batch() or self._further_batch())
         if jobs:
             self._budget.begin()
             self._all_under_way += 1
             self._decided_under_way += any(not job.ahead for job in jobs)
         return self._stacked(jobs) if self._stacks else jobs
+
+    @property
+    def _is_reserved(self) -> bool:
+        """Whether a batch trains alone, or waits until it can: no other batch may begin."""
+        return self._one_trains_alone or bool(self._alone)
 
     @property
     def _waits_for_audits(self) -> bool:
@@ -517,7 +478,8 @@ class Batches:
 
     def _queued_batch(self) -> tuple[Job, ...]:
         """The next batch of the queue; its jobs that are given up are recorded, not trained."""
-        while batch := self._queue.pop():
+        while self._queue:
+            batch = self._queue.popleft()
             if jobs := tuple(job for job in batch if not self._record_if_given_up(job)):
                 return jobs
         return ()
@@ -595,11 +557,10 @@ class Batches:
             size = seeds_at_once(self._trainer, block, expected, most_seconds=self._seconds)
         else:
             size = self._ahead.width(block)
-        if size >= block.count:
-            return job
-        rest = block.part(block.first + size, block.count - size)
-        self._decider.put_back(replace(job, block=rest))
-        return replace(job, block=block.part(block.first, size))
+        first, *others = job.split_off(size)
+        for rest in others:
+            self._decider.put_back(rest)
+        return first
 
     def _record_if_given_up(self, job: Job) -> bool:
         """Whether a job's config is given up; then the job is recorded as failed."""
@@ -617,6 +578,7 @@ class Batches:
             self._decider.hear(done.reported)
             return
         if done.again is not None and self._again is not None:
+            self._again.was_told = True
             self._again.tell(done.again)
         decided = tuple(job for job in done.jobs if not job.ahead)
         # A batch may come back in parts. What ends one and has no decided job ends one that had
@@ -631,14 +593,14 @@ class Batches:
         if not isinstance(done.results, WorkerFailure):
             self._trained(done)
         elif done.results.kind == "killed" and self._retries.gives_second_chance(done.jobs):
-            self._queue.put_alone(done.jobs)
+            self._alone.append(done.jobs)
             return
         else:
             self._failed(done, decided, done.results)
         if self._ahead is not None and done.jobs:
             for job, kept in self._ahead.receive(done):
                 if kept is None:
-                    self._queue.put_first([(job,)])
+                    self._queue.appendleft((job,))
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
@@ -689,12 +651,18 @@ class Batches:
                 self._expected.note(job.block, seconds)
             if job.ahead:
                 continue
-            if isinstance(result, Postponed):  # a worker's clock may be ahead of the driver's
-                postponed.append(self._unfinished(job, result, seconds, done.worker))
-            else:
+            if not isinstance(result, Postponed | Void):
                 self._settle(job, result, seconds, done.worker)
+                continue
+            rest = self._unfinished(job, result, seconds, done.worker)
+            if isinstance(result, Void):  # the first of these seeds could not be tried
+                untried, *others = rest.split_off(1)
+                self._settle(untried, result, seconds, done.worker)
+                postponed += others
+            else:  # a worker's clock may be ahead of the driver's
+                postponed.append(rest)
         if postponed:
-            self._queue.put_first([tuple(postponed)])
+            self._queue.appendleft(tuple(postponed))
 
     def _failed(self, done: Done, decided: tuple[Job, ...], failure: WorkerFailure) -> None:
         """Plan what to try instead of a batch without results; nothing for what was ahead.
@@ -707,7 +675,7 @@ class Batches:
         is_at_fault = failure.kind in ("batch", "killed", "late", "slow")
         if self._ahead is not None and is_at_fault and len(decided) < len(done.jobs):
             self._ahead.end()  # a job trained ahead may be at fault
-            self._queue.put_first((job,) for job in decided)
+            self._queue.extendleft((job,) for job in reversed(decided))
             return
         if not decided:
             return
@@ -718,7 +686,7 @@ class Batches:
         if isinstance(after, Job):
             self._settle(after, TrainingError(failure.reason), worker=done.worker)
         else:
-            self._queue.put_first(after)
+            self._queue.extendleft(reversed(after))
 
     def _settle(
         self,
@@ -739,7 +707,7 @@ class Batches:
         elif isinstance(result, TrainingError):
             retries = self._retries.next_attempt(job)
             self._tell(job, None, str(result), final=not retries, seconds=seconds, worker=worker)
-            self._queue.put_last(retries)
+            self._queue.extend(retries)
         else:
             self._untried.note_result()
             outcome = _judged(job.block, result)
@@ -749,10 +717,9 @@ class Batches:
         """Record those seeds of a job that have finished; return the job of the others."""
         if not isinstance(result, Unfinished) or (outcome := result.outcome) is None:
             return job
-        block = job.block
-        finished = replace(job, block=block.part(block.first, outcome.n))
+        finished, rest = job.split_off(outcome.n)
         self._settle(finished, outcome, seconds, worker)
-        return replace(job, block=block.part(block.first + outcome.n, block.count - outcome.n))
+        return rest
 
     def _tell(
         self,

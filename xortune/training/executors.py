@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import ending_forks
@@ -162,9 +162,7 @@ class Pool(Executor):
         if worker.pid is None:
             self._processes.listen()
         batch.worker = f"{socket.gethostname()}:{worker.pid}"
-        if (message := worker.read()) is None:  # it has closed its end
-            self._processes.listen(0.05)
-        while message is not None:
+        while (message := worker.read()) is not None:
             if message[0] == BEGUN:
                 self._failed_starts = 0
             if message[0] == DONE and batch in self._early and batch.again:
@@ -176,7 +174,6 @@ class Pool(Executor):
                 self._forget(batch)
                 worker.is_idle = True
                 return
-            message = worker.read()
 
     def _lose(self, batch: Batch) -> None:
         worker = self._workers[batch]
@@ -224,8 +221,6 @@ class EventLoop(Executor):
     Results are used in the order of decisions, as everywhere: no answer depends on how many are
     awaited at once.
     """
-
-    trains_again: ClassVar[bool] = False
 
     def __init__(self, trainer: Trainer, slots: int) -> None:
         super().__init__(trainer, slots)
@@ -406,44 +401,24 @@ def _kind_of(asked: AskedExecutor) -> ExecutorKind:
     return next(kind for kind in reversed(kinds) if kind.matches(asked))
 
 
-def pool_or_here(trainer: Trainer, cluster: Cluster, *, encodes: bool = True) -> Executor:
-    """What trains on this machine without Ray; the caller ends the pool's processes.
-
-    See `processes.ending_processes`; the arguments are as of `AskedExecutor`.
+def executor_here(asked: AskedExecutor) -> Executor:
+    """What trains on this machine; the caller ends the pool's processes: `ending_processes`.
 
     Raises:
         InputError: this machine has too few CPUs.
     """
-    asked = AskedExecutor(trainer, cluster, encodes=encodes)
     return _kind_of(asked).make(asked)
 
 
 @contextmanager
-def executor_for(
-    trainer: Trainer,
-    cluster: Cluster,
-    folder: Path,
-    *,
-    cancels: bool = False,
-    on_message: Callable[[str], None] | None = None,
-    is_checked: bool = True,
-) -> Iterator[Executor]:
+def executor_for(asked: AskedExecutor) -> Iterator[Executor]:
     """What trains for a verb until exit: this process, a pool, or Ray.
 
-    The caller waits for the end of the pool's processes; see `processes.ending_processes`. The
-    arguments are as of `AskedExecutor`.
+    The caller waits for the end of the pool's processes: `processes.ending_processes`.
 
     Raises:
         InputError: an unreachable cluster or one too small; Ray does not start.
     """
-    asked = AskedExecutor(
-        trainer,
-        cluster,
-        folder,
-        cancels=cancels,
-        on_message=on_message,
-        is_checked=is_checked,
-    )
     kind = _kind_of(asked)
     with kind.around(asked), kind.make(asked) as executor:
         yield executor

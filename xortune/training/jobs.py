@@ -54,13 +54,22 @@ class Job:
     tries: int = 0
     waited: float = 0.0
 
+    def of(self, first: int, count: int) -> Job:
+        """The same with a part of its block."""
+        return replace(self, block=self.block.part(first, count))
+
+    def split_off(self, count: int) -> list[Job]:
+        """The job of its first seeds, so many, and of the others, if there are any."""
+        if count >= self.block.count:
+            return [self]
+        first = self.block.first
+        return [self.of(first, count), self.of(first + count, self.block.count - count)]
+
     def split(self, parts: int) -> list[Job]:
         """Split it into jobs of about equally many seeds."""
         block = self.block
         bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
-        return [
-            replace(self, block=block.part(start, end - start)) for start, end in pairwise(bounds)
-        ]
+        return [self.of(start, end - start) for start, end in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,12 @@ class WorkerFailure:
         kind: `batch`: something in the batch killed the worker or raised; `killed`: the system
             killed it, as it does where memory is short; `late`: it exceeded its time limit; `slow`:
             seeds that train together took longer than their time limits in all; `node`: its machine
-            has left or cannot be reached; `setup`: it failed before it began the batch; `stopped`:
-            it was stopped before it began the batch.
+            has left or cannot be reached; `stopped`: it ended before it began the batch.
         reason: for the journal, or for the user.
         cause: what the trainer itself raised, if it was on this machine.
     """
 
-    kind: Literal["batch", "killed", "late", "slow", "node", "setup", "stopped"]
+    kind: Literal["batch", "killed", "late", "slow", "node", "stopped"]
     reason: str
     cause: Exception | None = None
 
@@ -166,12 +174,6 @@ class Limits:
         part = math.inf if self.part is None else self.part
         return part if self.seed is None else min(part, self.seed * seeds)
 
-    def are_of_seed(self, seeds: int) -> bool:
-        """Whether the limit of a seed is what these seeds exceed first."""
-        if self.seed is None:
-            return False
-        return self.part is None or self.seed * seeds <= self.part
-
 
 NO_LIMITS = Limits()
 
@@ -191,7 +193,8 @@ class Batch:
         limits: of the time.
         clock: by which they are kept.
         until: `time.time` from which on no training begins; None: never.
-        again: blocks that train after the others; see `Batches.again_after`.
+        again: blocks that train after the others, where a transport does so; see
+            `Batches.again_after`.
         count: how many batches of the search these are.
 
     Attributes:
@@ -233,19 +236,18 @@ class Batch:
 
     def hear(self, what: str, *content: Any) -> None:
         """Use a message of a worker."""
-        if what == BEGUN:
-            self.begin(*content)
-        elif what == TRAINED:
-            self.trained(*content)
-        elif what == REPORTED:
-            self.report(*content)
-        elif what == AGAIN:
-            self.trained_again(*content)
-        elif what == RAISED:
+        if what == RAISED:
             error = content[0]
             self.fail(str(error), error if isinstance(error, InputError) else None)
-        else:
-            self.end()
+            return
+        heard: dict[str, Callable[..., None]] = {
+            BEGUN: self.begin,
+            TRAINED: self.trained,
+            REPORTED: self.report,
+            AGAIN: self.trained_again,
+            DONE: self.end,
+        }
+        heard[what](*content)
 
     def begin(self, index: int | None, part: Block) -> None:
         """A part of the job of this index trains now; None: a block of `again`."""
@@ -329,25 +331,23 @@ class Batch:
                 rest.append(job)
             else:
                 part = self.begun[1]
-                fault.append(replace(job, block=block.part(part.first, part.count)))
+                fault.append(job.of(part.first, part.count))
                 before, after = part.first - block.first, block.seeds.stop - part.seeds.stop
                 if before:  # trained, but not sent
-                    rest.append(replace(job, block=block.part(block.first, before)))
+                    rest.append(job.of(block.first, before))
                 if after:
-                    rest.append(replace(job, block=block.part(part.seeds.stop, after)))
+                    rest.append(job.of(part.seeds.stop, after))
         return tuple(fault), tuple(rest)
 
     def _too_late(self, fault: tuple[Job, ...]) -> Done:
         """A seed that exceeds its own limit alone has crashed; others train again, each alone."""
-        seeds, limits, seconds = sum(job.block.count for job in fault), self._limits, self.late
-        assert seconds is not None
-        if not limits.are_of_seed(seeds):
-            late = WorkerFailure("late", f"took longer than {limits.part:g} s")
-            return Done(fault, late, seconds)
-        assert limits.seed is not None
+        part, seed = self._limits.part, self._limits.seed
+        seeds, seconds = sum(job.block.count for job in fault), self.late or 0.0
+        if seed is None or (part is not None and part < seed * seeds):
+            return Done(fault, WorkerFailure("late", f"took longer than {part:g} s"), seconds)
         if seeds == 1:
-            return Done(fault, [timed_out(fault[0].block, limits.seed)], seconds)
-        reason = f"took longer than {limits.seed:g} s for each of {seeds} seeds"
+            return Done(fault, [timed_out(fault[0].block, seed)], seconds)
+        reason = f"took longer than {seed:g} s for each of {seeds} seeds"
         return Done(fault, WorkerFailure("slow", reason), seconds)
 
     def _ended(self, parts: Parts) -> tuple[Job, ...]:
@@ -356,7 +356,7 @@ class Batch:
         ended = []
         for index, part in parts:
             job, left = self.jobs[index], self.left.pop(index)
-            ended.append(replace(job, block=job.block.part(part.first, part.count)))
+            ended.append(job.of(part.first, part.count))
             if rest := left.count - part.count:
                 self.left[index] = job.block.part(part.seeds.stop, rest)
         return tuple(ended)
@@ -449,9 +449,7 @@ class Retries:
         Raises:
             Exception: what the trainer itself raised, if there is one attempt.
         """
-        if failure.kind in ("setup", "stopped"):
-            return [jobs]
-        if failure.kind == "node" and self._count_lost_machine(jobs):
+        if failure.kind == "stopped" or (failure.kind == "node" and self._count_lost_machine(jobs)):
             return [jobs]
         if failure.cause is not None and self._attempts == 1:
             raise failure.cause

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from xortune.core.errors import InputError
 from xortune.core.forks import end_fork_of
@@ -59,9 +59,6 @@ class Executor(ABC):
         done: results of batches and of parts of them, the oldest first.
         under_way: batches that were sent and have not ended.
     """
-
-    trains_again: ClassVar[bool] = True
-    """Whether it trains the blocks of `Batch.again`."""
 
     def __init__(self, trainer: Trainer, slots: int, limits: Limits = NO_LIMITS) -> None:
         self.trainer, self.slots, self._limits = trainer, slots, limits
@@ -136,7 +133,7 @@ class Executor(ABC):
             limits=self._limits,
             clock=self._clock,
             until=batches.until,
-            again=batches.again_after(jobs) if self.trains_again else (),
+            again=batches.again_after(jobs),
             count=count,
         )
         self.under_way.append(batch)

@@ -53,20 +53,16 @@ class Mailbox:
 
     # The driver calls these.
 
-    async def put(self, number: int, content: bytes, left: float | None, *, first: bool) -> None:
+    async def put(self, number: int, content: bytes, left: float | None) -> None:
         """Keep a batch for the next free worker.
 
         Args:
             number: of the batch.
             content: the pickled blocks.
             left: seconds in which trainings may begin; None: any time.
-            first: whether it goes before the batches that wait.
         """
-        batch = _WaitingBatch(number, content, None if left is None else time.monotonic() + left)
-        if first:
-            self._batches.appendleft(batch)
-        else:
-            self._batches.append(batch)
+        deadline = None if left is None else time.monotonic() + left
+        self._batches.append(_WaitingBatch(number, content, deadline))
         self._hand_out()
 
     async def cancel(self, blocks: Iterable[BlockId]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -94,7 +93,7 @@ class Processes:
     def __init__(self, trainer: Trainer, *, imports: bool = True) -> None:
         self.owner = os.getpid()
         source, threads = _environment(trainer)
-        self._pickled: tuple[Trainer, bytes] | None = None
+        self._pickled: tuple[Trainer, bytes] | None = None  # the last one, for the next workers
         packages = packages_of(source) if source is not None and imports else ()
         asked = {
             "path": sys.path,
@@ -161,11 +160,11 @@ class Processes:
         return None
 
     def pickled(self, trainer: Trainer, blocks: tuple[Block, ...]) -> bytes:
-        """The request that sends a trainer, pickled once for all workers."""
+        """A trainer with blocks to prepare, pickled once for all workers where there are none."""
         if blocks:
-            return pickled((TRAINER, (trainer, blocks)))
+            return pickled(trainer, blocks)
         if self._pickled is None or self._pickled[0] is not trainer:
-            self._pickled = trainer, pickled((TRAINER, (trainer, ())))
+            self._pickled = trainer, pickled(trainer)
         return self._pickled[1]
 
     def kill(self, worker: Worker) -> None:
@@ -243,7 +242,6 @@ class Worker:
         self.code: int | None = None
         self.is_idle = True
         self._sent: Trainer | None = None
-        self._unread = 0  # answers that nobody has read
 
     def prepare(self, trainer: Trainer, blocks: Sequence[Block] = ()) -> None:
         """Send the trainer, unless it has it, without waiting.
@@ -254,8 +252,8 @@ class Worker:
             InputError: the function cannot be sent.
         """
         if trainer is not self._sent:
-            self._send(CALL, self.processes.pickled(trainer, tuple(blocks)))
-            self._sent, self._unread = trainer, self._unread + 1
+            self._send(TRAINER, self.processes.pickled(trainer, tuple(blocks)))
+            self._sent = trainer
 
     def train(
         self,
@@ -272,22 +270,25 @@ class Worker:
         After the batch the worker trains the blocks of `again`; see `Batches.again_after`.
         """
         self.prepare(trainer)
-        singly = trainer.traits.sends_singly
-        self._send(TRAIN, tuple(blocks), until, singly, encodes, silent, again)
+        options = {"until": until, "again": again, "is_encoded": encodes, "silent": silent}
+        self._send(TRAIN, tuple(blocks), options)
 
     def cancel(self, blocks: Sequence[tuple[str, int]]) -> None:
         """Tell it which blocks are not wanted any more."""
         self._send(CANCEL, blocks)
 
-    def ask(self, what: str, argument: Any, limit: float | None = None) -> Any:
-        """The answer to a question: what a method of the trainer returns.
+    def ask(self, question: str, argument: Any, limit: float | None = None) -> Any:
+        """The answer to a question.
 
         Raises:
-            InputError: the argument cannot be sent, or the method raised it.
+            InputError, TrainingError: what is asked raised it.
             ProcessEnded: the worker has ended.
             CallTimedOut: it was killed after `limit` seconds.
         """
-        return self._waited(limit, lambda: self._send(CALL, pickled((what, argument))), ANSWER)
+        self._send(CALL, question, argument)
+        deadline = math.inf if limit is None else time.monotonic() + limit
+        [*_, answer] = self._messages(ANSWER, deadline, limit)
+        return answer[1]
 
     def results(
         self,
@@ -302,80 +303,54 @@ class Worker:
 
         `meanwhile` is called after `EARLY_SECONDS`, unless the results are there.
         """
-        found: list[Any] = []
+        self.train(trainer, blocks, None, encodes=False, silent=silent)
+        messages = self._messages(DONE, math.inf, limit, meanwhile)
+        return [result for what, *said in messages if what == TRAINED for result in said[1]]
 
-        def note(message: tuple[Any, ...]) -> None:
-            if message[0] == TRAINED:
-                found.extend(message[2])
-
-        def send() -> None:
-            self.train(trainer, blocks, None, encodes=False, silent=silent)
-
-        self._waited(limit, send, DONE, note, meanwhile)
-        return found
-
-    def _waited(
+    def _messages(
         self,
-        limit: float | None,
-        send: Callable[[], None],
         end: str,
-        note: Callable[[tuple[Any, ...]], None] = lambda _: None,
+        deadline: float,
+        limit: float | None,
         meanwhile: Callable[[], None] | None = None,
-    ) -> Any:
-        self.is_idle = False
-        began = time.monotonic()
-        # The time limit of a training counts from where it begins: a new process imports first.
-        deadline = math.inf if limit is None or end == DONE else began + limit
-        try:
-            send()
-            while True:
-                left = began + EARLY_SECONDS - time.monotonic()
-                if meanwhile is not None and not wait([self.connection], max(0.0, left)):
-                    meanwhile()
-                    meanwhile = None
-                [what, *content] = message = self._next_message(deadline, limit)
-                if what == RAISED:
-                    raise content[0] from _RemoteTraceback(content[1])
-                if what == end:
-                    break
-                if what == BEGUN and limit is not None:
-                    deadline = time.monotonic() + limit
-                note(message)
-        except (InputError, ProcessEnded):
-            raise
-        except BaseException:  # also Ctrl-C: nobody will read the answer
-            self.kill()
-            raise
-        self.is_idle = True
-        return content[0] if content else None
-
-    def _next_message(self, deadline: float, limit: float | None) -> tuple[Any, ...]:
-        while True:
+    ) -> Iterator[tuple[Any, ...]]:
+        """What the worker says, up to `end`; `limit` counts again from where a training begins."""
+        self.is_idle = False  # also after Ctrl-C: nobody reads the answer, and `let_go` kills it
+        early = math.inf if meanwhile is None else time.monotonic() + EARLY_SECONDS
+        what = ""
+        while what != end:
             raise_lost_interrupt()
-            left = max(0.0, deadline - time.monotonic())
-            ready = wait([self.connection, self.processes.control], min(left, 1.0))
-            if self.connection in ready or self.code is not None:
-                if (message := self.read()) is not None:
-                    return message
+            left = max(0.0, min(deadline, early) - time.monotonic())
+            wait([self.connection, self.processes.control], min(left, 1.0))
+            if (message := self.read()) is None:
+                self.processes.listen()
                 if self.code is not None:
                     raise ProcessEnded(self.reason)
-                self.processes.listen(0.05)  # its end of the connection may be closed
-            elif self.processes.control in ready:
-                self.processes.listen()
-            elif time.monotonic() >= deadline:
-                self.kill()
-                raise CallTimedOut(f"took longer than {limit:g} s")
+                if meanwhile is not None and time.monotonic() >= early:
+                    meanwhile()
+                    early = math.inf
+                if time.monotonic() >= deadline:
+                    self.kill()
+                    raise CallTimedOut(f"took longer than {limit:g} s")
+                continue
+            what = message[0]
+            if what == RAISED:
+                self.is_idle = True
+                raise message[1] from _RemoteTraceback(message[2])
+            if what == BEGUN and limit is not None:
+                deadline = time.monotonic() + limit
+            yield message
+        self.is_idle = True
 
     def read(self) -> tuple[Any, ...] | None:
         """A message that has arrived; None if there is none."""
         try:
-            while self.connection.poll():
+            if self.connection.poll():
                 message: tuple[Any, ...] = self.connection.recv()
-                if message[0] not in (ANSWER, RAISED) or not self._unread:
-                    return message
-                self._unread -= 1  # of `prepare`; what it raised comes again
-        except (EOFError, OSError):
-            pass
+                return message
+        except (EOFError, OSError):  # it has closed its end: it has ended, or will
+            if self.code is None:
+                self.processes.listen(0.05)
         return None
 
     def kill(self) -> None:
@@ -407,18 +382,16 @@ def _stderr() -> int:
     return 2
 
 
-def pickled(argument: Any) -> bytes:
-    """The argument of a request as bytes; a function from Python together with what it uses.
+def pickled(trainer: Trainer, blocks: tuple[Block, ...] = ()) -> bytes:
+    """A trainer and blocks as bytes; a function from Python together with what it uses.
 
     Raises:
         InputError: the function cannot be pickled.
     """
-    if argument[0] != TRAINER:
-        return pickle.dumps(argument)
     try:
-        content: bytes = cloudpickle.dumps(argument)
+        content: bytes = cloudpickle.dumps((trainer, blocks))
     except Exception as error:
-        label = argument[1][0].describe()["trainer"]
+        label = trainer.describe()["trainer"]
         raise InputError(
             f"{label} cannot be sent to a worker ({type(error).__name__}: {error})",
             field="train",
@@ -427,11 +400,6 @@ def pickled(argument: Any) -> bytes:
             "calls it in this process",
         ) from None
     return content
-
-
-def refuse_unsendable(trainer: Trainer) -> None:
-    """Raise an InputError if the trainer is a function that cannot be sent to a worker."""
-    pickled((TRAINER, (trainer, ())))
 
 
 # -------------------------------------------------------------------------------------------------

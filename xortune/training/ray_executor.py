@@ -30,7 +30,6 @@ from xortune.training.jobs import (
     Batch,
     Limits,
     WorkerFailure,
-    block_id,
 )
 from xortune.training.loop import Executor
 from xortune.training.mailbox import ENDED, HERE, SAID, TAKEN, Mailbox
@@ -90,9 +89,7 @@ def classify_failure(text: str | None) -> WorkerFailure:
     last = lines[-1] if lines else "the worker died, no reason given"
     if any(phrase in text for phrase in NODE):
         return WorkerFailure("node", last)
-    if SETUP in text:
-        return WorkerFailure("setup", last)
-    if STOPPED in text:
+    if SETUP in text or STOPPED in text:
         return WorkerFailure("stopped", last)
     if detail := _DETAIL.search(text):  # leaves out Ray's half page of possible causes
         cause = f"{detail[1]}, {' '.join(detail[2].split())}"
@@ -154,12 +151,12 @@ class RayExecutor(Executor):
         on_message: Callable[[str], None] | None = None,
         waits: bool = False,
     ) -> None:
-        super().__init__(trainer, slots(cluster), Limits(cluster.each.limit))
+        limits = Limits(cluster.each.limit, trainer.traits.killed_after)
+        super().__init__(trainer, slots(cluster), limits)
         self.cluster, self._waits = cluster, waits
         self._cancels, self._on_message = cancels, on_message
         self._sent: dict[int, Batch] = {}  # those that no worker has, by number
         self._count = 0  # of batches
-        self._again: set[tuple[str, int]] = set()  # blocks that were lost: they go out first
         self._trials: dict[str, _LiveWorker] = {}
         self._failed_starts = 0
         self._idle_since: float | None = None
@@ -211,12 +208,8 @@ class RayExecutor(Executor):
         """Put a batch into the mailbox."""
         self._count += 1
         self._sent[self._count] = batch
-        blocks = batch.blocks
         left = None if batch.until is None else max(0.0, batch.until - time.time())
-        lost = self._again.intersection(map(block_id, blocks))
-        self._again -= lost
-        content = pickle.dumps((blocks, batch.again))
-        self._mailbox.put.remote(self._count, content, left, first=bool(lost))
+        self._mailbox.put.remote(self._count, pickle.dumps((batch.blocks, batch.again)), left)
         self._tune.ask(len(self.under_way))
 
     def cancel(self, blocks: set[tuple[str, int]]) -> None:
@@ -307,7 +300,7 @@ class RayExecutor(Executor):
                     self._lose(name, pickle.loads(content))  # noqa: S301  # from our own thread
 
     def _hear(self, trial: _LiveWorker, what: str, *content: Any) -> None:
-        """Use a message of a worker; see `_BatchTrainer`."""
+        """Use a message of a worker; see `BatchWorker`."""
         if what == WARNED:
             logger.warning("%s: %s", trial.name, *content)
             return
@@ -327,8 +320,7 @@ class RayExecutor(Executor):
         if failure.kind != "node" and (trial is None or not trial.has_trained):
             self._failed_starts += 1
         if trial is not None and trial.batch is not None:
-            fault, rest = trial.batch.lose(failure)
-            self._again.update(block_id(job.block) for job in (*fault, *rest))
+            trial.batch.lose(failure)
         if self._failed_starts >= FAILED_STARTS:
             fix = "install the same packages on each node"
             self._tune.error = InputError(f"no worker can start: {failure.reason}", fix=fix)
@@ -353,7 +345,6 @@ class _TuneThread(threading.Thread):
         self._mailbox = mailbox
         self._asked, self._wanted = threading.Event(), 0
         self._alive: set[str] = set()  # the trials
-        self._reasons: dict[str, WorkerFailure] = {}
 
     def run(self) -> None:
         """Run Tune until `stopping`; if it fails, start it again."""
@@ -433,14 +424,9 @@ class _TuneThread(threading.Thread):
         self._alive.add(trial)
         return True
 
-    def note_reason(self, trial: str, text: str | None) -> None:
-        """Note why the worker of a trial has ended."""
-        self._reasons[trial] = classify_failure(text)
-
-    def report_end(self, trial: str) -> None:
+    def report_end(self, trial: str, why: WorkerFailure) -> None:
         """Tell that the worker of a trial has ended."""
         self._alive.discard(trial)
-        why = self._reasons.pop(trial, None) or classify_failure(None)
         self._mailbox.end.remote(trial, pickle.dumps(why))
 
     def _count_failure(self, error: Exception) -> None:
@@ -460,8 +446,7 @@ class _TuneThread(threading.Thread):
         self.failures += 1
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         for trial in list(self._alive):
-            self._reasons[trial] = WorkerFailure("node", reason)
-            self.report_end(trial)
+            self.report_end(trial, WorkerFailure("node", reason))
         if self.failures >= TUNE_FAILURES:
             raise InputError(
                 f"Ray Tune failed {self.failures} times with nothing trained in between ({reason})",
@@ -494,8 +479,7 @@ class _Slots(Searcher):  # type: ignore[misc]
         return str(Searcher.FINISHED) if self._thread.stopping else None
 
     def on_trial_complete(self, trial_id: str, *_: object, **__: object) -> None:
-        """Tell that a worker has ended."""
-        self._thread.report_end(trial_id)
+        pass  # `_Deaths` has told it
 
     def save(self, checkpoint_path: str) -> None:
         pass
@@ -505,7 +489,7 @@ class _Slots(Searcher):  # type: ignore[misc]
 
 
 class _Deaths(FIFOScheduler):  # type: ignore[misc]
-    """Notes why workers end; Tune tells its searcher afterwards."""
+    """Tells why workers end, before Tune asks for others."""
 
     __getstate__ = _nothing
 
@@ -514,11 +498,11 @@ class _Deaths(FIFOScheduler):  # type: ignore[misc]
         self._thread = thread
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """Note the reason."""
+        """Tell the reason."""
         # `trial.get_error()` would read the copy in the storage, which is written later.
         path = Path(trial.error_file) if trial.error_file else None
         text = path.read_text(encoding="utf-8") if path and path.exists() else None
-        self._thread.note_reason(trial.trial_id, text)
+        self._thread.report_end(trial.trial_id, classify_failure(text))
 
 
 class _Stopped(Exception):

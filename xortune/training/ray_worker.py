@@ -11,27 +11,23 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import cloudpickle
 
-from xortune.core.errors import InputError, TrainingError, error_text
-from xortune.core.outcome import Outcome
+from xortune.core.errors import InputError
 from xortune.core.private import ray_tasks_checked
-from xortune.core.trainer import Block, OutOfTime, Reported, Trainer, Traits
+from xortune.core.trainer import Block, Trainer
 from xortune.core.version import VERSION
-from xortune.trainers.limits import time_is_over, use_threads
-from xortune.trainers.reports import Reports, cancelling_if, hearing_reports
-from xortune.trainers.verdicts import one_line
-from xortune.training.jobs import AGAIN, BEGUN, DONE, RAISED, REPORTED, TRAINED, block_id
+from xortune.trainers.limits import use_threads
+from xortune.training.jobs import block_id
 from xortune.training.process import ray_settings
-from xortune.training.processes import CallTimedOut, ProcessEnded, train_in_process
-from xortune.training.worker import encoded, outcome_again, pieces
+from xortune.training.worker import BatchWorker, raised
 
 with ray_settings():
     import ray
@@ -97,151 +93,60 @@ class WorkerTrial(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         loaded = trainer.load()
         if loaded.traits.users_code:
             use_threads(loaded.traits.threads)
-        self._worker = _BatchTrainer(self.trial_id, loaded, mailbox)
+        self._trainer, self._worker = loaded, _RayWorker(self.trial_id, mailbox)
 
     def step(self) -> dict[str, Any]:
         """Train batch after batch."""
-        users = self._worker.trainer.traits.users_code
+        users = self._trainer.traits.users_code
         with refusing_tasks() if users else nullcontext():
             while True:
-                self._worker.train_next()
+                self._worker.train_next(self._trainer)
 
 
-class _BatchTrainer:
-    """Trains batches of a mailbox, and says what becomes of each.
-
-    It says what `worker.serve` says of a batch, and `(WARNED, text)` for each new warning. A report
-    is passed on once in `RAY_REPORT_SECONDS`.
+class _RayWorker(BatchWorker):
+    """A worker behind the mailbox; it also says `(WARNED, text)` of what the trainer logs.
 
     Args:
         name: of this worker in the mailbox.
-        trainer: what trains.
         mailbox: the actor.
     """
 
-    def __init__(self, name: str, trainer: Trainer, mailbox: Any) -> None:
-        self.trainer = trainer
+    report_seconds = RAY_REPORT_SECONDS
+    look_seconds = LOOK_SECONDS
+
+    def __init__(self, name: str, mailbox: Any) -> None:
+        super().__init__()
         self._name, self._mailbox = name, mailbox
         self._said: list[tuple[Any, ...]] = []  # what is not sent yet
 
-    def train_next(self) -> None:
+    def train_next(self, trainer: Trainer) -> None:
         """Wait for a batch and train it."""
         content, left = ray.get(self._mailbox.next.remote(self._name, self._packed()))
         blocks, again = pickle.loads(content)  # noqa: S301  # from our own driver
         until = None if left is None else time.time() + left
         try:
-            self._train(blocks, until)
-            if again:
-                self._train_again(again, until)
+            with hearing_warnings(partial(self.say, WARNED)):
+                self.train(trainer, blocks, until=until, again=again)
         except ray.exceptions.RayError:  # of the mailbox: the driver has ended
             raise
         except Exception as error:  # a trainer's own; the worker lives on for the next batch
-            self._said.append((RAISED, TrainingError(one_line(error_text(error)))))
-        else:
-            self._said.append((DONE,))
+            self.say(*raised(error))
 
-    def _train(self, blocks: Sequence[Block], until: float | None) -> None:
-        current, looked, spoke = blocks[0], time.monotonic(), 0.0
+    def say(self, what: str, *content: Any) -> None:
+        """Keep it for the next question."""
+        self._said.append((what, *content))
 
-        def begin(index: int, part: Block) -> bool:
-            nonlocal current, looked, spoke
-            current, looked, spoke = blocks[index], time.monotonic(), time.monotonic()
-            self._said.append((BEGUN, index, part))
-            return self._is_wanted(current)
-
-        def hear(block: Block, reports: Reports) -> None:
-            nonlocal spoke
-            if time.monotonic() - spoke >= RAY_REPORT_SECONDS:  # what asks for the block sends it
-                spoke = time.monotonic()
-                self._said.append((REPORTED, Reported(block, reports.count, reports.medians)))
-
-        def is_cancelled(_: Block) -> bool:
-            nonlocal looked
-            if time.monotonic() - looked < LOOK_SECONDS:
-                return False
-            looked = time.monotonic()
-            with suppress(ray.exceptions.GetTimeoutError):  # the driver is slow
-                return not self._is_wanted(current, ANSWER_SECONDS)
-            return False
-
-        in_process = self.trainer.traits.killed_after is not None
-        trainer = _InProcess(self.trainer) if in_process else self.trainer
-        singly = trainer.traits.sends_singly
-        cancels = is_cancelled if trainer.traits.users_code else None
-        with captured_messages() as messages, cancelling_if(cancels), hearing_reports(hear):
-            for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
-                results = [
-                    encoded(p, r) for (_, p), r in zip(piece.parts, piece.results, strict=True)
-                ]
-                stacking = trainer.stacking(piece.parts[0][1])
-                self._said += [(WARNED, text) for text in messages]
-                messages.clear()
-                self._said.append((TRAINED, piece.parts, results, piece.seconds, stacking))
-
-    def _train_again(self, blocks: Sequence[Block], until: float | None) -> None:
-        def begin(block: Block) -> None:
-            self._said.append((BEGUN, None, block))
-            self._is_wanted(block)
-
-        in_process = self.trainer.traits.killed_after is not None
-        trainer = self.trainer.knowing({})
-        trainer = _InProcess(trainer) if in_process else trainer
-        if (again := outcome_again(trainer, blocks, until, begin)) is not None:
-            self._said.append((AGAIN, *again))
-
-    def _is_wanted(self, block: Block, seconds: float | None = None) -> bool:
-        """Send what is to be said, and ask for whether the results of a block are wanted."""
+    def wants(self, block: Block) -> bool:
+        """Send what is to be said, and ask whether the results of a block are wanted."""
         said = self._mailbox.say.remote(self._name, self._packed(), block_id(block))
-        is_wanted: bool = ray.get(said, timeout=seconds)
-        return is_wanted
+        try:
+            return bool(ray.get(said, timeout=ANSWER_SECONDS))
+        except ray.exceptions.GetTimeoutError:  # the driver is slow
+            return True
 
     def _packed(self) -> bytes | None:
         said, self._said = self._said, []
         return pickle.dumps(said) if said else None
-
-
-class _InProcess(Trainer):
-    """Trains seeds whose time limit only killing their process enforces, in another process.
-
-    Where that process ends, its seed has no result, as where a worker ends: it is tried again.
-    So are the seeds that trained together there. Those that exceeded their time limits in all train
-    again here, each alone.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    @property
-    def traits(self) -> Traits:
-        """Those of the trainer."""
-        return self._trainer.traits
-
-    def describe(self) -> dict[str, str]:
-        """That of the trainer."""
-        return self._trainer.describe()
-
-    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """One result for each block."""
-        return [self._result(block) for block in blocks]
-
-    def _result(self, block: Block) -> Outcome | TrainingError:
-        result = train_in_process(self._trainer, block)
-        if isinstance(result, CallTimedOut):
-            return self._each_alone(block)
-        if isinstance(result, ProcessEnded) and block.count > 1:
-            raise result  # so that the driver finds the seed at fault
-        return result
-
-    def _each_alone(self, block: Block) -> Outcome | TrainingError:
-        found = list[Outcome]()
-        for seed in block.seeds:
-            if time_is_over():
-                return OutOfTime(reduce(Outcome.merge, found) if found else None)
-            result = train_in_process(self._trainer, block.part(seed, 1))
-            if isinstance(result, TrainingError):
-                raise result
-            found.append(result)
-        return reduce(Outcome.merge, found)
 
 
 PACKAGES = ("torch", "numba", "numpy")
@@ -262,20 +167,21 @@ def refuse_other_versions(drivers: dict[str, str]) -> None:
 
 
 @contextmanager
-def captured_messages() -> Iterator[list[str]]:
-    """The warnings that engines log, each once: the driver shows them, as nobody reads this log."""
-    messages: list[str] = []
+def hearing_warnings(hear: Callable[[str], object]) -> Iterator[None]:
+    """Call `hear` with the warnings that engines log, once with each: nobody reads this log."""
+    heard = set[str]()
 
-    def capture(record: logging.LogRecord) -> bool:
-        if (message := record.getMessage()) not in messages:
-            messages.append(message)
+    def note(record: logging.LogRecord) -> bool:
+        if (message := record.getMessage()) not in heard:
+            heard.add(message)
+            hear(message)
         return False
 
     handler = logging.Handler(logging.WARNING)
-    handler.addFilter(capture)
+    handler.addFilter(note)
     logger.addHandler(handler)
     try:
-        yield messages
+        yield
     finally:
         logger.removeHandler(handler)
 

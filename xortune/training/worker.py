@@ -26,13 +26,14 @@ import subprocess
 import sys
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial, reduce
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, ClassVar
 
 from xortune.core.errors import InputError, TrainingError, error_text
 from xortune.core.forks import end_fork_of, ending_forks
@@ -143,9 +144,7 @@ class _WorkerTemplate:
             if self._woken in ready:
                 with suppress(BlockingIOError):
                     os.read(self._woken, 4096)
-            for pid in _ended(self._numbers):
-                self._report(ENDED, pid, self._wait_for(pid))
-                del self._numbers[pid]
+            self._note_ended()
             self._wait_for_orphans()
             if control not in ready:
                 continue
@@ -197,15 +196,17 @@ class _WorkerTemplate:
         with suppress(OSError):  # the driver has ended, which the next `select` tells
             self._control.sendall(REPORT.pack(what, self._numbers[pid], value))
 
-    def _wait_for(self, pid: int) -> int:
-        """The exit code of a worker that has ended; what it has started is killed."""
-        kill_group(pid, session=True)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if (process := self._popened.pop(pid, None)) is not None:
-            process.returncode = code
-        mark = self._mark(self._numbers[pid])
-        self._kill_children(lambda child: is_of_worker(child, mark))
-        return code
+    def _note_ended(self) -> None:
+        """Report each worker that has ended, and kill what it has started."""
+        for pid in filter(has_ended, list(self._numbers)):  # nobody else has waited for them
+            kill_group(pid, session=True)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if (process := self._popened.pop(pid, None)) is not None:
+                process.returncode = code
+            mark = self._mark(self._numbers[pid])
+            self._kill_children(partial(is_of_worker, mark=mark))
+            self._report(ENDED, pid, code)
+            del self._numbers[pid]
 
     def _mark(self, number: int) -> str:
         """By which all that a worker starts is recognized."""
@@ -235,15 +236,12 @@ class _WorkerTemplate:
     def _end_all(self) -> None:
         """Give the workers `GRACE_SECONDS` to end, kill the others, and what all have started."""
         deadline = time.monotonic() + GRACE_SECONDS
-        while self._numbers and time.monotonic() < deadline:
-            for pid in _ended(self._numbers):
-                self._wait_for(pid)
-                del self._numbers[pid]
+        while self._numbers:
+            if time.monotonic() > deadline:
+                for pid in self._numbers:
+                    _kill(pid)
+            self._note_ended()
             time.sleep(0.01)
-        for pid in list(self._numbers):
-            _kill(pid)
-            self._wait_for(pid)
-            del self._numbers[pid]
         self._kill_children(lambda _: True)
 
 
@@ -281,11 +279,6 @@ def _begin_worker() -> None:
         torch.seed()
 
 
-def _ended(pids: Iterable[int]) -> list[int]:
-    """The children that have ended; nobody has waited for them, so that they keep their numbers."""
-    return [pid for pid in pids if has_ended(pid)]
-
-
 def _kill(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)  # it may not lead its session yet
@@ -319,7 +312,6 @@ def pieces(
     blocks: Sequence[Block],
     *,
     until: float | None = None,
-    singly: bool = False,
     begin: Callable[[int, Block], bool] = lambda _, __: True,
 ) -> Iterator[Piece]:
     """Train blocks where this is called, and yield each piece when it has ended.
@@ -335,98 +327,29 @@ def pieces(
         trainer: what trains.
         blocks: what is trained.
         until: `time.time` from which on no training begins.
-        singly: whether each seed is a call, because seeds have a time limit.
         begin: called with the index and the part of a block before it trains; False if the result
             is not wanted any more. A batch that trains as one trains all the same.
 
     Raises:
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
-    if trainer.traits.trains_as_one:
-        yield _without_void(_whole_batch(trainer, blocks, until, begin))
-        return
     left = list(enumerate(blocks))
-    for place, (index, block) in enumerate(left):
-        for piece in _parts_of_block(trainer, index, block, until, begin, singly=singly):
-            yield piece
-            if not any(isinstance(result, Void) for result in piece.results):
+    if trainer.traits.trains_as_one:
+        started = time.perf_counter()
+        begin(0, blocks[0])
+        with ending_at(until):
+            results = [OutOfTime() for _ in blocks] if time_is_over() else _train(trainer, blocks)
+        yield Piece(tuple(left), results, time.perf_counter() - started)
+        return
+    while left:
+        index, block = left.pop(0)
+        for piece in _parts_of_block(trainer, index, block, until, begin):
+            if not isinstance(piece.results[-1], Void):
+                yield piece
                 continue
-            [(_, void)] = piece.parts
-            rest = [(index, block.part(void.seeds.stop, block.seeds.stop - void.seeds.stop))]
-            postponed = [*(part for part in rest if part[1].count), *left[place + 1 :]]
-            if postponed:
-                yield Piece(tuple(postponed), [Postponed() for _ in postponed], 0.0)
-            return
-
-
-def _whole_batch(
-    trainer: Trainer,
-    blocks: Sequence[Block],
-    until: float | None,
-    begin: Callable[[int, Block], bool],
-) -> Piece:
-    started = time.perf_counter()
-    begin(0, blocks[0])
-    with ending_at(until):
-        results = [OutOfTime() for _ in blocks] if time_is_over() else _train(trainer, blocks)
-    return Piece(tuple(enumerate(blocks)), results, time.perf_counter() - started)
-
-
-def _without_void(piece: Piece) -> Piece:
-    """A batch that trained as one: a block with a seed that could not be tried is cut there."""
-    parts: list[tuple[int, Block]] = []
-    results: list[Outcome | EncodedOutcome | TrainingError] = []
-    for (index, block), result in zip(piece.parts, piece.results, strict=True):
-        if not isinstance(result, Void):
-            parts.append((index, block))
-            results.append(result)
-            continue
-        n = 0 if result.outcome is None else result.outcome.n
-        cut = [
-            (n, result.outcome),
-            (1, Void(result.reason, after=result.after)),
-            (block.count - n - 1, Postponed()),
-        ]
-        at = block.first
-        for count, of_part in cut:
-            if count:
-                parts.append((index, block.part(at, count)))
-                results.append(of_part)
-            at += count
-    return Piece(tuple(parts), results, piece.seconds)
-
-
-class _Collected:
-    """Outcomes of a block's seeds, one after the other, that become one piece.
-
-    Args:
-        index: of the block in its batch.
-        block: the block.
-
-    Attributes:
-        at: the first seed without an outcome.
-        seconds: that the collected seeds took.
-    """
-
-    def __init__(self, index: int, block: Block) -> None:
-        self._index, self._block = index, block
-        self.at, self.seconds = block.first, 0.0
-        self._outcomes: list[Outcome] = []
-
-    def add(self, outcome: Outcome, seconds: float) -> Iterator[Piece]:
-        """Collect an outcome; before, yield the piece of others that it does not go with."""
-        if self._outcomes and not _are_alike(self._outcomes[-1], outcome):
-            yield from self.piece()
-        self._outcomes.append(outcome)
-        self.at, self.seconds = self.at + outcome.n, self.seconds + seconds
-
-    def piece(self) -> Iterator[Piece]:
-        """Yield the piece of what is collected, if there is any."""
-        if self._outcomes:
-            outcome, seconds = reduce(Outcome.merge, self._outcomes), self.seconds
-            self._outcomes, self.seconds = [], 0.0
-            done = self._block.part(self.at - outcome.n, outcome.n)
-            yield Piece(((self._index, done),), [outcome], seconds)
+            results = [*piece.results, *(Postponed() for _ in left)]
+            yield Piece((*piece.parts, *left), results, piece.seconds)
+            left = []
 
 
 def _parts_of_block(
@@ -435,38 +358,40 @@ def _parts_of_block(
     block: Block,
     until: float | None,
     begin: Callable[[int, Block], bool],
-    *,
-    singly: bool,
 ) -> Iterator[Piece]:
-    """Yield the pieces of a block, up to a seed without a result."""
-    collected = _Collected(index, block)
+    """Yield the pieces of a block; what ends in an error is the last one."""
+    singly = trainer.traits.sends_singly
     size = block.count if trainer.traits.takes_many_seeds else 1
-    while (left := block.seeds.stop - collected.at) > 0:
-        part = block.part(collected.at, min(size, left))
+    at, kept, seconds = block.first, list[Outcome](), 0.0
+    while (left := block.seeds.stop - at) > 0:
+        part = block.part(at, min(size, left))
         is_wanted, started = begin(index, part), time.perf_counter()
         with ending_at(until):
             if time_is_over():
                 result: Any = OutOfTime()
             else:
                 [result] = _train(trainer, [part]) if is_wanted else [Unfinished()]
-        taken = time.perf_counter() - started
-        if isinstance(result, Void):
-            if result.outcome is not None:  # of the seeds before the one that could not be tried
-                yield from collected.add(result.outcome, taken)
-            yield from collected.piece()
-            seed, void = block.part(collected.at, 1), Void(result.reason, after=result.after)
-            yield Piece(((index, seed),), [void], taken)
+        taken, has_failed = time.perf_counter() - started, isinstance(result, TrainingError)
+        if kept and (has_failed or not _are_alike(kept[-1], result)):
+            yield _merged(index, block, at, kept, seconds)
+            kept, seconds = [], 0.0
+        if has_failed:
+            yield Piece(((index, block.part(at, left)),), [result], taken)
             return
-        elif isinstance(result, TrainingError):
-            yield from collected.piece()
-            yield Piece(((index, block.part(part.first, left)),), [result], taken)
-            return
-        else:
-            yield from collected.add(result, taken)
-            if not singly:
-                size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
-            if collected.seconds >= PIECE_SECONDS or singly or collected.at == block.seeds.stop:
-                yield from collected.piece()
+        kept.append(result)
+        at, seconds = at + part.count, seconds + taken
+        if not singly:
+            size = max(1, int(PIECE_SECONDS * part.count / max(taken, 1e-9)))
+        if seconds >= PIECE_SECONDS or singly or at == block.seeds.stop:
+            yield _merged(index, block, at, kept, seconds)
+            kept, seconds = [], 0.0
+
+
+def _merged(index: int, block: Block, at: int, kept: list[Outcome], seconds: float) -> Piece:
+    """The piece of the seeds of a block before `at` that have these outcomes."""
+    outcome = reduce(Outcome.merge, kept)
+    done = block.part(at - outcome.n, outcome.n)
+    return Piece(((index, done),), [outcome], seconds)
 
 
 def _are_alike(one: Outcome, other: Outcome) -> bool:
@@ -489,150 +414,109 @@ def encoded(
         return encode_outcome(block, result)
     if isinstance(result, Unfinished) and isinstance(result.outcome, Outcome):
         first = block.part(block.first, result.outcome.n)
-        return type(result)(encode_outcome(first, result.outcome))
+        result.outcome = encode_outcome(first, result.outcome)
     return result
 
 
 # -------------------------------------------------------------------------------------------------
-# A worker.
-
-CONNECTION_CLOSED = 89
-"""Exit code of a worker whose function has closed the connection to the driver."""
-
-CALL, TRAIN, CANCEL = "call", "train", "cancel"
-"""Requests: one answer to one question; a batch, whose pieces are sent as they end; blocks whose
-results are not wanted any more."""
-
-TRAINER, FORM, STACKING, READY = "trainer", "form", "stacking", "ready"
-"""What a `CALL` asks for: to keep a trainer and prepare blocks of it; how a function is called; how
-the trainer stacks a block; an answer once all that was sent before is done."""
-
-ANSWER = "answer"
-"""What a worker sends beside what it says of a batch: see `serve`."""
-
+# A batch, as a worker trains it, and what it says of it on the way.
 
 REPORT_SECONDS = 1.0
 """Minimum time between two reports of a training that its worker passes on."""
 
 
-class _Requests:
-    """The connection to the driver, as a worker sees it."""
+class BatchWorker(ABC):
+    """Trains batches for a driver, and says what becomes of each.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._process = connection, os.getpid()
-        self._waiting: deque[tuple[Any, ...]] = deque()
-        self._cancelled: set[tuple[str, int]] = set()
-        self.block: Block | None = None  # whose seeds train now
-        self._spoke = 0.0  # `time.monotonic` of the last begin or report
-
-    def begin(self, index: int, part: Block, block: Block) -> None:
-        """Say that a part of a block trains now."""
-        self.block, self._spoke = block, time.monotonic()
-        self.send(BEGUN, index, part)
-
-    def send(self, *message: Any) -> None:
-        end_fork_of(self._process)
-        try:
-            self._connection.send(message)
-        except OSError:
-            os._exit(CONNECTION_CLOSED)
-
-    def next_request(self) -> tuple[Any, ...] | None:
-        """The next request; None if the driver has ended."""
-        while not self._waiting:
-            if not self._receive():
-                return None
-        return self._waiting.popleft()
-
-    def is_cancelled(self, _: Block | None = None) -> bool:
-        """Whether the results of the block whose seeds train now are not wanted any more."""
-        if os.getpid() != self._process:  # a fork of the user's code: what is sent is not for it
-            return False
-        try:
-            while self._connection.poll():
-                if not self._receive():
-                    break
-        except OSError:
-            os._exit(CONNECTION_CLOSED)
-        return self.block is not None and block_id(self.block) in self._cancelled
-
-    def hear(self, block: Block, reports: Reports) -> None:
-        """Pass on the last report of what trains."""
-        if time.monotonic() - self._spoke >= REPORT_SECONDS and os.getpid() == self._process:
-            self._spoke = time.monotonic()
-            self.send(REPORTED, Reported(block, reports.count, reports.medians))
-
-    def _receive(self) -> bool:
-        try:
-            what, *content = self._connection.recv()
-        except EOFError:
-            return False
-        except OSError:
-            os._exit(CONNECTION_CLOSED)
-        if what == CANCEL:
-            self._cancelled.update(content[0])
-        else:
-            self._waiting.append((what, *content))
-        return True
-
-
-def serve(connection: Connection) -> None:
-    """Answer the driver's requests until there are no more.
-
-    `(CALL, pickled)`: a pair of a method's name and its argument, of the trainer sent before;
-    answered by `(ANSWER, value)` or `(RAISED, error, traceback)`. `(TRAIN, blocks, until, singly,
-    is_encoded, silent, again)`: answered by `(BEGUN, index, part)` before and `(TRAINED, parts,
-    results, seconds, stacking)` after each piece, then by `(DONE,)` or `(RAISED, ...)`. In between
-    `(REPORTED, reported)` is the last report of what trains, once in `REPORT_SECONDS`. Then it
-    trains the blocks of `again`, each after `(BEGUN, None, block)`, and sends what came of the last
-    one, `(AGAIN, outcome, seconds)`.
+    A subclass is the far end of a transport. What is said is what `Batch.hear` takes.
     """
-    end_with_parent()  # Ray kills what its own worker has started: the template, not its forks
-    mark_worker()
-    driver = _Requests(connection)
-    trainer: Any = None
-    refusal: BaseException | None = None  # why the trainer could not be received
-    recursion_limit = sys.getrecursionlimit()
-    while (request := driver.next_request()) is not None:
-        what, *content = request
-        try:
-            if what == TRAIN:
-                if refusal is not None:
-                    raise refusal
-                blocks, until, singly, is_encoded, silent, again = content
-                _train_batch(
-                    driver,
-                    trainer,
-                    blocks,
-                    until=until,
-                    singly=singly,
-                    is_encoded=is_encoded,
-                    silent=silent,
-                )
-                if again:
-                    _train_again(driver, trainer, again, until)
-                driver.send(DONE)
-            else:
-                answer, name = None, TRAINER  # what cannot be read has a user's objects
-                name, argument = pickle.loads(content[0])  # noqa: S301  # from our driver
-                if name == FORM:
-                    answer = form_of_source(argument)
-                elif name == TRAINER:
-                    refusal = None
-                    trainer, blocks = argument
-                    if trainer.traits.runs_programs:  # whose parent this process is
-                        signal.signal(signal.SIGINT, partial(_pass_on_to, os.getppid()))
-                    use_threads(trainer.traits.threads)
-                    trainer.prepare(blocks)
-                elif name == STACKING:
-                    answer = trainer.stacking(argument)
-                driver.send(ANSWER, answer)
-        except BaseException as error:  # also SystemExit: the driver has to learn of it
-            refusal = error if what == CALL and name == TRAINER else refusal
-            reason = one_line(error_text(error))
-            sent = error if isinstance(error, InputError) else TrainingError(reason)
-            driver.send(RAISED, sent, traceback.format_exc())
-        sys.setrecursionlimit(recursion_limit)  # the user's code may have changed it
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._block: Block | None = None  # whose seeds train now
+        # `time.monotonic` of the last begin or report, and of the last begin or question.
+        self._spoke = self._asked = 0.0
+
+    report_seconds: ClassVar[float] = REPORT_SECONDS
+    look_seconds: ClassVar[float] = 0.0
+    """Minimum time between two questions whether a block is wanted."""
+
+    @abstractmethod
+    def say(self, what: str, *content: Any) -> None:
+        """Say something, at the latest with the next question whether a block is wanted."""
+
+    @abstractmethod
+    def wants(self, block: Block) -> bool:
+        """Whether the results of a block are wanted."""
+
+    def train(
+        self,
+        trainer: Trainer,
+        blocks: Sequence[Block],
+        *,
+        until: float | None,
+        again: Sequence[Block] = (),
+        is_encoded: bool = True,
+        silent: bool = False,
+    ) -> None:
+        """Train a batch, and say what comes of it.
+
+        `(BEGUN, index, part)` before and `(TRAINED, parts, results, seconds, stacking)` after each
+        piece. In between `(REPORTED, reported)`, the last report of what trains. Then the blocks of
+        `again`, each after `(BEGUN, None, block)`, and `(AGAIN, outcome, seconds)`, what came of
+        the last one. At the end `(DONE,)`.
+        """
+
+        def begin(index: int, part: Block) -> bool:
+            self._block, self._spoke, self._asked = blocks[index], *[time.monotonic()] * 2
+            self.say(BEGUN, index, part)
+            return self.wants(blocks[index])
+
+        def begin_again(block: Block) -> None:
+            self._block = None
+            self.say(BEGUN, None, block)
+            self.wants(block)
+
+        cancels = trainer.traits.users_code
+        before = _apart() if cancels else set[int]()
+        output = no_output() if silent else nullcontext()
+        cancelling = cancelling_if(self._is_cancelled if cancels else None)
+        with cancelling, hearing_reports(self._hear), output:
+            for piece in pieces(trainer, blocks, until=until, begin=begin):
+                if cancels:
+                    _end_apart(before)
+                results = piece.results
+                if is_encoded:
+                    pairs = zip(piece.parts, results, strict=True)
+                    results = [encoded(part, result) for (_, part), result in pairs]
+                stacking = trainer.stacking(piece.parts[0][1])
+                self.say(TRAINED, piece.parts, results, piece.seconds, stacking)
+        if again and (found := outcome_again(trainer, again, until, begin_again)) is not None:
+            self.say(AGAIN, *found)
+        self.say(DONE)
+
+    def _is_cancelled(self, _: Block) -> bool:
+        """Whether the results of the block whose seeds train now are not wanted any more."""
+        now = time.monotonic()
+        if self._block is None or os.getpid() != self._process:  # a fork of the user's code
+            return False
+        if now - self._asked < self.look_seconds:
+            return False
+        self._asked = now
+        return not self.wants(self._block)
+
+    def _hear(self, block: Block, reports: Reports) -> None:
+        """Pass on the last report of what trains."""
+        now = time.monotonic()
+        if now - self._spoke >= self.report_seconds and os.getpid() == self._process:
+            self._spoke = now
+            self.say(REPORTED, Reported(block, reports.count, reports.medians))
+
+
+def raised(error: BaseException) -> tuple[str, Exception, str]:
+    """What a worker says of an exception of its trainer, with the traceback."""
+    sent = error if isinstance(error, InputError) else TrainingError(one_line(error_text(error)))
+    return RAISED, sent, traceback.format_exc()
 
 
 @contextmanager
@@ -645,40 +529,6 @@ def no_output() -> Iterator[None]:
     finally:
         with suppress(OSError):  # the user's code has closed 1 or 2, which it then may be
             nowhere.close()
-
-
-def _train_batch(
-    driver: _Requests,
-    trainer: Any,
-    blocks: Sequence[Block],
-    *,
-    until: float | None,
-    singly: bool,
-    is_encoded: bool,
-    silent: bool,
-) -> None:
-    """Train a batch, and send its pieces with how its first config stacks, if it does.
-
-    With `silent` nobody sees what it prints.
-    """
-
-    def begin(index: int, part: Block) -> bool:
-        driver.begin(index, part, blocks[index])
-        return not driver.is_cancelled()
-
-    cancels = trainer.traits.users_code
-    before = _apart() if cancels else set[int]()
-    output = no_output() if silent else nullcontext()
-    cancelling = cancelling_if(driver.is_cancelled if cancels else None)
-    with cancelling, hearing_reports(driver.hear), output:
-        for piece in pieces(trainer, blocks, until=until, singly=singly, begin=begin):
-            if cancels:
-                _end_apart(before)
-            results = piece.results
-            if is_encoded:
-                results = [encoded(p, r) for (_, p), r in zip(piece.parts, results, strict=True)]
-            stacking = trainer.stacking(piece.parts[0][1])
-            driver.send(TRAINED, piece.parts, results, piece.seconds, stacking)
 
 
 def _apart() -> set[int]:
@@ -699,17 +549,6 @@ def _end_apart(before: set[int]) -> None:
         for process in left:
             kill_session_of(process)
         time.sleep(0.001)
-
-
-def _train_again(
-    driver: _Requests, trainer: Any, blocks: Sequence[Block], until: float | None
-) -> None:
-    def begin(block: Block) -> None:
-        driver.block = None
-        driver.send(BEGUN, None, block)
-
-    if (again := outcome_again(trainer, blocks, until, begin)) is not None:
-        driver.send(AGAIN, *again)
 
 
 def outcome_again(
@@ -737,3 +576,111 @@ def outcome_again(
     if not isinstance(result, Outcome):
         return None
     return result, time.perf_counter() - started
+
+
+# -------------------------------------------------------------------------------------------------
+# A worker of the pool.
+
+CONNECTION_CLOSED = 89
+"""Exit code of a worker whose function has closed the connection to the driver."""
+
+TRAINER, TRAIN, CANCEL, CALL = "trainer", "train", "cancel", "call"
+"""Requests: a trainer to keep, and blocks for it to prepare; a batch; blocks whose results are not
+wanted any more; a question."""
+
+FORM, STACKING, READY = "form", "stacking", "ready"
+"""Questions: how a function is called; how the trainer stacks a block; an answer once all that was
+sent before is done."""
+
+ANSWER = "answer"
+"""What a worker sends beside what it says of a batch: see `serve`."""
+
+
+class _PoolWorker(BatchWorker):
+    """A worker at the end of a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._cancelled: set[tuple[str, int]] = set()
+
+    def say(self, what: str, *content: Any) -> None:
+        end_fork_of(self._process)
+        try:
+            self._connection.send((what, *content))
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+
+    def next_request(self) -> tuple[Any, ...] | None:
+        """The next request; None if the driver has ended."""
+        while not self._waiting:
+            if not self._receive():
+                return None
+        return self._waiting.popleft()
+
+    def wants(self, block: Block) -> bool:
+        try:
+            while self._connection.poll():
+                if not self._receive():
+                    break
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+        return block_id(block) not in self._cancelled
+
+    def _receive(self) -> bool:
+        try:
+            what, *content = self._connection.recv()
+        except EOFError:
+            return False
+        except OSError:
+            os._exit(CONNECTION_CLOSED)
+        if what == CANCEL:
+            self._cancelled.update(content[0])
+        else:
+            self._waiting.append((what, *content))
+        return True
+
+
+def serve(connection: Connection) -> None:
+    """Do what the driver requests until it requests nothing more.
+
+    `(TRAINER, pickled)`, of a trainer and blocks, is not answered: what goes wrong there is said of
+    the next batch. `(TRAIN, blocks, options)`: answered by what `BatchWorker.train` says, which
+    takes the options. `(CALL, question, argument)`: by `(ANSWER, value)`. What is raised instead is
+    `(RAISED, error, traceback)`.
+    """
+    end_with_parent()  # Ray kills what its own worker has started: the template, not its forks
+    mark_worker()
+    worker = _PoolWorker(connection)
+    trainer: Any = None
+    refusal: BaseException | None = None  # why the trainer could not be received
+    recursion_limit = sys.getrecursionlimit()
+    while (request := worker.next_request()) is not None:
+        what, *content = request
+        try:
+            if what == TRAINER:
+                refusal = None
+                trainer, blocks = pickle.loads(content[0])  # noqa: S301  # from our driver
+                if trainer.traits.runs_programs:  # whose parent this process is
+                    signal.signal(signal.SIGINT, partial(_pass_on_to, os.getppid()))
+                use_threads(trainer.traits.threads)
+                trainer.prepare(blocks)
+            elif what == CALL:
+                worker.say(ANSWER, _answer(trainer, *content))
+            elif refusal is not None:
+                raise refusal
+            else:
+                worker.train(trainer, content[0], **content[1])
+        except BaseException as error:  # also SystemExit: the driver has to learn of it
+            if what == TRAINER:
+                refusal = error
+            else:
+                worker.say(*raised(error))
+        sys.setrecursionlimit(recursion_limit)  # the user's code may have changed it
+
+
+def _answer(trainer: Any, question: str, argument: Any) -> Any:
+    if question == FORM:
+        return form_of_source(argument)
+    return trainer.stacking(argument) if question == STACKING else None
