@@ -24,7 +24,8 @@ from xortune.core.success import parse_success
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.propose import proposer_for
 from xortune.spaces.space import parse_space
-from xortune.trainers.function import CallForm, CustomTrainer
+from xortune.trainers.call_form import CallForm
+from xortune.trainers.function import CustomTrainer
 from xortune.trainers.source import given_source
 from xortune.training.batches import Batches
 from xortune.training.jobs import Done

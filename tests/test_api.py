@@ -557,12 +557,12 @@ def test_a_seed_of_a_long_table_does_not_depend_on_those_beside_it():
     ("more", "words"),
     [
         (("--hidden-dim", 5, "--seeds", 10**9), ("1,000,000,000 seeds take about", "GB", "up to")),
-        (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "240 GB")),
+        (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "240.0 GB")),
         (("--hidden-dim", 5000, "--seeds", 10**9), ("1,000,000,000 seeds take about",)),
     ],
 )
 def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more, words):
-    assert "2 GB are free" in refused(xortune(*COMMAND, *more), *words)
+    assert "2.0 GB are free" in refused(xortune(*COMMAND, *more), *words)
 
 
 @pytest.mark.usefixtures("little_memory")
@@ -585,7 +585,7 @@ def test_a_search_with_a_network_too_large_is_refused_before_it_starts(tmp_path,
         result = xortune("search", "space.yaml", *dry)
         said = refused(result, "error: space.yaml:9: parameters.hidden_dim: ", lines=2)
         assert "takes about" in said
-        assert "2 GB are free" in said
+        assert "2.0 GB are free" in said
     assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
 
 

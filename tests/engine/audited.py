@@ -1061,8 +1061,6 @@ class EpochsOfTheSeed(Plain):
 class EpochsLate(Annealed):
     """What it changes comes too late for the loop."""
 
-    stacks = False
-
     def model(self):
         self.epochs = 5
         return super().model()

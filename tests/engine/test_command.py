@@ -235,7 +235,7 @@ def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
         started(tmp_path, "two")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_process._Reader, "read", interrupted)
+    monkeypatch.setattr(command_process._PipeReader, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_command(["sh", "-c", LEAVES], tmp_path, None)
     assert_gone(tmp_path)

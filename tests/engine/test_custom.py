@@ -28,7 +28,8 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.runs.evaluation import decode, encode
-from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.call_form import form_of
+from xortune.trainers.function import custom_trainer
 from xortune.trainers.limits import current_deadline, end_at_once, ending_at, time_is_over
 from xortune.trainers.reports import cancelling_if
 from xortune.trainers.source import FunctionObject, FunctionSource, given_source, named_source

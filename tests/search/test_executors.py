@@ -17,7 +17,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer
 from xortune.spaces.space import parse_space
-from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
+from xortune.trainers.call_form import CallForm
+from xortune.trainers.function import CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source, named_source, packages_of
 from xortune.training import processes as processes_module
 from xortune.training import worker as worker_module

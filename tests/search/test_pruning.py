@@ -35,8 +35,9 @@ from xortune.spaces.command import RegexMetric
 from xortune.spaces.model import CommandSettings
 from xortune.spaces.pruners import PRUNERS
 from xortune.spaces.space import load_space, parse_space
+from xortune.trainers.call_form import CallForm
 from xortune.trainers.command import command_trainer
-from xortune.trainers.function import CallForm, CustomTrainer, custom_trainer
+from xortune.trainers.function import CustomTrainer, custom_trainer
 from xortune.trainers.source import given_source
 from xortune.trainers.vectorized import trained_as_one
 

@@ -44,7 +44,8 @@ from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import Workplace, who_trains
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
-from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.call_form import form_of
+from xortune.trainers.function import custom_trainer
 from xortune.trainers.limits import threads_for
 from xortune.trainers.network import evaluate_config, usable_cores
 from xortune.trainers.source import given_source

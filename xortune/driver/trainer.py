@@ -28,8 +28,9 @@ from xortune.spaces.space import (
     check_reported,
     with_function,
 )
+from xortune.trainers.call_form import form_of
 from xortune.trainers.command import command_trainer
-from xortune.trainers.function import CustomTrainer, form_of, form_of_source
+from xortune.trainers.function import CustomTrainer, form_of_source
 from xortune.trainers.network import NetworkTrainer, engine_described
 from xortune.trainers.source import given_source, named_source
 from xortune.trainers.verdicts import KnownSeeds, judged_names

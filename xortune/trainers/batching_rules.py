@@ -314,11 +314,8 @@ def attention(  # noqa: PLR0917  # torch's own arguments
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
-    enable_gqa: bool = False,
 ) -> Tensor:
-    """`functional.scaled_dot_product_attention`."""
-    if enable_gqa:
-        raise CannotStack(f"scaled_dot_product_attention with enable_gqa is not stacked: {LOOP}")
+    """`functional.scaled_dot_product_attention`, without `enable_gqa`."""
     if is_causal:
         shape = (query.size(-2), key.size(-2))
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
-import inspect
 import itertools
 import os
 import sys
-import threading
 import traceback
 from bdb import BdbQuit
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +36,8 @@ from xortune.core.trainer import (
     Void,
     retry_after,
 )
+from xortune.trainers.awaited import finished
+from xortune.trainers.call_form import PLAIN, REPORT, STACKED, CallForm, form_of
 from xortune.trainers.limits import (
     bounded_output,
     keeping_descriptors,
@@ -71,177 +68,8 @@ from xortune.trainers.verdicts import (
     shortened,
 )
 
-# -------------------------------------------------------------------------------------------------
-# How a user's function is called: its parameters, its reports, its state.
-
-MANY, REPORT, RUN = "seeds", "report", "run"
-"""A second parameter `seeds` takes all seeds of a block, a parameter `report` reports, and a
-class's method `run` trains."""
-
-STACKED = "run_all"
-"""The method by which a `TorchTraining` is recognized without importing torch."""
-
 KEPT_OBJECTS = 8
 """Maximum number of objects of a user's class in a process: those used last."""
-
-
-@dataclass(frozen=True)
-class CallForm:
-    """How a user's function is called.
-
-    Attributes:
-        many: with all seeds of a block at once.
-        reports: with a function `report`, which it calls with intermediate results.
-        state: it is a class; an object is made for each config, and its `run` trains.
-        yields: it is a generator function that yields intermediate results.
-        stacked: it is a `TorchTraining`, which trains many seeds as one model.
-        awaits: it is an async function.
-    """
-
-    many: bool = False
-    reports: bool = False
-    state: bool = False
-    yields: bool = False
-    stacked: bool = False
-    awaits: bool = False
-
-    @property
-    def description(self) -> str:
-        """What it is called with, for users."""
-        if self.stacked:
-            return "config: a TorchTraining, which trains many seeds as one where it can"
-        seeds = MANY if self.many else "seed"
-        taken = f"{seeds}, {REPORT}" if self.reports else seeds
-        notes = ["all of a block at once"] * self.many + ["a generator"] * self.yields
-        notes += ["awaited"] * self.awaits
-        if self.state:
-            about = f"; {', '.join(notes)}" if notes else ""
-            return f"config: a class, whose {RUN} is called with {taken}{about}"
-        return f"config, {taken}" + (f": {', '.join(notes)}" if notes else "")
-
-
-PLAIN = CallForm()
-
-
-def form_of(function: Callable[..., Any], label: str) -> CallForm:
-    """How a function is called, by the names of its parameters.
-
-    Raises:
-        InputError: it cannot be called with a config and a seed.
-    """
-    state = inspect.isclass(function)
-    stacked = state and hasattr(function, STACKED)
-    called = getattr(function, RUN, None) if state else function
-    if not callable(called):
-        raise InputError(
-            f"{label} is a class without a method {RUN}",
-            field="trainer",
-            allowed=f"a class that is made with a config, and whose {RUN} trains a seed",
-            fix=f"add `def {RUN}(self, seed)`, or name a function",
-        )
-    if stacked and (missing := sorted(getattr(function, "__abstractmethods__", ()))):
-        raise InputError(
-            f"{label} is a TorchTraining without {', '.join(missing)}",
-            field="trainer",
-            allowed="a class with the methods model, optimizer, batches, loss and score",
-            fix="add what is missing",
-        )
-    before: tuple[Any, ...] = ({},)  # the arguments before the seed: a config
-    try:
-        if state:
-            inspect.signature(function).bind({})
-            is_method = inspect.isfunction(inspect.getattr_static(function, RUN))
-            before = (None,) if is_method else ()  # self, which a static method lacks
-        signature = inspect.signature(called)
-        reports = REPORT in signature.parameters
-        signature.bind(*before, 0, **({REPORT: None} if reports else {}))
-    except (TypeError, ValueError) as error:
-        forms = f"f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
-        if state:
-            forms = f"__init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
-        if stacked:
-            forms = "__init__(self, config), and call super().__init__(config) there"
-        raise InputError(
-            f"{label} cannot be called with a config and a seed ({error})",
-            field="trainer",
-            fix=f"write it as {forms}",
-        ) from None
-    if stacked:
-        reports = getattr(function, "report_every", None) is not None
-        return CallForm(reports=reports, state=True, stacked=True)
-    names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
-    many = names[len(before) : len(before) + 1] == [MANY]
-    # An object that is called has a method that may be async.
-    either = called, getattr(called, "__call__", None)  # noqa: B004
-    awaits = any(map(inspect.iscoroutinefunction, either))
-    if (yields := any(map(inspect.isasyncgenfunction, either))) or (awaits and (many or state)):
-        raise InputError(
-            f"{label} is async, and {'yields' if yields else 'no function of a config and a seed'}",
-            field="trainer",
-            allowed="async def f(config, seed), which may take `report` too",
-            fix="return the result of one seed",
-        )
-    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
-
-
-END_SECONDS = 1.0
-"""Seconds that awaited attempts have to end when the process does."""
-
-
-@functools.cache
-def _event_loop(process: int) -> asyncio.AbstractEventLoop:
-    """The event loop of all async functions of a process, in a thread of its own.
-
-    One loop serves the check and the search, since a client that a user's module keeps belongs to
-    the loop that used it first. A notebook's own loop is running already.
-    """
-    loop = asyncio.new_event_loop()
-
-    def run() -> None:
-        is_ended = False
-        while not is_ended:
-            # A task that raises these leaves the loop, and who awaits it would wait for ever.
-            with suppress(SystemExit, KeyboardInterrupt):
-                loop.run_forever()
-                is_ended = True
-
-    thread = threading.Thread(target=run, name="async attempts", daemon=True)
-    thread.start()
-
-    async def cancel_all() -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            if not task.cancelling():  # a second time would break off what it does to end
-                task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=END_SECONDS)
-
-    def end() -> None:
-        if os.getpid() != process:
-            return
-        # An interrupt has cancelled attempts, which have to run on to end.
-        with suppress(TimeoutError, KeyboardInterrupt):
-            asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(2 * END_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(1)
-
-    atexit.register(end)
-    return loop
-
-
-def begin(attempt: Coroutine[Any, Any, Any]) -> Future[Any]:
-    """Begin a coroutine in the event loop of async functions."""
-    return asyncio.run_coroutine_threadsafe(attempt, _event_loop(os.getpid()))
-
-
-def finished(attempt: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine."""
-    future = begin(attempt)
-    try:
-        return future.result()
-    finally:
-        future.cancel()
-
 
 _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
 

@@ -262,8 +262,8 @@ def outputs_of(
         float32, shape (S, N): outputs in [0, 1].
     """
     count = weights.shape[1]
-    start = np.concatenate([weights, np.repeat(weights[:, -1:], -count % LANES, axis=1)], axis=1)
-    start, unused = np.ascontiguousarray(start), np.zeros((2, inputs.shape[1]), np.float32)
+    start = np.ascontiguousarray(np.pad(weights, ((0, 0), (0, -count % LANES)), mode="edge"))
+    unused = np.zeros((2, inputs.shape[1]), np.float32)
     parts = []
     for first in range(0, len(inputs), MAX_ROWS):
         rows = inputs[first : first + MAX_ROWS]
@@ -305,7 +305,13 @@ def _run(
     changes = np.flatnonzero((numbers != numbers[:, :1]).any(axis=(0, 1)))
     state_start = np.array([schedule.state_start for schedule in schedules], np.float32)
     schedule = schedules[0]
-    record = _KernelRecord.empty(len(stops), task.judged_targets.shape[0], len(configs) * count)
+    each = len(stops), len(configs) * count
+    record = _KernelRecord(
+        outputs=np.empty((each[0], task.judged_targets.shape[0], each[1]), np.float32),
+        final=np.empty(each, np.float32),
+        last=np.empty(each, np.int32),
+        finite=np.empty(each, np.bool_),
+    )
     kernel = compiled(training.train)
 
     groups = _groups(config.hidden_dim, task.dim, rows.quads)
@@ -353,15 +359,6 @@ class _KernelRecord:
     final: NDArray[np.float32]
     last: NDArray[np.int32]
     finite: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _KernelRecord:
-        return cls(
-            np.empty((checkpoints, rows, seeds), np.float32),
-            np.empty((checkpoints, seeds), np.float32),
-            np.empty((checkpoints, seeds), np.int32),
-            np.empty((checkpoints, seeds), np.bool_),
-        )
 
     def outcomes(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> list[Outcome]:
         """The outcome of each training, with the earlier checkpoints in it."""
@@ -424,7 +421,7 @@ def _rows_of(task: Task) -> _TaskRows:
 
 
 def _padded(seeds: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([seeds, np.full(-len(seeds) % LANES, seeds[-1])])
+    return np.pad(seeds, (0, -len(seeds) % LANES), mode="edge")
 
 
 def _scratch(hidden: int, dim: int, quads: int, width: int) -> NDArray[np.float32]:

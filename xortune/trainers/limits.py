@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
@@ -238,7 +239,7 @@ def refuse_beyond_memory(
     if free is None or needed <= free:
         return
     rows = task.inputs.shape[0]
-    memory, here = f"about {_amount(needed)} of memory", f"{_amount(free)} are free"
+    memory, here = f"about {decimal(needed)} of memory", f"{decimal(free)} are free"
     if least > free:
         raise InputError(
             f"hidden_dim {config.hidden_dim:,} on {rows:,} rows takes {memory}, and {here}",
@@ -255,16 +256,6 @@ def refuse_beyond_memory(
         allowed=f"up to about {float(f'{most:.2g}'):,.0f} at once, of this configuration here",
         fix="train fewer, or in several calls with seeds that follow each other",
     )
-
-
-def _amount(size: int) -> str:
-    """`5.2 GB`."""
-    amount = float(size)
-    for unit in ("MB", "GB", "TB"):
-        amount /= 1000 if unit != "MB" else 1e6
-        if amount < 1000:
-            break
-    return f"{amount:,.3g} {unit}" if amount < 1000 else f"{amount:,.0f} {unit}"
 
 
 # -------------------------------------------------------------------------------------------------

@@ -123,8 +123,6 @@ def _new(
 
 def _like(take: Take, kind: str, like: Tensor, shape: Sequence[int], *options: float) -> Tensor:
     """A draw of the type of a tensor; also of its order in memory, if it has the same shape."""
-    if like.device.type != "cpu":
-        raise CannotStack(f"draws random numbers on a {like.device.type} device: {LOOP}")
     shape, order = tuple(shape), tuple(range(len(shape)))
     if shape == like.shape:
         strides = like.stride()

@@ -24,8 +24,7 @@ another. `loss` is called once for all seeds, with those of the first. What seed
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import is_
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,18 +32,16 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.trainers.audit import copy_of
-from xortune.trainers.batching_rules import LOOP, CannotStack, Ruled, image_rules, matrix_rules
+from xortune.trainers.batching_rules import Ruled, image_rules, matrix_rules
 from xortune.trainers.epoch_batches import EpochBatches, StackedBatch, in_memory
 from xortune.trainers.methods import scored, tensors_of
+from xortune.trainers.repeated_steps import LossesAndGradients, StackSteps
 from xortune.trainers.seed_draws import Draws
-from xortune.trainers.stack_optimizers import optimizer_of_stack, refuse_hooks
-from xortune.trainers.step_graph import Program, recorded, unrecorded
+from xortune.trainers.stack_optimizers import optimizer_of_stack
+from xortune.trainers.step_graph import unrecorded
 
 Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
-
-LossesAndGradients = tuple[Tensor, Sequence[Tensor | None]]
-"""The losses of a step, shape (S,), and the gradient of each trained parameter."""
 
 
 class Stack:
@@ -68,7 +65,6 @@ class Stack:
         losses: of the last step, shape (S,).
 
     Raises:
-        CannotStack: a hook belongs to one model, or an optimizer is none of torch's kind.
         NotAtOnce: the batches cannot be made by one call.
     """
 
@@ -105,8 +101,6 @@ class Stack:
         owns = [dict(model.named_parameters()) for _, model in firsts]
         at_first = [dict(vars(training)) for training, _ in firsts]
         optimizers = [training.optimizer(model.parameters()) for training, model in firsts]
-        for (_, model), optimizer in zip(firsts, optimizers, strict=True):
-            refuse_hooks(model, optimizer)
         self._optimizer = optimizer_of_stack(optimizers, owns, self.parameters, [0, *ends])
         self._schedulers = [
             training.scheduler(optimizer)
@@ -119,7 +113,7 @@ class Stack:
         self.batches = EpochBatches(at_once=at_once, expected=expected)
         self.losses, self._gradients = torch.empty(0), dict[str, Tensor | None]()
         on_cpu = all(parameter.is_cpu for parameter in self.parameters.values())
-        self._steps = _StackSteps(self.lead, self.model, repeats=repeats and on_cpu)
+        self._steps = StackSteps(self.lead, self.model, repeats=repeats and on_cpu)
         self._evaluated, self._timed = False, timed
         self._show()
 
@@ -249,10 +243,7 @@ class Stack:
             drawn,
             torch.arange(len(self._seeds)),
         )
-        if losses.dim() != 1:
-            shape = tuple(losses.shape[1:])
-            raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
-        return losses
+        return losses.view(len(self._seeds))
 
     def _noted_draws(self, batch: StackedBatch) -> Draws:
         """The draws of the loss, by a call for the first seed with copies of its tensors."""
@@ -299,91 +290,6 @@ class Stack:
                 if own.data_ptr() != stacked.data_ptr():  # some scores replace a tensor
                     stacked.copy_(own.detach())
         return scores
-
-
-class _StackSteps:
-    """Computes each step of a stack: by the user's loss, or by repeating a recorded step.
-
-    A step is repeated if one with a batch of the same shapes was recorded, and no attribute of the
-    training's object or of a layer has changed since.
-
-    Args:
-        lead: the training's object whose `loss` is called.
-        model: whose layers it calls.
-        repeats: record steps and repeat them.
-
-    Attributes:
-        repeats: whether steps are recorded and repeated; once False, it stays so.
-    """
-
-    def __init__(self, lead: Any, model: nn.Module, *, repeats: bool) -> None:
-        self._read, self.repeats = [lead, *model.modules()], repeats
-        # By the shapes of a batch: the recorded step, and what the loss draws.
-        self._programs: dict[tuple[Any, ...], Program] = {}
-        self._draws: dict[tuple[Any, ...], Draws] = {}
-        self._attributes = self._look()
-
-    def _look(self) -> list[Any]:
-        """All attributes that a step may read."""
-        return [value for one in self._read for value in vars(one).values()]
-
-    def _has_changed(self) -> bool:
-        """Whether an attribute is another one than at the last call."""
-        before, self._attributes = self._attributes, self._look()
-        return len(before) != len(self._attributes) or not all(map(is_, before, self._attributes))
-
-    def forget(self) -> None:
-        """Forget all recorded steps: the next ones are recorded again."""
-        self._programs.clear()
-
-    def repeat_no_more(self) -> None:
-        """Record no more steps, and repeat none."""
-        self.repeats = False
-        self.forget()
-
-    def compute(
-        self,
-        batch: StackedBatch,
-        states: Tensor,
-        note: Callable[[StackedBatch], Draws],
-        by_loss: Callable[[StackedBatch, Draws, Sequence[Tensor]], LossesAndGradients],
-    ) -> LossesAndGradients:
-        """The losses and gradients of a step.
-
-        Args:
-            batch: of all seeds.
-            states: of the seeds' generators, uint8, shape (S, bytes); they are advanced.
-            note: finds out what the loss of a batch draws.
-            by_loss: computes the step of a batch from what its loss draws, and these draws.
-        """
-        if self.repeats and self._has_changed():
-            self.forget()
-        shapes = (batch.axes, *map(_signature, batch.values))
-        # New shapes after others are an epoch's last rows, say: they are not recorded at once.
-        is_another = bool(self._draws) and shapes not in self._draws
-        if shapes not in self._draws:
-            self._draws[shapes] = note(batch)
-        draws = self._draws[shapes]
-        drawn = tuple(wanted.make(states) for wanted in draws.wanted)
-        inputs = [one for one in (*batch.values, *drawn) if isinstance(one, Tensor)]
-        if shapes in self._programs:
-            losses, *repeated = self._programs[shapes](inputs)
-            return losses, repeated
-        # A recording knows its inputs by their ids. A tensor that is given twice would be one
-        # input in it, and two different tensors in a later step would be taken for one.
-        are_distinct = len({id(one) for one in inputs}) == len(inputs)
-        may_record = self.repeats and not is_another and are_distinct
-        if not may_record:
-            return by_loss(batch, draws, drawn)
-        self._has_changed()  # by `note`, say
-        with recorded(inputs) as recording:
-            losses, gradients = by_loss(batch, draws, drawn)
-        program = recording.program([losses, *gradients])
-        if program is None or self._has_changed():  # the next step may differ
-            self.repeat_no_more()
-        else:
-            self._programs[shapes] = program
-        return losses, gradients
 
 
 class _Loss(nn.Module):
@@ -463,10 +369,3 @@ def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | 
         None if one is None else one * factor.view(-1, *(1 for _ in one.shape[1:]))
         for one in gradients
     )
-
-
-def _signature(value: Any) -> Any:
-    """What a part of a batch must have in common with another for a recorded step to fit both."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.shape, value.stride(), value.dtype, value.requires_grad

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
-from xortune.trainers.batching_rules import LOOP, CannotStack
-from xortune.trainers.kernels.steps import StackOptimizer, are_plain, has_hook, has_hooks
+from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 
 
 def optimizer_of_stack(
@@ -28,9 +26,6 @@ def optimizer_of_stack(
         owns: the parameters of these models.
         parameters: the stacked ones, shape (S, ...).
         starts: the first row of each configuration, and the end.
-
-    Raises:
-        CannotStack: an optimizer is none of torch's kind.
     """
     trained = {name: one for name, one in parameters.items() if one.requires_grad}
     return _as_one(optimizers, owns, trained, starts) or _OneEach(
@@ -112,28 +107,8 @@ class _OneEach:
             optimizer.step()
 
 
-def refuse_hooks(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse hooks of gradients and of an optimizer's steps.
-
-    They belong to the tensors of one model, and the optimizer of a stack has those of all seeds.
-
-    Raises:
-        CannotStack: there is one.
-    """
-    registers: list[Callable[[Any], RemovableHandle]] = []
-    for one in model.parameters():
-        if one.requires_grad:
-            registers += [one.register_hook, one.register_post_accumulate_grad_hook]
-    for part in model.modules():
-        registers += [part.register_full_backward_hook, part.register_full_backward_pre_hook]
-    if has_hooks(optimizer) or any(map(has_hook, registers)):
-        raise CannotStack(f"a hook changes the gradients or steps of one model: {LOOP}")
-
-
 def _moved(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
     """Give a new optimizer stacked parameters in place of one model's, by the ids of these."""
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise CannotStack(f"{type(optimizer).__name__} is no optimizer of torch's kind: {LOOP}")
     state = dict(optimizer.state)
     optimizer.state.clear()
     for parameter, own in state.items():  # Adagrad has one before its first step

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import compress
 from typing import Any, NamedTuple, TypeAlias
 
@@ -286,59 +286,56 @@ def judged(returned: object, rule: Rule | None, n: int | None = None) -> SeedVer
     Seeds count as crashed if `returned` cannot be judged.
     """
     try:
-        return _judged(returned, rule) if n is None else _judged_many(returned, n, rule)
+        return _judged(returned, rule, n)
     except InputError as error:
         return crashed(one_line(str(error)), n or 1)
 
 
-def _judged(returned: object, rule: Rule | None) -> SeedVerdict:
-    if (rule is None or not rule.asks) and (returned is True or returned is False):  # usual
-        return SeedVerdict(SOLVED if returned else MISSED)
-    given: Mapping[Any, object] = {}
-    if isinstance(returned, Mapping):
-        given = returned
-        verdict, values = _entries(returned, "returned")
-    else:
-        number = _number(returned)
-        if number is None:
-            raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
-        given = {VALUE: returned}
-        verdict, values = (number, {}) if isinstance(number, bool) else (None, {VALUE: number})
-    if (names := _asked(rule, list(values), has_verdict=verdict is not None)) is None:
-        return SeedVerdict(SOLVED if verdict else MISSED, values)
+def _judged(returned: object, rule: Rule | None, n: int | None) -> SeedVerdict:
+    verdict, given = _split(returned, _returned if n is None else partial(_array, n))
+    names = _asked(rule, list(given), has_verdict=verdict is not None)
+    values = {k: float(v) if n is None else v.astype(np.float64) for k, v in given.items()}
+    if n is None:  # in their own precision
+        given = dict(returned) if isinstance(returned, Mapping) else {VALUE: returned}
+    status, failed = np.full(n or 1, MISSED, np.uint8), dict[int, str]()
+    if names is None:
+        status[verdict] = SOLVED
+        return SeedVerdict(status if n else int(status[0]), values)
     assert rule is not None
-    for name in names:
-        if not math.isfinite(values[name]):
-            return SeedVerdict(DIVERGED, values, {0: f"{name} is {values[name]}"}, rule.asks)
-    return SeedVerdict(SOLVED if rule.judge(given) else MISSED, values, ruled=rule.asks)
-
-
-def _judged_many(returned: object, n: int, rule: Rule | None) -> SeedVerdict:
-    entries = returned if isinstance(returned, Mapping) else {None: returned}
-    arrays: dict[str, NDArray[Any]] = {}
-    verdict: NDArray[Any] | None = None
-    for name, entry in entries.items():
-        if name is not None:
-            _check_name(name)
-        array = _array(entry, name, n)
-        if array.dtype == np.bool_ and name in (None, SUCCESS):
-            verdict = array
-        else:
-            arrays[VALUE if name is None else name] = array
-    _check_count(arrays)
-    values = {name: array.astype(np.float64) for name, array in arrays.items()}
-    if (names := _asked(rule, list(values), has_verdict=verdict is not None)) is None:
-        assert verdict is not None
-        return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), values)
-    assert rule is not None
-    failed: dict[int, str] = {}
     for name in reversed(names):
-        lost = np.flatnonzero(~np.isfinite(values[name])).tolist()
-        failed |= {index: f"{name} is {values[name][index]}" for index in lost}
-    status = np.full(n, MISSED, np.uint8)
-    status[rule.judge(arrays)] = SOLVED
+        numbers = np.atleast_1d(values[name])
+        lost = np.flatnonzero(~np.isfinite(numbers)).tolist()
+        failed |= {index: f"{name} is {numbers[index]}" for index in lost}
+    status[rule.judge(given)] = SOLVED
     status[list(failed)] = DIVERGED
-    return SeedVerdict(status, values, dict(sorted(failed.items())), rule.asks)
+    failed = dict(sorted(failed.items()))
+    return SeedVerdict(status if n else int(status[0]), values, failed, rule.asks)
+
+
+def _split(result: object, read: Callable[[Any, str | None], Any]) -> tuple[Any, dict[str, Any]]:
+    """The user's own verdict in a result, None if there is none, and its numbers by name.
+
+    Args:
+        result: what a training returned or reported.
+        read: makes a number, a bool, or an array of these of an entry and its name, which is None
+            for what is no dict.
+    """
+    verdict, values = None, dict[str, Any]()
+    for name, entry in (result if isinstance(result, Mapping) else {None: result}).items():
+        if name is not None and (not isinstance(name, str) or not 0 < len(name) <= MAX_NAME):
+            raise InputError(
+                f"returned a dict with the key {name!r:.60}",
+                allowed=f"names of 1 to {MAX_NAME} letters",
+            )
+        value = read(entry, name)
+        is_truth = isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_
+        if name in (None, SUCCESS) and is_truth:
+            verdict = value
+        else:
+            values[VALUE if name is None else name] = value
+    if len(values) > MAX_VALUES:
+        raise InputError(f"returned {len(values)} numbers", allowed=f"at most {MAX_VALUES}")
+    return verdict, values
 
 
 def _asked(rule: Rule | None, names: list[str], *, has_verdict: bool) -> tuple[str, ...] | None:
@@ -366,52 +363,40 @@ def _asked(rule: Rule | None, names: list[str], *, has_verdict: bool) -> tuple[s
     return rule.names or tuple(names)
 
 
-def _entries(given: Mapping[Any, object], verb: str) -> tuple[bool | None, dict[str, float]]:
-    """The verdict in a dict, if there is one, and its numbers; `verb` is for error messages."""
-    verdict: bool | None = None
-    values: dict[str, float] = {}
-    for name, entry in given.items():
-        _check_name(name)
-        number = _number(entry)
-        if number is None:
-            raise InputError(
-                f"{verb} {_kind(entry)} as {name!r}", allowed="numbers, true and false"
-            )
-        if name == SUCCESS and isinstance(number, bool):
-            verdict = number
-        else:
-            values[name] = float(number)
-    _check_count(values)
-    return verdict, values
-
-
 def reported_numbers(result: object) -> Mapping[str, float]:
     """The numbers of an intermediate result.
 
     Raises:
         InputError: a training may not report this.
     """
-    if isinstance(result, Mapping):
-        return _entries(result, "reported")[1]
-    number = _number(result)
-    if number is None:
-        raise InputError(f"reported {_kind(result)}", allowed=RETURNS)
-    return {} if isinstance(number, bool) else {VALUE: number}
+    _, values = _split(result, partial(_returned, verb="reported"))
+    return {name: float(value) for name, value in values.items()}
 
 
-def _array(entry: object, name: str | None, n: int) -> NDArray[Any]:
-    what = "" if name is None else f" as {name!r}"
+def _returned(entry: object, name: str | None, verb: str = "returned") -> float | bool:
+    if (number := _number(entry)) is None:
+        allowed = RETURNS if name is None else "numbers, true and false"
+        raise InputError(f"{verb} {_kind(entry)}{_as(name)}", allowed=allowed)
+    return number
+
+
+def _as(name: str | None) -> str:
+    return "" if name is None else f" as {name!r}"
+
+
+def _array(n: int, entry: object, name: str | None) -> NDArray[Any]:
     try:
         array = np.asarray(entry)
     except (ValueError, TypeError, RuntimeError):  # ragged; a tensor on a GPU
         array = np.empty((), dtype=object)
     if array.dtype.kind not in "biuf":
         raise InputError(
-            f"returned {_kind(entry)}{what}", allowed="an array of numbers, or of true and false"
+            f"returned {_kind(entry)}{_as(name)}",
+            allowed="an array of numbers, or of true and false",
         )
     if array.shape != (n,):
         raise InputError(
-            f"returned an array of shape {array.shape}{what}",
+            f"returned an array of shape {array.shape}{_as(name)}",
             allowed=f"shape ({n},): one entry for each seed, in their order",
         )
     return array
@@ -434,19 +419,6 @@ def _number(entry: Any) -> float | bool | None:
 
 def _kind(entry: object) -> str:
     return "nothing" if entry is None else kind_of(entry)
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise InputError(
-            f"returned a dict with the key {name!r:.60}",
-            allowed=f"names of 1 to {MAX_NAME} letters",
-        )
-
-
-def _check_count(values: Mapping[str, object]) -> None:
-    if len(values) > MAX_VALUES:
-        raise InputError(f"returned {len(values)} numbers", allowed=f"at most {MAX_VALUES}")
 
 
 def _no_rule(names: list[str]) -> InputError:

@@ -24,7 +24,7 @@ from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.plugins import installed
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished
-from xortune.trainers.function import begin
+from xortune.trainers.awaited import begin
 from xortune.trainers.verdicts import one_line
 from xortune.training.batches import Batches
 from xortune.training.cluster import connected

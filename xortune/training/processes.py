@@ -30,8 +30,9 @@ from xortune.core.forks import ending_forks
 from xortune.core.outcome import Outcome
 from xortune.core.system import kill_group, wait_until_ended
 from xortune.core.trainer import Block, Stacking, Trainer
+from xortune.trainers.call_form import CallForm
 from xortune.trainers.command import signal_of
-from xortune.trainers.function import CallForm, CustomTrainer, OnRaise
+from xortune.trainers.function import CustomTrainer, OnRaise
 from xortune.trainers.limits import THREADS, keeping_descriptors
 from xortune.trainers.source import AnySource, packages_of
 from xortune.training.batches import BATCH_SECONDS

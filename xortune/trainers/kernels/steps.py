@@ -9,7 +9,7 @@ processor.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from xortune.trainers.kernels.cache import compiled
 from xortune.trainers.kernels.formulas import INLINE
@@ -244,34 +243,13 @@ def are_plain(optimizers: Sequence[torch.optim.Optimizer]) -> bool:
 
 
 def _is_plain(optimizer: Any) -> bool:
-    return not (optimizer.state or has_hooks(optimizer) or "step" in vars(optimizer)) and all(
+    return not (optimizer.state or "step" in vars(optimizer)) and all(
         np.isscalar(one) if name in _NUMBERS else not value
         for group in optimizer.param_groups
         for name, value in group.items()
         if name not in _FREE
         for one in (value if isinstance(value, tuple) else [value])
     )
-
-
-def has_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether functions are called before or after each step."""
-    registers = (optimizer.register_step_pre_hook, optimizer.register_step_post_hook)
-    return any(has_hook(register) for register in registers)
-
-
-def has_hook(register: Callable[[Any], RemovableHandle]) -> bool:
-    """Whether a hook is registered; the handle of another one tells of it."""
-
-    def nothing(*_: Any) -> None:
-        pass
-
-    try:
-        handle = register(nothing)
-    except RuntimeError:  # a module has a hook of another kind
-        return True
-    found = handle.hooks_dict_ref() != {handle.id: nothing}
-    handle.remove()
-    return bool(found)
 
 
 _NUMBERS = {"lr", "betas", "alpha", "eps", "weight_decay", "momentum"}
