@@ -87,7 +87,7 @@ def test_evaluate_tells_a_person_and_a_program(make_config):
     result = evaluate()
     assert (result.exit_code, result.stderr) == (0, "")
     assert 0 < outcome.successes < 12, "the test tells nothing if all seeds are alike"
-    for words in (f"{outcome.successes}/12 seeds solved", "epochs to solve", "not solved"):
+    for words in (f"{outcome.successes} of 12 seeds solved", "epochs to solve", "not solved"):
         assert words in result.stdout
     shown = json.loads(evaluate("--json", "--quiet").stdout)
     statuses = shown.pop("statuses")

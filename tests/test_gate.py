@@ -709,9 +709,9 @@ def test_the_commands(train_file):
     assert result.stdout.startswith("proven: ")
     command = ("--trainer", "python train.py {lr} {seed}", "--metric", "last line number")
     words = (*command, "--config", "config.yaml", "--success", "value >= 0.9")
-    assert "2/3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
+    assert "2 of 3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
     words = (*command[:3], r"{regex: '([\d.]+)', name: value}", *words[4:])
-    assert "2/3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
+    assert "2 of 3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
 
 
 FUNCTION = ("--config", "config.yaml", "--trainer", "./train.py:run")

@@ -290,8 +290,8 @@ class SeedCount:
     @property
     def words(self) -> str:
         """`63 of 64 seeds solved (98.4 %, 95 % interval 91.7–99.8 %)`: in a sentence."""
-        ends = interval(*self.interval())
-        return f"{self.k:,} of {self.n:,} seeds solved ({self.rate_text}, 95 % interval {ends})"
+        ends, seeds = interval(*self.interval()), count(self.n, "seed")
+        return f"{self.k:,} of {seeds} solved ({self.rate_text}, 95 % interval {ends})"
 
     @property
     def rate_text(self) -> str:

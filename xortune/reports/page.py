@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import cache, lru_cache
 from importlib.resources import files
-from itertools import chain, islice
 from typing import Any
 
 from jinja2 import Environment
@@ -389,8 +388,8 @@ def data_tables(plot: Plot) -> list[Table]:
 
 
 def _data_table(panel: Panel, title: str) -> Table:
-    rows = [*islice((row for layer in panel.layers for row in _rows(layer, panel)), PANEL_ROWS)]
-    total = sum(map(_size, panel.layers))
+    every = [row for layer in panel.layers for row in _rows(layer, panel)]
+    rows, total = every[:PANEL_ROWS], len(every)
     x, y = (axis.kind != "category" for axis in (panel.x, panel.y))
     columns = [
         *texts("what"),
@@ -403,18 +402,6 @@ def _data_table(panel: Panel, title: str) -> Table:
     cells = [[row[at] for at in kept] for row in rows]
     more = f"; the first {PANEL_ROWS} of {total:,} rows" if total > PANEL_ROWS else ""
     return table_of([columns[at] for at in kept], cells, f"Data: {plain(title)}{more}")
-
-
-def _size(layer: Layer) -> int:
-    """The number of its rows."""
-    match layer:
-        case Series():
-            return len(layer.marks)
-        case Lines():
-            return len(layer.values)
-        case Cells():
-            return sum(map(math.isfinite, chain(*layer.values)))
-    return 1
 
 
 def _rows(layer: Layer, panel: Panel) -> Iterator[PanelRow]:

@@ -314,7 +314,8 @@ def test_what_it_shows_changes_while_the_run_grows_until_it_and_the_server_end(
     assert shown.evaluate(best) == 48
     expect(shown.locator("#leading-configurations")).to_contain_text("<img src=x onerror=alert(1)>")
     assert shown.locator("main img").count() == 0
-    best = f"16 of 16 seeds solved (80–100 %), configuration {Point(at(2)).key}."
+    count = "16 of 16 seeds solved (100 %, 95 % interval 80–100 %)"
+    best = f"{count}, configuration {Point(at(2)).key}."
     with held(run.path):
         expect(sentence).to_have_text(f"Running. Best so far: {best}")
     run.noted(complete=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,14 @@ LOG_FROM_RATIO = 100.0  # of the largest to the smallest positive number: such a
 
 
 def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:
-    """The figure; its template makes the title, the alt text and the note of the values."""
+    """The figure; its template makes the title, the alt text and the note of the values.
+
+    A series without marks is left out.
+    """
+    panels = tuple(
+        replace(one, layers=tuple(x for x in one.layers if not isinstance(x, Series) or x.marks))
+        for one in panels
+    )
     helpers = {"between": between, "with_interval": with_interval}
     blocks = blocks_of(f"figures/{name}.txt.jinja", **helpers, **values)
     return Plot(name, **blocks, panels=panels, columns=columns)

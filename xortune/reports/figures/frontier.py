@@ -191,8 +191,7 @@ def frontier(run: Run) -> Plot | None:
             )
             for at in drawn[states[drawn] == state].tolist()
         )
-        if marks:
-            layers.append(Series(label, marks, role=role))
+        layers.append(Series(label, marks, role=role))
     certificate = run.certificate
     places = {key: at for at, key in enumerate(results.keys)}
     fresh = tuple(
@@ -206,10 +205,8 @@ def frontier(run: Run) -> Plot | None:
         for one in (certificate.finalists if certificate else ())
         if one.key in places and one.lower_bound is not None
     )
-    if fresh:
-        layers.append(
-            Series("on fresh seeds, with both bounds", fresh, role="proven", marker="diamond")
-        )
+    label = "on fresh seeds, with both bounds"
+    layers.append(Series(label, fresh, role="proven", marker="diamond"))
     values, name = amounts[drawn], plain(required.objective.name)
     log = values.min() > 0 and values.max() / values.min() > LOG_FROM_RATIO
     better = "more" if required.objective.maximize else "less"

@@ -115,10 +115,6 @@ def number_history(run: Run) -> Plot | None:
     )
 
 
-LINES_AT_ONCE = 100_000
-"""Lines whose intervals are computed at a time, which bounds the memory."""
-
-
 @dataclass(frozen=True)
 class _Looks:
     """The B counted blocks of C configs, in the order of their results.
@@ -172,10 +168,7 @@ def _best_so_far(
 
     It is given where it changes, and at the end: the look, the look at the best, its lower end.
     """
-    parts = range(0, len(looks.k), LINES_AT_ONCE)  # bounds the memory of intermediate arrays
-    lows = np.concatenate(
-        [wilson(looks.k[i : i + LINES_AT_ONCE], looks.n[i : i + LINES_AT_ONCE])[0] for i in parts]
-    )
+    lows = wilson(looks.k, looks.n)[0]
     is_last = np.zeros(len(lows), np.bool_)
     is_last[looks.last] = True
     # The highest lower end of a config that gets no more seeds: nothing below it can lead again.
@@ -242,7 +235,7 @@ def _dots(
         )
     fewer = Series("fewer seeds", tuple(marks[False]), role="neutral", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
-    return [series for series in (fewer, whole) if series.marks], len(kept)
+    return [fewer, whole], len(kept)
 
 
 def _certificate(

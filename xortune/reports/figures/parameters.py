@@ -237,13 +237,12 @@ def slices(run: Run) -> Plot | None:
             "a configuration with few seeds", tuple(marks[False]), marker="ring", role="neutral"
         )
         full = Series("a configuration", tuple(marks[True]), role="neutral")
-        raw = [series for series in (few, full) if series.marks]
         share = parameter.importance
         title = parameter.label
         if share is not None:
             chance = ", by chance" if parameter.by_chance else ""
             title = f"{parameter.label} (importance {percent(share)}{chance})"
-        panels.append(Panel(axis, Axis("success rate", "rate", ROOM), (*raw, *layers), title))
+        panels.append(Panel(axis, Axis("success rate", "rate", ROOM), (few, full, *layers), title))
     return plot_of(
         "slices",
         *panels,

@@ -80,9 +80,8 @@ def ranking(run: Run, top: int = 12) -> Plot:
         for row, r in enumerate(shown)
         if (finalist := fresh.get(r.key))
     ]
-    if certified:
-        label = "on fresh seeds, down to the certified bound"
-        layers.append(Series(label, tuple(certified), role="proven", marker="diamond"))
+    label = "on fresh seeds, down to the certified bound"
+    layers.append(Series(label, tuple(certified), role="proven", marker="diamond"))
     margin = 0.02 * (1 - start)
     return plot_of(
         "ranking",

@@ -215,8 +215,7 @@ def _stacked(
                 marks.append(Mark(at, share, y_ends=ends, text=text))
             else:
                 marks.append(Mark(share, at, x_ends=ends, text=text, key=keys[group]))
-        if marks:
-            series.append(Series(label, tuple(marks), "bars", role))
+        series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
 
 
@@ -406,7 +405,7 @@ def same_seeds(run: Run, top: int = 10) -> Plot | None:
         Panel(
             Axis("seed", "category", categories=tuple(map(str, every[columns].tolist()))),
             Axis("configuration", "category", categories=listed(run, shown, heads)),
-            tuple(one for one in drawn if one.marks),
+            drawn,
         ),
         both=float(both[pairs].mean()),
         chance=float((of_one[pairs] * of_other[pairs] / common[pairs]).mean()),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,9 +164,8 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
             for at, row in enumerate(task.judged_inputs)
             if targets[at] == target
         )
-        if marks:
-            series = Series(f"a row whose target is {target}", marks, role="neutral")
-            layers.append(series if target else replace(series, marker="ring"))
+        look: Literal["dot", "ring"] = "dot" if target else "ring"
+        layers.append(Series(f"a row whose target is {target}", marks, role="neutral", marker=look))
     whose = f"{one.result.key[:KEY]}, " if several else ""
     title = f"{whose}seed {one.seed}: {'solved' if one.solved else 'not solved'}"
     return Panel(Axis("first input"), Axis("second input"), tuple(layers), title)
