@@ -94,7 +94,7 @@ def test_all_that_is_answered_shows_itself_with_its_sentence(tmp_path):
     for value, shown in (
         (xt.plan(rate=0.95, measure=False), ["59"]),
         (xt.plan(between=(0.9, 0.95), measure=False), ["466", "463"]),
-        (xt.status(run.path), ["50 of 100"]),
+        (xt.status(run.path), ["50/100"]),
         (xt.compare([solved(0, 19, 20), solved(0, 2, 20)]), ["k_a", "95 % against", "McNemar"]),
         (in_step([[True] * 9, [True] * 2 + [False] * 7], 9)[0], ["a 8/8, b 2/8"]),
     ):

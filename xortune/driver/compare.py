@@ -64,7 +64,7 @@ from xortune.driver.shared_seeds import (
     without_void,
 )
 from xortune.driver.trainer import (
-    check_call,
+    check_independence,
     train_again,
     train_one,
     trainer_of,
@@ -242,7 +242,7 @@ def compare(
         voice.drawing("training") as shown,
         held(directory, on_message=shown.warn),
     ):
-        _check_independence(entries, success)
+        _check_independence(entries)
         kept = kept_for(directory, to_train, look, reuse=reuse)
         later = later_seeds(kept, to_train) if sequential else None
         training = SharedTraining(kept, to_train, look, pool, outages, shown, later=later)
@@ -703,7 +703,7 @@ def _seeds_of(
     return WantedSeeds(point, used, seconds)
 
 
-def _check_independence(entries: Sequence[_Entry], success: str | None) -> None:
+def _check_independence(entries: Sequence[_Entry]) -> None:
     """Refuse a function whose result for a seed depends on the seeds beside it.
 
     The search of a run has checked its own.
@@ -715,7 +715,7 @@ def _check_independence(entries: Sequence[_Entry], success: str | None) -> None:
         if trainer.traits.mixes_seeds:
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
-                check_call(trainer, both, point, success)
+                check_independence(trainer, both, point)
 
 
 def _refuse_all_crashed(

@@ -132,7 +132,6 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
     pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
     voice: Voice = SILENT,
-    rule: str | None = None,
     outages: Outages | None = None,
     on_void: Callable[[int, str], None] | None = None,
     on_pass_over: Callable[[int, str], None] | None = None,
@@ -150,7 +149,6 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
         pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
         voice: tells the user of the first seed that fails, and of what else is to be known.
-        rule: of a user's function, for the check of a call that takes many seeds.
         outages: what becomes of seeds that cannot be tried.
         on_void: called with each seed that is void, and why.
         on_pass_over: called with a seed that waits for longer than `PLACE_SECONDS`, and why; then
@@ -227,7 +225,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             fresh, batches = train(place, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not who.here else None
         if trainer.traits.mixes_seeds and not twice:
-            _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
+            _check_independence(trainer, fresh.lines)  # stacks are tried by themselves
     return twice, batches.recorded if trainer.traits.stacks_seeds else None
 
 
@@ -284,13 +282,13 @@ def _trained_again(trainer: Trainer, lines: Sequence[Evaluation]) -> str | None:
     return train_again(trainer, line.outcome, line.block.point)
 
 
-def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str | None) -> None:
+def _check_independence(trainer: Trainer, lines: Iterable[Evaluation]) -> None:
     """Train seeds of the first call that took several alone, and compare."""
-    from xortune.driver.trainer import check_call  # slow to import
+    from xortune.driver.trainer import check_independence  # slow to import
 
     for line in lines:
         if isinstance(together := line.outcome, Outcome) and together.n > 1:
-            check_call(trainer, together, line.block.point, rule)
+            check_independence(trainer, together, line.block.point)
             return
 
 
@@ -415,7 +413,6 @@ def evaluate(given: EvaluateArguments) -> Outcome:
             pool=pool,
             fail_fast=given.fail_fast,
             voice=voice,
-            rule=given.success,
             outages=outages,
             on_void=void.__setitem__,
         )

@@ -103,7 +103,7 @@ def gate(given: GateArguments) -> Verdict | MeanVerdict:
         trainer.describe()  # refuses an engine that is not available
     outages = Outages.of(given.retry, given.retry_wait, given.max_void)
     with voice.drawing(f"gate at {goal}") as shown:
-        options = {"pool": pool, "fail_fast": given.fail_fast, "rule": given.success}
+        options = {"pool": pool, "fail_fast": given.fail_fast}
         options["outages"] = outages
         verdict = gate_config(point, trainer, test, voice=shown, **options)
     if verdict.twice:

@@ -172,7 +172,7 @@ reads all cells is the column's."""
 _KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-class Parameter(NamedTuple):
+class ReadParameter(NamedTuple):
     """A column of the configuration, read as its type.
 
     Attributes:
@@ -186,7 +186,7 @@ class Parameter(NamedTuple):
     why: str = ""
 
 
-def parameter_in(table: ResultsTable, name: str) -> Parameter:
+def parameter_in(table: ResultsTable, name: str) -> ReadParameter:
     """A column as a parameter."""
     cells = [None if isinstance(c, float) and math.isnan(c) else c for c in table.columns[name]]
     present = [cell for cell in cells if cell is not None]
@@ -221,7 +221,7 @@ def parameter_in(table: ResultsTable, name: str) -> Parameter:
         lambda cell: f"{cell} is not finite",
         "a finite number as a parameter, or an empty cell where it does not apply",
     )
-    return Parameter(cells, kind, why)
+    return ReadParameter(cells, kind, why)
 
 
 def _short(cell: Cell) -> str:
@@ -369,7 +369,7 @@ class Results:
     """The evaluations in a table, and what its columns are."""
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, Parameter]
+    parameters: Mapping[str, ReadParameter]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -467,7 +467,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, Parameter], verdicts: Verdicts
+    table: ResultsTable, parameters: Mapping[str, ReadParameter], verdicts: Verdicts
 ) -> NDArray[np.int64]:
     """The first epoch from which each row is solved (0: never), and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
@@ -494,7 +494,7 @@ def _epochs(
 
 
 def _groups(
-    table: ResultsTable, parameters: Mapping[str, Parameter]
+    table: ResultsTable, parameters: Mapping[str, ReadParameter]
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each configuration, in the order of their first rows."""
     known: dict[tuple[str, ...], Point] = {}
@@ -572,7 +572,7 @@ def _blocks(
 
 def _notes(
     request: ImportRequest,
-    parameters: Mapping[str, Parameter],
+    parameters: Mapping[str, ReadParameter],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
@@ -626,7 +626,7 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(column: Parameter) -> str:
+def _form(column: ReadParameter) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
     seen = list({(isinstance(v, bool), v): v for v in column.values if v is not None}.values())
     if len(seen) == 1:

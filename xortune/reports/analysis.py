@@ -258,46 +258,27 @@ def pruned_seeds(run: Run) -> PrunedSeeds | None:
 
 
 @dataclass(frozen=True)
-class FewForImportance:
-    """Numbers of configs that are too few for the importance of parameters.
-
-    Attributes:
-        configs: all of them.
-        better: how many are the better tenth.
-        needed: minimum of `better`; `configs` must be at least twice as many.
-    """
-
-    configs: int
-    better: int
-    needed: int
-
-
-@dataclass(frozen=True)
-class TiedForImportance:
-    """Numbers of configs of which too many are equally good for the importance of parameters.
-
-    Attributes:
-        configs: all of them.
-        tied: how many tie for the last place of the better tenth.
-    """
-
-    configs: int
-    tied: int
-
-
-@dataclass(frozen=True)
 class ParameterImportance:
     """Which parameters matter, or why this is not known.
 
     Attributes:
         effects: of each parameter that varies, the most important first.
-        few: why the importance is not known, if there are too few configs.
-        tied: why it is not known, if too many are equally good.
+        configs: all of them.
+        better: how many are the better tenth.
+        needed: minimum of `better`; `configs` must be at least twice as many.
+        tied: how many tie for the last place of the better tenth, if they are too many.
     """
 
     effects: tuple[ParameterEffect, ...]
-    few: FewForImportance | None
-    tied: TiedForImportance | None
+    configs: int
+    better: int
+    needed: int
+    tied: int
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few configs for the importance of parameters."""
+        return not self.tied and (self.better < self.needed or self.configs < 2 * self.needed)
 
 
 def importance_of(run: Run) -> ParameterImportance:
@@ -311,14 +292,8 @@ def importance_of(run: Run) -> ParameterImportance:
         resampled.get("chance", ()),
         weights_of(run),
     )
-    configs, better, needed, tied = (
-        resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
-    )
-    if tied:
-        return ParameterImportance(effects, None, TiedForImportance(configs, tied))
-    if better < needed or configs < 2 * needed:
-        return ParameterImportance(effects, FewForImportance(configs, better, needed), None)
-    return ParameterImportance(effects, None, None)
+    sizes = (resampled.get(name, 0) for name in ("configs", "better", "needed", "tied"))
+    return ParameterImportance(effects, *sizes)
 
 
 # -------------------------------------------------------------------------------------------------

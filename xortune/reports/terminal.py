@@ -26,7 +26,6 @@ from xortune.core.numbers import Summary, statistic_named
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.reports.analysis import Report, report_of
-from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
 from xortune.reports.comparison import MOST_SENTENCES, contestants_table, pairs_table
 from xortune.reports.document import (
     PRINTED_CONFIGS,
@@ -45,7 +44,14 @@ from xortune.reports.figures.frontier import required_rate
 from xortune.reports.files import FOLDER, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
-from xortune.reports.run import config_table, front_table
+from xortune.reports.run import (
+    WORST,
+    certified_lines,
+    certified_table,
+    config_table,
+    front_table,
+    left_out,
+)
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.columns import NOTE, Form, Part
 from xortune.runs.manifest import imported_from
@@ -438,8 +444,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 def render_outcome(outcome: Outcome, console: Console) -> None:
     """Print how many seeds are solved, how the others ended, and their numbers without a rule."""
-    low, high = outcome.interval()
-    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
+    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome))
     if not outcome.details.ruled:
         for name in outcome.number_names[:MOST_NUMBERS]:
             console.print(rich_table_of(_summary_table(outcome.summary(name))))

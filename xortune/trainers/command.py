@@ -199,7 +199,7 @@ def run_command(
         reason = getattr(error, "strerror", None) or str(error)
         return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
-        reader = _Reader(process, is_pruned)
+        reader = _PipeReader(process, is_pruned)
         has_ended = False
         try:
             has_ended = reader.read(limit)
@@ -225,7 +225,7 @@ def run_command(
     )
 
 
-class _Reader:
+class _PipeReader:
     """Reads both pipes of a process until it ends."""
 
     def __init__(

@@ -236,9 +236,10 @@ def _dots(
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for at in kept:
         r = run.results[int(places[order[at]])]
-        k, n = r.outcome.successes, r.outcome.n
-        text = f"{described(run, r)}: {k:,} of {n:,}"
-        marks[n >= full].append(Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key))
+        text = f"{described(run, r)}: {r.outcome.count.words}"
+        marks[r.outcome.n >= full].append(
+            Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key)
+        )
     fewer = Series("fewer seeds", tuple(marks[False]), role="neutral", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
     return [series for series in (fewer, whole) if series.marks], len(kept)

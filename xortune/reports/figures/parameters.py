@@ -585,10 +585,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     absent = bool(np.isnan(heights).any())
     results = [run.results[place] for place in shown]
     rows = list(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist()))
-    words = [
-        f"{described(run, r)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
-        for r in results
-    ]
+    words = [f"{described(run, r)}: {r.outcome.count.words}" for r in results]
     standing_out = min(MOST_LINES, best)  # the last rows are those of the best
 
     def lines(part: slice, *, faint: bool) -> Lines:

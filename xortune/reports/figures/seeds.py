@@ -204,16 +204,17 @@ def _stacked(
     """
     series, tops = [], np.zeros(len(totals))
     for label, role, amounts in parts:
-        shares, marks = amounts / np.array(totals), []
+        starts, tops, marks = tops, tops + amounts, []
         for group in np.flatnonzero(amounts).tolist():
-            share, start = float(shares[group]), float(tops[group])
-            at, ends = float(group), (start, start + share)
+            start, end, share = (
+                float(one[group] / totals[group]) for one in (starts, tops, amounts)
+            )
+            at, ends = float(group), (start, end)
             text = text_of(label, float(amounts[group]), group)
             if keys is None:
                 marks.append(Mark(at, share, y_ends=ends, text=text))
             else:
                 marks.append(Mark(share, at, x_ends=ends, text=text, key=keys[group]))
-        tops += shares
         if marks:
             series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
