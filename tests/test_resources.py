@@ -10,7 +10,7 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.cli import app, shared
 from xortune.core.errors import InputError
-from xortune.driver.arguments import RayArguments, TrainingArguments
+from xortune.driver.arguments import RayArguments, TrainingArguments, texts
 from xortune.training import ray_executor, slots
 from xortune.training.resources import Cluster, Resources, WorkerResources, settings
 
@@ -39,7 +39,7 @@ def test_each_resource_is_an_option_of_each_command_that_trains(name):
         shown = " ".join(xortune(command, "--help").stdout.replace("│", " ").split())
         flag = f"--{setting.option.replace('_', '-')} "
         assert flag in shown
-        assert setting.help.partition(".")[0].split()[0] in shown.partition(flag)[2]
+        assert texts(Resources)[name].split()[0].title() in shown.partition(flag)[2]
     for command in set(COMMANDS) - set(ON_RAY if name in OF_RAY else TRAIN):
         assert setting.option not in COMMANDS[command], command
 

@@ -221,33 +221,33 @@ def _option(name: str, kind: Any, default: Any, text: str, brackets: str = "") -
     )
 
 
+def _help(name: str, told: Mapping[str, str]) -> str:
+    """What a field is for, with options in place of other fields, and without Python's part."""
+    text = told[name].partition(" In Python ")[0]
+    text = re.sub(r"`(\w+)`", lambda name: _flag(name[1]) if name[1] in told else name[0], text)
+    return text[:1].upper() + text[1:]
+
+
 def _arguments(of: type) -> dict[str, Parameter]:
     """The options that arguments of a verb are, by the names of their fields."""
-    told = texts(of)
-    found = {}
+    told, found = texts(of), {}
     for one in sorted(fields(of), key=lambda one: list(told).index(one.name)):
         option, default = option_of(one), one.default
-        if not option.there or default is MISSING:
-            continue
-        text = told[one.name].partition(" In Python ")[0]
-        text = re.sub(r"`(\w+)`", lambda name: _flag(name[1]) if name[1] in told else name[0], text)
-        kind = option.typed or _TYPED.get(str(one.type).removesuffix(" | None"), str)
-        kind, default = (kind, default) if default not in (None, ()) else (kind | None, None)
-        name = option.name or one.name
-        found[one.name] = _option(name, kind, default, text[:1].upper() + text[1:])
+        if option.there and default is not MISSING:
+            kind = option.typed or _TYPED.get(str(one.type).removesuffix(" | None"), str)
+            kind, default = (kind | None, None) if default in (None, ()) else (kind, default)
+            name = option.name or one.name
+            found[one.name] = _option(name, kind, default, _help(one.name, told))
     return found
 
 
-def training_options(*kinds: type) -> dict[str, Parameter]:
-    """The options that the fields of `xt.Ray` and `xt.Workers` are, by their names."""
-    found = {}
-    for kind in kinds:
-        hints = get_type_hints(kind)
-        for one in fields(kind):
-            setting, hint = settings(kind)[one.name], hints[one.name]
-            typed = str | None if str in get_args(hint) else hint
-            found[setting.option] = _option(setting.option, typed, one.default, setting.help)
-    return found
+def _settings(kind: type) -> Iterator[Parameter]:
+    """The options that the fields of an `xt.Ray` or an `xt.Workers` are."""
+    hints, told = get_type_hints(kind), texts(kind)
+    for one in fields(kind):
+        name, hint = settings(kind)[one.name].option, hints[one.name]
+        typed = str | None if str in get_args(hint) else hint
+        yield _option(name, typed, one.default, _help(one.name, told))
 
 
 def command(
@@ -280,10 +280,8 @@ def command(
         shown = {key: mine.pop(key) for key in ("quiet", "as_json") if key in mine}
         of_verb = {} if of is None else _arguments(of)
         first = {key: of_verb[key] for key in of_verb if key in vars(of)["__annotations__"]}
-        trained = {}
-        if of is not None:
-            kinds = (xt.Ray, xt.Workers) if issubclass(of, RayArguments) else (xt.Workers,)
-            trained = training_options(*kinds)
+        kinds = [xt.Ray, xt.Workers][0 if of and issubclass(of, RayArguments) else 1 :]
+        trained = {one.name: one for kind in kinds for one in _settings(kind) if of}
         tracked = [
             _option(key, (list[str] if key == "tracker" else str) | None, None, *told[key][::-1])
             for key in TRACKERS

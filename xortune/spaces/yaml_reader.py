@@ -152,7 +152,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
             repeated key or one that is no string, is nested too deeply, or has a number that is not
             finite or an integer above 2**53.
     """
-    reader = _Reader(place)
+    reader = _NodeReader(place)
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
@@ -196,7 +196,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
     return YamlDocument(top, reader.lines, place)
 
 
-class _Reader:
+class _NodeReader:
     """Builds values from PyYAML's nodes, and notes the line of each."""
 
     def __init__(self, place: str) -> None:

@@ -1,7 +1,8 @@
 """Who trains, and what each worker may use: `xt.Ray`, `xt.Workers`, and what they ask for.
 
-A field says all of itself in its annotation. The commands' options, their help, the checks of
-arguments and the resources of a trial of Ray Tune follow: to add one, write a field here.
+A field says all of itself in its annotation, and the docstring of its class what it is for. The
+commands' options, their help, the checks of arguments and the resources of a trial of Ray Tune
+follow: to add one, write a field here.
 """
 
 from __future__ import annotations
@@ -21,14 +22,12 @@ class Setting:
 
     Attributes:
         option: of the commands, by the name of its argument.
-        help: of the option.
         check: called with the field's name and a value other than its default; raises an
             `InputError` if the value is not usable.
         resource: Ray's name, if it is a resource that each trial holds.
     """
 
     option: str
-    help: str
     check: Callable[[str, Any], object]
     resource: str | None = None
 
@@ -74,24 +73,16 @@ class WorkerResources:
     """What any worker may use: a process of this machine, or a trial of Ray Tune.
 
     Attributes:
-        cpus: logical CPUs for each, fractions allowed.
-        timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is killed,
-            and a training that takes longer alone counts as crashed.
+        cpus: logical CPUs for each trial, fractions allowed.
+        timeout: seconds, or 90s, 10m, for a batch of trainings. A worker that takes longer is
+            killed, and a training that takes longer alone counts as crashed.
 
     Raises:
         InputError: a value is out of range.
     """
 
-    cpus: Annotated[float, Setting("cpus_per_trial", "CPUs for each trial.", _above_0, "CPU")] = 1.0
-    timeout: Annotated[
-        float | str | None,
-        Setting(
-            "trial_timeout",
-            "Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training "
-            "that takes longer alone counts as crashed.",
-            _seconds,
-        ),
-    ] = None
+    cpus: Annotated[float, Setting("cpus_per_trial", _above_0, "CPU")] = 1.0
+    timeout: Annotated[float | str | None, Setting("trial_timeout", _seconds)] = None
 
     def __post_init__(self) -> None:
         for name, setting in settings(type(self)).items():
@@ -113,15 +104,7 @@ class Resources(WorkerResources):
         gpus: logical GPUs for each trial; with fractions trials share one.
     """
 
-    gpus: Annotated[
-        float,
-        Setting(
-            "gpus_per_trial",
-            "GPUs for each trial, by Ray; with 0.25 four trials share one.",
-            _0_or_more,
-            "GPU",
-        ),
-    ] = 0.0
+    gpus: Annotated[float, Setting("gpus_per_trial", _0_or_more, "GPU")] = 0.0
 
     @classmethod
     def of(cls, asked: WorkerResources) -> Resources:
@@ -141,26 +124,19 @@ class Ray(Resources):
     """Train by Ray Tune: `ray=xt.Ray(address="auto", gpus=0.25)`.
 
     Attributes:
-        address: of a Ray cluster, such as "auto"; None starts Ray on this machine, and stops it at
-            the end.
+        address: of a Ray cluster, such as auto; if not given, Ray starts on this machine, and stops
+            at the end.
         cpus: logical CPUs for each trial, fractions allowed.
-        gpus: logical GPUs for each trial; with fractions trials share one. Above 0, the engine
-            `auto` is `cuda` if torch sees a GPU here.
-        timeout: seconds, or "10m", for a batch of trainings. A worker that takes longer is killed,
-            and a training that takes longer alone counts as crashed.
+        gpus: logical GPUs for each trial, by Ray; with 0.25 four trials share one. Above 0, the
+            engine `auto` is `cuda` if torch sees a GPU here.
+        timeout: seconds, or 90s, 10m, for a batch of trainings. A worker that takes longer is
+            killed, and a training that takes longer alone counts as crashed.
 
     Raises:
         InputError: a value is out of range.
     """
 
-    address: Annotated[
-        str | None,
-        Setting(
-            "address",
-            "Ray cluster to run on, such as auto. This machine if not given.",
-            _an_address,
-        ),
-    ] = None
+    address: Annotated[str | None, Setting("address", _an_address)] = None
 
 
 @dataclass(frozen=True)
@@ -168,23 +144,17 @@ class Workers(WorkerResources):
     """Train in processes of this machine: `workers=xt.Workers(4, cpus=2)`.
 
     Attributes:
-        count: how many train at once; None for as many as the CPUs allow, 0 for this process.
-        cpus: CPUs for each, and so its threads.
-        timeout: as of `Ray`.
+        count: how many processes train at once on this machine; if not given, as many as its CPUs
+            allow. 0: this process.
+        cpus: logical CPUs for each, and so its threads; fractions allowed.
+        timeout: seconds, or 90s, 10m, for a batch of trainings. A worker that takes longer is
+            killed, and a training that takes longer alone counts as crashed.
 
     Raises:
         InputError: a value is out of range.
     """
 
-    count: Annotated[
-        int | None,
-        Setting(
-            "workers",
-            "How many processes train at once on this machine. If not given, as many as its CPUs "
-            "allow. 0: this process.",
-            _how_many,
-        ),
-    ] = None
+    count: Annotated[int | None, Setting("workers", _how_many)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
