@@ -8,16 +8,12 @@ race, 1, 2, 3, 4, 6, 8, ... 512, or 1, 2, 4, ... 512. Each decision knows all re
     python benchmarks/arms.py              40 searches of each set and rule, an hour of one core
     python benchmarks/arms.py --quick      4
     python benchmarks/arms.py --search     xortune's own searches, by `xt.search` with workers=0
-    python benchmarks/arms.py --beside     xortune's rule beside T3C as in its paper, the same luck
     python benchmarks/arms.py --statement  how often the statement at the end is true, for few arms
 
 The rules: xortune's; T3C, a leader drawn from the posterior and the challenger of the smallest
 transportation cost, each in half of the cases (Shang et al. 2020); EB-TCI, the highest mean and
 cost + ln n (Jourdan et al. 2022); KL-LUCB, the highest share and the highest upper bound (Kaufmann
 and Kalyanakrishnan 2013). Of leader and challenger the last two give seeds to the one with fewer.
-
-`--beside` gives seed number i of an arm the same luck in both rules: the luck of 60 searches alone
-moves a share by 0.06, and up to 0.3 between two such series was seen.
 """
 
 from __future__ import annotations
@@ -193,57 +189,6 @@ def search(
         answers.append(int(low.argmax()))
 
 
-def t3c(rates: Floats, luck: Floats, marks: tuple[int, ...], rng: np.random.Generator) -> list[int]:
-    """The answers of T3C as in its paper: Beta(1, 1), an arm's seeds one at a time, and no end.
-
-    All arms get a seed first. An arm with all seeds of `luck`, shape (arms, seeds), gets no more.
-    """
-    counts = np.cumsum(luck < rates[:, None], axis=1)
-    k, n, answers = counts[:, 0].astype(np.float64), np.ones(len(rates)), []
-    for spent in range(len(rates), marks[-1] + 1):
-        if spent in marks:
-            answers.append(int(wilson(k, n)[0].argmax()))
-        leader = int(rng.beta(1 + k, 1 + n - k).argmax())
-        cost = _transport(k, n, leader)
-        cost[leader] = np.inf
-        challenger = int(rng.choice(np.flatnonzero(cost == cost.min())))
-        first, second = rng.permutation([leader, challenger])
-        arm = next((at for at in (first, second) if n[at] < luck.shape[1]), int(n.argmin()))
-        n[arm] += 1
-        k[arm] = counts[arm, int(n[arm]) - 1]
-    return answers
-
-
-def beside(repeats: int, sets: list[int]) -> None:
-    """Print how often xortune's rule and T3C are right, and how often only one of them is."""
-    print("| set | seeds | xortune | T3C | only xortune | only T3C | xortune: end | seeds |")
-    print("| :-- | --: | --: | --: | --: | --: | --: | --: |")
-    for name, (make, marks) in (list(SETS.items())[i] for i in sets):
-        rows, ends = [], []
-        for repeat in range(repeats):
-            rng = np.random.default_rng([0, repeat])
-            rates = rng.permutation(make(rng))
-            luck = rng.random((len(rates), MOST))
-            spends, answers, _ = search(rates, luck, *RULES["xortune"][::-1], rng)
-            places = np.searchsorted(spends, marks, side="right") - 1
-            ours = [answers[place] for place in (*places, -1)]
-            more = rng.random((len(rates), marks[-1] - MOST))
-            theirs = t3c(rates, np.hstack([luck, more]), marks, rng)
-            right = rates[[*ours, *theirs]] >= rates.max() - NEAR
-            rows.append((right[: len(marks)], right[len(marks) + 1 :]))
-            ends.append((right[len(marks)], spends[-1]))
-        both = np.array(rows)  # shape (repeats, 2, marks)
-        end, seeds = np.mean(ends, axis=0)
-        for i, mark in enumerate(marks):
-            we, they = both[:, 0, i], both[:, 1, i]
-            print(
-                f"| {name} | {mark:,} | {we.mean():.2f} | {they.mean():.2f} |"
-                f" {(we & ~they).mean():.2f} | {(they & ~we).mean():.2f} |"
-                f" {end:.2f} | {seeds:,.0f} |",
-                flush=True,
-            )
-
-
 def statements(repeats: int, aim: Aim, sets: Container[int]) -> None:
     """Print how often what is said at the end is true."""
     print("| rates | seeds | the gap | true | holds | true | believed | true | Wilson | winner |")
@@ -313,7 +258,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="4 searches of each")
     parser.add_argument("--search", action="store_true", help="searches by xt.search")
-    parser.add_argument("--beside", action="store_true", help="xortune's rule and T3C, same luck")
     parser.add_argument("--statement", action="store_true", help="is what is said at the end true")
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--sets", type=int, nargs="+", default=range(99), help="by their places")
@@ -321,10 +265,6 @@ def main() -> None:
     repeats, began = 4 if asked.quick else asked.repeats, time.perf_counter()
     if asked.statement:
         statements(repeats, Aim(least=MOST), asked.sets)
-        return
-    if asked.beside:
-        of = enumerate(SETS.values())
-        beside(repeats, [i for i, one in of if i in asked.sets and one[1][-1:] > (MOST,)])
         return
     for name, (make, marks) in (one for i, one in enumerate(SETS.items()) if i in asked.sets):
         print(f"\n{name}: share of searches with the best (within {NEAR:g}) as the answer\n")

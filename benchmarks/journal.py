@@ -7,7 +7,6 @@ python benchmarks/journal.py --readme     # and put the figures into benchmarks/
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -99,7 +98,7 @@ def space_of(sampler: str, trials: int) -> SearchSpace:
     return parse_space(SPACE.format(sampler=sampler, trials=given, high=f"{steps / 1000:.3f}"))
 
 
-def durability(lines: list[Evaluation], repeats: int) -> tuple[str, dict[str, float]]:
+def durability(lines: list[Evaluation], repeats: int) -> str:
     """Appending them all as fast as possible, and some at the pace of the sweep."""
     real = os.fsync
     ways: dict[str, Callable[[int], None]] = {
@@ -135,14 +134,13 @@ def durability(lines: list[Evaluation], repeats: int) -> tuple[str, dict[str, fl
     ]
     rows.append(("fsync of each line", f"{each:.1f}", "from 200 lines"))
     head = (f"{len(lines):,} lines of 100 seeds, as fast as possible", "s, median", "of all runs")
-    text = (
+    return (
         f"{machine.table(head, rows)}\n\n"
         f"The difference, {grouped - without:+.2f} s, is {share:+.1%} of the {SWEEP_SECONDS:.0f} s"
         f" that the search behind the sweep takes. At its pace ({LINES / SWEEP_SECONDS:.0f}"
         f" lines a second) appending takes {spent:.1%} of the time, and a line is settled after"
         f" {statistics.median(waits) * 1e3:.0f} ms (median; {max(waits) * 1e3:.0f} ms at most)."
     )
-    return text, {"without": without, "grouped": grouped, "each": each, "share": share}
 
 
 def _paced(path: Path, lines: list[Evaluation]) -> tuple[float, list[float]]:
@@ -162,9 +160,9 @@ def _paced(path: Path, lines: list[Evaluation]) -> tuple[float, list[float]]:
     return spent / over, waits
 
 
-def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
+def resume(count: int, samplers: Sequence[str]) -> str:
     """Seconds until the next block can be handed out, from a journal of so many evaluations."""
-    rows, figures = [], {}
+    rows = []
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".journal-") as name:
         folder = Path(name)
         create(folder, space_text="name: journal", manifest={})
@@ -195,14 +193,12 @@ def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
             assert job.proposal == count, job.proposal
             cpu = time.process_time() - cpu
             rows.append((sampler, *(f"{s:.1f}" for s in (loaded, cpu - loaded, cpu, whole))))
-            figures |= {f"resume_{sampler}": whole, f"resume_{sampler}_cpu": cpu}
             del run, queue
     head = ("sampler", "reading, s of CPU", "recalling", "until the next block", "by the clock, s")
-    text = (
+    return (
         f"Resuming a run of {count:,} evaluations of 100 seeds ({size / 1e6:.0f} MB;"
         f" `journal.read` alone {read_seconds:.1f} s of CPU):\n\n{machine.table(head, rows)}"
     )
-    return text, {"read": read_seconds, **figures}
 
 
 def main() -> None:
@@ -212,21 +208,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer lines; rough")
     parser.add_argument("--evaluations", type=int, help="of the run that is resumed")
     parser.add_argument("--samplers", nargs="+", default=["grid"], help="of the run: grid, random")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--readme", action="store_true", help="put them into benchmarks/README.md")
     args = parser.parse_args()
     place = machine.description()
     print(place, end="\n\n", flush=True)
     count = args.evaluations or (2_000 if args.quick else EVALUATIONS)
     lines = list(islice(evaluations(LINES), 400 if args.quick else LINES))
-    cost, figures = durability(lines, repeats=2 if args.quick else 5)
+    cost = durability(lines, repeats=2 if args.quick else 5)
     print(cost, end="\n\n", flush=True)
-    again, numbers = resume(count, args.samplers)
+    again = resume(count, args.samplers)
     print(again, flush=True)
     if args.readme:
         machine.write_figures("journal", f"{place}\n\n{cost}\n\n{again}")
-    if args.json:
-        args.json.write_text(json.dumps({"machine": place, **figures, **numbers}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

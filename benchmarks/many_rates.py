@@ -15,8 +15,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.sequential import compared_in_step
-from xortune.core.point import Point
+from xortune.comparisons.comparison import compare_in_step
+from xortune.comparisons.contestants import Contestant
+from xortune.core.outcome import Outcome, Status
 from xortune.stats.sequential import paired_answer
 
 ALPHA, SEEDS = 0.05, 1000
@@ -31,6 +32,15 @@ RATES = {
     "8, all 0.9": (0.9,) * 8,
 }
 """Rates of each, the best first."""
+
+
+def contestant(label: str, solved: NDArray[np.bool_]) -> Contestant:
+    """What solves these seeds."""
+    status = np.where(solved, Status.SOLVED, Status.WRONG_PATTERN).astype(np.uint8)
+    epoch, loss = solved.astype(np.int32), np.zeros(solved.size, np.float32)
+    judged = np.zeros((solved.size, 0), np.bool_)
+    outcome = Outcome(np.arange(solved.size), 1, status, epoch, loss, judged)
+    return Contestant(label, "", None, outcome, "given")
 
 
 def together(solved: list[NDArray[np.bool_]]) -> int:
@@ -49,16 +59,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=200)
     repetitions, rng = parser.parse_args().repetitions, np.random.default_rng(0)
-    shared = {"first_seed": 0, "max_seeds": SEEDS, "alpha": ALPHA}
     print("| rates | seeds, all go on | beaten ones dropped | times fewer | best found | wrong |")
     for name, rates in RATES.items():
-        labels, points = [str(x) for x in rates], [Point({"x": i}) for i in range(len(rates))]
         all_go_on, dropping, found_best, wrong = 0, 0, 0, 0
         for _ in range(repetitions):
             solved = [rng.random(SEEDS) < rate for rate in rates]
-            found, _ = compared_in_step(solved, labels, points, **shared)
+            those = [contestant(str(i), one) for i, one in enumerate(solved)]
+            found, _ = compare_in_step(those, max_seeds=SEEDS, alpha=ALPHA)
             all_go_on += together(solved)
-            dropping += sum(found.seeds)
+            dropping += sum(one.outcome.n for one in found.contestants)
             found_best += found.best == 0
             ahead = [(p.ahead, p.b if p.ahead == p.a else p.a) for p in found.pairs if p.decided_at]
             wrong += any(rates[better] <= rates[worse] for better, worse in ahead)

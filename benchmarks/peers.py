@@ -1,12 +1,10 @@
 """The same training by other means, as one would write it with them: what `fused` is held against.
 
-Each peer returns a `Measured`. Those that compile run in a process of their own, under a limit.
+Each peer returns a `Measured`. JAX runs in a process of its own, under a limit.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +17,6 @@ from numpy.typing import NDArray
 from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.task import Task
 
-UNROLLED = 10
-"""Steps in one call of what torch.compile makes."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -29,7 +24,6 @@ class Measured:
 
     ns: float
     solved: int
-    compile_seconds: float = 0.0
 
 
 def plain_loop(config: Config, task: Task, seeds: range, *, epochs: int | None = None) -> Measured:
@@ -63,52 +57,6 @@ def plain_loop(config: Config, task: Task, seeds: range, *, epochs: int | None =
         with torch.no_grad():
             solved += bool(((model(x) > 0.5) == (y > 0.5)).all())
     return Measured(seconds / epochs * 1e9, solved)
-
-
-def compiled_torch(config: Config, task: Task, start: NDArray[np.float32]) -> Measured:
-    """torch.compile of ten unrolled steps, all seeds in one tensor; ELU, MSELoss, SGD only."""
-    # What it has compiled before would hide what a new combination takes.
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        return _compiled_torch(config, task, start)
-
-
-def _compiled_torch(config: Config, task: Task, start: NDArray[np.float32]) -> Measured:
-    import torch
-
-    torch.set_num_threads(1)
-    hidden, dim = config.hidden_dim, task.dim
-    x, y = torch.tensor(task.inputs), torch.tensor(task.targets)
-    sizes = [hidden * dim, hidden, hidden, 1]
-
-    def outputs(weights: torch.Tensor) -> torch.Tensor:
-        w1, b1, w2, b2 = torch.split(weights, sizes)
-        before = b1 + (x[:, None, :, None] * w1.view(hidden, dim, -1)).sum(2)
-        return torch.sigmoid((torch.nn.functional.elu(before) * w2).sum(1) + b2)
-
-    gradient = torch.func.grad(lambda weights: ((outputs(weights) - y) ** 2).mean(0).sum())
-
-    def steps(weights: torch.Tensor, velocity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        for _ in range(UNROLLED):
-            velocity = velocity * config.momentum + gradient(weights)
-            weights = weights - velocity * config.lr
-        return weights, velocity
-
-    fast = torch.compile(steps)
-    first = torch.tensor(start)
-    began = time.perf_counter()
-    fast(first, torch.zeros_like(first))
-    compile_seconds = time.perf_counter() - began
-
-    def train() -> torch.Tensor:
-        weights, velocity = first, torch.zeros_like(first)
-        for _ in range(config.epochs // UNROLLED):
-            weights, velocity = fast(weights, velocity)
-        return weights
-
-    seconds = best_seconds(train)
-    solved = int(((outputs(train()) > 0.5) == (y > 0.5)).all(0).sum())
-    return Measured(seconds / config.epochs / start.shape[1] * 1e9, solved, compile_seconds)
 
 
 def jax_scan(config: Config, task: Task, start: NDArray[np.float32], layout: str) -> Measured:
@@ -158,13 +106,11 @@ def jax_scan(config: Config, task: Task, start: NDArray[np.float32], layout: str
         return jax.lax.scan(step, (p, zeros, zeros), epochs)[0][0]
 
     weights = jax.tree.map(jnp.array, weights)
-    began = time.perf_counter()
     fast = jax.jit(train).lower(weights).compile()
-    compile_seconds = time.perf_counter() - began
     seconds = best_seconds(lambda: jax.block_until_ready(fast(weights)))
     right = (outputs(fast(weights)) > 0.5) == (y[:, None] > 0.5)
     ns = seconds / config.epochs / seeds * 1e9
-    return Measured(ns, int(right.all(0).sum()), compile_seconds)
+    return Measured(ns, int(right.all(0).sum()))
 
 
 def _jax_sgd(config: Config) -> Callable[..., Any]:

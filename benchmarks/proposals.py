@@ -3,7 +3,7 @@
     python benchmarks/proposals.py [--problems naval_propulsion narrow] [--samplers random auto]
         [--repetitions 40] [--budget 300]
 
-Searches in this process, driven as in `quality.methods_direct`. A repetition has a search seed and
+Searches in this process, driven as in `quality.methods`. A repetition has a search seed and
 training seeds of its own, the same for all samplers. `area` is the mean true rate of the answer
 over the budget, beside it the difference to the first sampler, paired, with its standard error;
 `seeds` is the median of those until an answer is within 0.01 of the best for the first time.

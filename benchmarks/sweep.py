@@ -1,6 +1,6 @@
 """What the full plan of 88,200 cells takes here: a sample of it on one core, and on two.
 
-    python benchmarks/sweep.py [--quick] [--full] [--json FILE] [--readme]
+    python benchmarks/sweep.py [--quick] [--full] [--readme]
 
 A cell is a setting with its number of epochs; those that differ in epochs only are one training.
 The sample is the same every time, with as many trainings for each optimizer and hidden size.
@@ -10,7 +10,6 @@ The sample is the same every time, with as many trainings for each optimizer and
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import random
 import subprocess
@@ -112,7 +111,7 @@ def _train(
         gate.wait(LIMIT)
 
 
-def measure(*, quick: bool) -> tuple[str, dict[str, float]]:
+def measure(*, quick: bool) -> str:
     everything, seeds = trainings(), load_space(SPACE).seeds.ladder[-1]
     chosen = sample(everything, 2 if quick else 22)
     cells = sum(map(len, everything))
@@ -122,10 +121,9 @@ def measure(*, quick: bool) -> tuple[str, dict[str, float]]:
     for count, seconds in zip(plan, seconds_of(plan, cores, chosen, seeds), strict=True):
         best[count] = min(best.get(count, seconds), seconds)
     epochs = sum(max(point["epochs"] for point in training) for training in chosen)
-    figures, rows = {}, []
+    rows = []
     for count, seconds in best.items():
         rate = sum(map(len, chosen)) / seconds
-        figures |= {f"cells_per_second_{count}": rate, f"projected_seconds_{count}": cells / rate}
         rows.append(
             (
                 f"{count}",
@@ -140,10 +138,10 @@ def measure(*, quick: bool) -> tuple[str, dict[str, float]]:
         f"A sample of {len(chosen)} of {len(everything):,} trainings ({seeds} seeds, 7 numbers of"
         " epochs up to 5,000 looked at in one training); best of several runs."
     )
-    return f"{sampled}\n\n{machine.table(head, rows)}", figures
+    return f"{sampled}\n\n{machine.table(head, rows)}"
 
 
-def full() -> tuple[str, dict[str, float]]:
+def full() -> str:
     """The search itself: wall time until the report is written, and memory at its peak."""
     code = "import sys; from xortune.cli import main; sys.exit(main())"
     with tempfile.TemporaryDirectory() as folder:
@@ -157,12 +155,11 @@ def full() -> tuple[str, dict[str, float]]:
         if process.returncode:
             raise SystemExit(f"xortune search ended with {process.returncode}")
         written = max(file.stat().st_mtime for file in output.glob("report.*")) - start
-    text = (
+    return (
         f"The search itself, `xortune search search_spaces/{SPACE.name}`: {written:.0f} s from the"
         f" command to the written report; at most {peak:,.0f} MB for the driver and the processes"
         " that train (PSS)."
     )
-    return text, {"full_seconds": written, "full_mb": peak}
 
 
 def _megabytes(driver: int) -> float:
@@ -199,23 +196,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a small sample; rough")
     parser.add_argument("--full", action="store_true", help="run the search itself, too")
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--readme", action="store_true", help="put them into benchmarks/README.md")
     args = parser.parse_args()
     place = machine.description()
     print(place, end="\n\n", flush=True)
-    text, figures = measure(quick=args.quick)
+    text = measure(quick=args.quick)
     print(text, flush=True)
     if args.full:
-        more, numbers = full()
+        more = full()
         print("", more, sep="\n")
-        figures |= numbers
         if args.readme:
             machine.write_figures("search", f"{place}\n\n{more}")
     if args.readme:
         machine.write_figures("sweep", f"{place}\n\n{text}")
-    if args.json:
-        args.json.write_text(json.dumps({"machine": place, **figures}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A user's torch model: a seed in a stack beside a seed in the loop, on one core.
 
     python benchmarks/torch_models.py [--seeds 128] [--epochs 5] [--readme]
-    python benchmarks/torch_models.py --audits [--forks 1] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/torch_models.py --audits [--forks 1] [--readme]
     python benchmarks/torch_models.py --race [--trials 60] [--epochs 20] [--readme]
 
 Digits-like data (1,437 rows of 64 numbers, ten classes), batches of 32 in each seed's own order.
@@ -11,7 +11,8 @@ widths; loop and stack take turns. `same to` is the median over 16 seeds of the 
 difference of a number of the score, `other seeds` are those that differ by more than 1e-4.
 
 `--audits` trains the first 64 and 2,000 seeds, in blocks of 128, with and without the seeds that
-train alone as well, in turns; the second with forks beside the stack too. Shown is how many times
+train alone as well, in turns; the latter with forks beside the stack too, which a process with
+other threads does not make. Shown is how many times
 as long the audited ones take, in seconds of CPU and by the clock.
 
 `--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as

@@ -70,9 +70,6 @@ def make(seed):
 NSGAIII = xt.Sampler(
     name="nsgaiii",
     about="evolution towards reference points",
-    learns=True,
-    several=True,
-    exact_resume=False,
     make=make,
     keeps_state=True,
 )

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from unittest.mock import patch
 
+import numpy as np
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from statsmodels.stats.multitest import multipletests
 
-from xortune.comparisons.runs import Contestant, compare_runs
+from xortune.comparisons.comparison import compare_all, compare_in_step
+from xortune.comparisons.contestants import Contestant
+from xortune.comparisons.measures import SUCCESS
+from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.runs.evaluation import Purpose
 from xortune.runs.manifest import NOBODY
@@ -29,16 +33,27 @@ def paired(both, wins, losses, neither, labels=("A", "B")):
     """Two contestants on shared seeds, with so many of each kind."""
     one = "+" * both + "+" * wins + "-" * losses + "-" * neither
     other = "+" * both + "-" * wins + "+" * losses + "-" * neither
-    return compare_runs(
+    return compare_all(
         [contestant(label, seeds_of(p)) for label, p in zip(labels, (one, other), strict=True)]
     )
 
 
 def unpaired(k1, n1, k2, n2, labels=("A", "B")):
     """Two contestants on other seeds."""
-    return compare_runs(
+    return compare_all(
         [contestant(labels[0], solved(0, k1, n1)), contestant(labels[1], solved(n1, k2, n2))]
     )
+
+
+def in_step(seeds, most, measure=SUCCESS, **more):
+    """Contestants a, b, ... compared seed after seed: which seeds each solves, or its numbers x."""
+    contestants = []
+    for label, row in zip("abcdef", seeds, strict=False):
+        found = seeds_of("+" if one else "-" for one in row)
+        if measure is not SUCCESS:
+            found = replace(found, details=Details({"x": np.asarray(row, float)}))
+        contestants.append(contestant(label, found))
+    return compare_in_step(contestants, measure, max_seeds=most, alpha=0.05, **more)
 
 
 def purpose(point, rank, finalists, seeds, **more):

@@ -8,7 +8,7 @@ import numpy as np
 from compared import contestant, purpose, seeds_of
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
-from xortune.comparisons.runs import compare_runs
+from xortune.comparisons.comparison import compare_all
 from xortune.core.outcome import Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
@@ -163,7 +163,7 @@ RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "interva
 def networks():
     """c0 and c1 solve more seeds than c2, c0 sooner than c1; of c2 half are not solved."""
     entries = enumerate([(45, 10), (43, 100), (20, 100)])
-    return compare_runs([contestant(f"c{i}", solved(0, k, 50, epoch=e)) for i, (k, e) in entries])
+    return compare_all([contestant(f"c{i}", solved(0, k, 50, epoch=e)) for i, (k, e) in entries])
 
 
 MEAN = {"name": "score_mean", "direction": "maximize", "number": "score", "statistic": "mean"}
@@ -191,7 +191,7 @@ def scored(values, *, statuses=None, curves=()):
 def numbers(rule="accuracy >= 0.9"):
     """Three trainers: the first crashed once, the second is worse, the third has other seeds."""
     at = np.arange(20)
-    return compare_runs(
+    return compare_all(
         [
             contestant("wide", **told([*(0.81 + 0.01 * at[1:]), np.nan], loss=at, rule=rule)),
             contestant("narrow", **told(0.76 + 0.01 * at, loss=2 * at, rule=rule)),

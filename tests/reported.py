@@ -9,7 +9,7 @@ from compared import certified_run, contestant
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 import xortune as xt
-from xortune.comparisons.runs import compare_runs
+from xortune.comparisons.comparison import compare_all
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
 from xortune.reports.comparison import comparison_document
@@ -177,7 +177,7 @@ def named_comparison(_):
         facts = {n: n + str(at) for n in NAMES}
         found = replace(found, details=Details(values))
         entries.append(contestant(name + str(at), found, facts=facts, notes=(NAMES[at],)))
-    return compare_runs(entries)
+    return compare_all(entries)
 
 
 def odd_numbers(_):
@@ -194,11 +194,11 @@ def odd_numbers(_):
     for at, (label, row) in enumerate(rows.items()):
         found = replace(solved(0, at, 8), epochs=0, details=Details({"value": np.array(row)}))
         entries.append(contestant(label, found, rule=rule))
-    return compare_runs(entries)
+    return compare_all(entries)
 
 
 def counts(*pairs):
-    return lambda _: compare_runs(
+    return lambda _: compare_all(
         [contestant(f"{i}: {k} of {n}", solved(1000 * i, k, n)) for i, (k, n) in enumerate(pairs)]
     )
 

@@ -39,7 +39,7 @@ from xortune.core.trainer import Traits
 from xortune.driver import certify as module
 from xortune.driver import workplace
 from xortune.driver.voice import Voice
-from xortune.reports.certificate import certified_lines
+from xortune.reports.run import certified_lines
 from xortune.runs.certificate import LEDGER, certificate_of, lower_bound, risk_of, share_of
 from xortune.runs.run import load_run
 from xortune.runs.store import JOURNAL

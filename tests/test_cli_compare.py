@@ -10,7 +10,7 @@ from compared import certified_run
 from hand_made import CONFIG, done, solved, tiny_run
 
 import xortune as xt
-from xortune.comparisons.runs import PAIR_COLUMNS
+from xortune.comparisons.comparison import PAIR_COLUMNS
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.runs.manifest import NOBODY

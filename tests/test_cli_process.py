@@ -391,7 +391,7 @@ def test_two_signals_while_results_are_written_are_both_heard(capfd):
 def test_only_ctrl_c_is_an_interrupt(capfd, number, how):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     handle_signals()
-    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept"):
+    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept", {}):
         signal.raise_signal(number)
     assert (ended.value.exit_code, capfd.readouterr().err) == (3, f"{how}: nothing is kept\n")
 
@@ -436,7 +436,7 @@ def test_a_signal_that_a_package_swallows_is_heard_when_trainings_are_waited_for
 def test_a_signal_of_which_an_import_makes_an_error_is_no_error(capfd):
     with suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept"):
+    with pytest.raises(typer.Exit) as ended, exit_on_error("interrupted: nothing is kept", {}):
         raise ImportError("initialization failed")
     assert (ended.value.exit_code, capfd.readouterr().err) == (3, "interrupted: nothing is kept\n")
 

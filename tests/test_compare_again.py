@@ -54,7 +54,7 @@ def test_seeds_of_a_comparison_that_has_ended_are_not_used_unasked(asked):
     compare(**asked)
     Path("prompt.txt").write_text("0.3")  # which no digest of the function knows
     found = compare(**asked)
-    counts = found.k if asked else [one.outcome.successes for one in found.contestants]
+    counts = [one.outcome.successes for one in found.contestants]
     seeds = range(FIRST, FIRST + 60)
     expected = sum(random.Random(seed).random() < 0.3 for seed in seeds)
     assert list(counts) == [expected] * 2

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from dataclasses import astuple, replace
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 from unittest.mock import Mock, call
@@ -17,6 +17,7 @@ from compared import (
     certified_run,
     contestant,
     holm_of_statsmodels,
+    in_step,
     paired,
     purpose,
     seeds_of,
@@ -30,14 +31,14 @@ from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 
 import xortune as xt
+from xortune.comparisons.comparison import compare_all
 from xortune.comparisons.contestants import candidate_of, known_facts
-from xortune.comparisons.runs import compare_runs, epochs_needed
-from xortune.comparisons.sequential import compared_in_step
+from xortune.comparisons.measures import EPOCHS
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.success import parse_success
-from xortune.driver.shared_seeds import Kept, WantedSeeds, train_shared
+from xortune.driver.shared_seeds import Kept, Look, SharedTraining, WantedSeeds
 from xortune.runs.run import load_run
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 from xortune.stats.proportions import paired_difference, unpaired_difference
@@ -175,11 +176,11 @@ def test_a_second_look_at_more_seeds_is_said():
     page = Path(xt.write_comparison(again, "out")[0]).read_text()
     assert "compared before, with 20 seeds" in page
     step = {"sequential": True, "max_seeds": 24, **more}
-    assert xt.compare(pair, **step) == xt.compare(pair, **step)
+    assert str(xt.compare(pair, **step)) == str(xt.compare(pair, **step))
     found = xt.compare(pair, **step)
     assert "with 20 and 30 seeds: " in found.notes[0]
     page = Path(xt.write_comparison(found, "out")[0]).read_text()
-    assert "All were compared before, with 20 and 30 seeds" in page
+    assert "compared before, with 20 and 30 seeds" in page
     [other] = xt.compare([*pair[:1], {"x": 0}], seeds=40, **more).contestants[1:]
     assert not other.notes
 
@@ -291,7 +292,7 @@ def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path):
     wanted = [WantedSeeds(Point({"of": 7}), trainer)]
     for n in (30, 8):
         with ending_processes():
-            [found] = train_shared(Kept(tmp_path), wanted, n)
+            [found] = SharedTraining(Kept(tmp_path), wanted, Look(n)).train(n, wanted, settles=True)
         seeds = range(COMPARE.start, COMPARE.start + n)
         assert found.seeds.tolist() == list(seeds)
         scores = [seed % 7 / 7 if seed % 5 else np.nan for seed in seeds]
@@ -333,7 +334,7 @@ def test_other_seeds_are_independent_samples():
     assert (pair.shared, pair.wins, pair.losses) == (False, None, None)
     assert pair.p == pytest.approx(boschloo_exact([[30, 12], [10, 23]]).pvalue, rel=1e-4)
     assert (pair.low, pair.high) == unpaired_difference(30, 40, 12, 35, alpha=0.05)
-    assert (pair.differs, pair.ahead, pair.unused) == (True, 0, (0, 0))
+    assert (pair.differs, pair.ahead) == (True, 0)
 
 
 @example("+" * 12, "-" * 12, 6)  # as many shared seeds as others
@@ -342,9 +343,10 @@ def test_other_seeds_are_independent_samples():
 def test_no_seed_that_both_have_is_ever_two(first, second, shift):
     """Whatever the overlap: pairs are of the same seeds, and samples have none in common."""
     one, other = seeds_of(first, first=20), seeds_of(second, first=20 + shift)
-    [pair] = compare_runs([contestant("a", one), contestant("b", other)]).pairs
+    found = compare_all([contestant("a", one), contestant("b", other)])
+    [pair] = found.pairs
     common = len(set(one.seeds) & set(other.seeds))
-    assert pair.unused == (12 - pair.n_a, 12 - pair.n_b)
+    assert found.unused(pair) == (12 - pair.n_a, 12 - pair.n_b)
     if pair.shared:
         assert pair.n_a == pair.n_b == common
         assert pair.k_a - pair.k_b == pair.wins - pair.losses
@@ -352,7 +354,7 @@ def test_no_seed_that_both_have_is_ever_two(first, second, shift):
         assert pair.n_a == pair.n_b == 12 - common
     assert pair.shared == (common >= 12 - common)
     # Backwards all signs change and nothing else.
-    [back] = compare_runs([contestant("b", other), contestant("a", one)]).pairs
+    [back] = compare_all([contestant("b", other), contestant("a", one)]).pairs
     assert (back.k_b, back.n_b, back.k_a, back.n_a) == (pair.k_a, pair.n_a, pair.k_b, pair.n_b)
     assert back.p == pytest.approx(pair.p, rel=1e-6)
     turned = (-pair.difference, -pair.high, -pair.low)
@@ -361,7 +363,7 @@ def test_no_seed_that_both_have_is_ever_two(first, second, shift):
 
 
 def three(counts=(95, 80, 60)):
-    return compare_runs([contestant(f"c{i}", solved(0, k, 100)) for i, k in enumerate(counts)])
+    return compare_all([contestant(f"c{i}", solved(0, k, 100)) for i, k in enumerate(counts)])
 
 
 @given(st.tuples(*[st.integers(0, 30)] * 4).filter(any))
@@ -390,7 +392,7 @@ def test_holm_is_over_all_pairs():
     loose = three((90, 86, 83))
     assert loose.pairs[0].p == 0.125
     assert [pair.differs for pair in loose.pairs] == [False, True, False]
-    strict = compare_runs(loose.contestants, alpha=0.04)
+    strict = compare_all(loose.contestants, alpha=0.04)
     assert not any(pair.differs for pair in strict.pairs)
     # Where Holm's tests end: the level is divided by the number of those that are not told apart.
     assert [one.confidence for one in (found, strict)] == pytest.approx([0.975, 1 - 0.04 / 3])
@@ -415,12 +417,12 @@ def test_how_many_more_seeds_would_tell_them_apart():
 def test_sooner_is_mann_and_whitneys_statistic():
     rng = np.random.default_rng(3)
     first, second = (ragged(rng, 0, 60) for _ in range(2))
-    [sooner] = compare_runs([contestant("a", first), contestant("b", second)]).epochs.wins
-    u = mannwhitneyu(epochs_needed(second), epochs_needed(first)).statistic
-    assert sooner.probability == pytest.approx(u / 3600)
-    assert 0 < sooner.low < sooner.probability < sooner.high < 1
-    [back] = compare_runs([contestant("b", second), contestant("a", first)]).epochs.wins
-    assert astuple(back) == pytest.approx((1 - sooner.probability, 1 - sooner.high, 1 - sooner.low))
+    [sooner] = compare_all([contestant("a", first), contestant("b", second)]).epochs.wins
+    u = mannwhitneyu(EPOCHS.of(second), EPOCHS.of(first)).statistic
+    assert sooner.value == pytest.approx(u / 3600)
+    assert 0 < sooner.low < sooner.value < sooner.high < 1
+    [back] = compare_all([contestant("b", second), contestant("a", first)]).epochs.wins
+    assert back == pytest.approx((1 - sooner.value, 1 - sooner.high, 1 - sooner.low))
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
@@ -431,8 +433,8 @@ def test_an_interval_of_few_seeds_has_width_and_covers(seeds):
     for first, second in ((epochs[:seeds], epochs[seeds:]), (alike, alike), (alike, alike + 1)):
         for shift in (0, seeds):  # shared seeds, and others
             [win] = compared(first, second, shift).epochs.wins
-            assert win.low < win.probability - 0.1 or win.probability < 0.5
-            assert win.high > win.probability + 0.1 or win.probability > 0.5
+            assert win.low < win.value - 0.1 or win.value < 0.5
+            assert win.high > win.value + 0.1 or win.value > 0.5
     rng = np.random.default_rng(1)
     for scale in (1, 4):  # whose epochs scatter four times as much
         sooner = 0
@@ -448,7 +450,7 @@ def test_seeds_that_are_hard_for_both_say_more():
     epochs = np.random.default_rng(4).integers(1, 1000, 200)
     [same] = compared(epochs, epochs, 0).epochs.wins
     [apart] = compared(epochs, epochs, 200).epochs.wins
-    assert same.probability == apart.probability == 0.5
+    assert same.value == apart.value == 0.5
     assert 0.001 < same.high - same.low < 0.3 * (apart.high - apart.low)
 
 
@@ -459,7 +461,7 @@ def compared(first, second, shift):
         found = solved(start, len(epochs), len(epochs))
         found = replace(found, solved_epoch=np.asarray(epochs, np.int32))
         contestants.append(contestant(label, found))
-    return compare_runs(contestants)
+    return compare_all(contestants)
 
 
 def ragged(rng, first, count, share=0.9):
@@ -471,12 +473,12 @@ def ragged(rng, first, count, share=0.9):
 
 def test_the_middle_half_of_the_epochs():
     def middle_of(found):
-        summary = compare_runs([contestant("a", found), contestant("b", found)]).epochs.of[0]
-        return summary.middle, summary.low, summary.high
+        summary = compare_all([contestant("a", found), contestant("b", found)]).epochs.of[0]
+        return tuple(one if math.isfinite(one) else None for one in summary)
 
     found = ragged(np.random.default_rng(7), 0, 100)
     middle, low, high = middle_of(found)
-    assert middle == pytest.approx(trim_mean(epochs_needed(found), 0.25))
+    assert middle == pytest.approx(trim_mean(EPOCHS.of(found), 0.25))
     assert low < middle < high
     assert middle_of(ragged(np.random.default_rng(7), 0, 100, share=0.6)) == (None, None, None)
     assert middle_of(solved(0, 76, 100)) == (300, 300, None)
@@ -528,11 +530,6 @@ def drawn(rates, count, seeds, seed):
     return [rng.random((count, seeds)) < rate for rate in rates]
 
 
-def in_step(solved, most):
-    labels, points = zip(*[("abc"[i], Point({"x": i})) for i in range(len(solved))], strict=True)
-    return compared_in_step(solved, labels, points, first_seed=0, max_seeds=most, alpha=0.05)
-
-
 def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():
     good, bad = (one[0] for one in drawn((0.97, 0.8), 1, 300, 5))
     whole, over = in_step([good, bad], 300)
@@ -542,7 +539,7 @@ def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():
     for n in range(1, 300):
         part, over = in_step([good[:n], bad[:n]], 300)
         assert over == (n >= whole.n)
-        assert part == whole if over else part.best is None
+        assert part.pairs == whole.pairs if over else part.best is None
 
 
 def test_the_intervals_hold_when_they_are_looked_at():
@@ -582,13 +579,14 @@ def test_dicts_of_a_function_in_as_few_seeds_as_the_answer_needs():
     pair = [{"x": 0, "widths": [8, 4]}, {"x": 1, "widths": [8, 4]}]
     asked = {"sequential": True, "train": accuracy, "success": "accuracy >= 0.5", "output": "1"}
     found = xt.compare(pair, labels=["a", "b"], **asked)
-    assert (found.best, found.labels, found.max_seeds) == (1, ("a", "b"), 1000)
+    assert (found.best, found.max_seeds) == (1, 1000)
     assert found.n < 60
     assert found.first_seed == COMPARE.start
     seeds = range(COMPARE.start, COMPARE.start + found.n)
-    assert found.k == tuple(sum(lucky(one, seed) for seed in seeds) for one in pair)
+    solved_of = [one.outcome.successes for one in found.contestants]
+    assert solved_of == [sum(lucky(one, seed) for seed in seeds) for one in pair]
     assert "b solves more seeds than a, proven by seed" in found.lines[0]
-    assert found == xt.compare(pair, labels=["a", "b"], **asked)
+    assert str(found) == str(xt.compare(pair, labels=["a", "b"], **asked))
     for journal in Path("1").glob("trained-*.jsonl"):  # each call trained its own
         lines = [json.loads(line) for line in journal.read_text().splitlines()]
         assert 2 * found.n <= sum(line["count"] for line in lines) <= 2 * (found.n + 8)
@@ -627,7 +625,7 @@ def test_a_comparison_in_python_keeps_its_rule():
     assert "every judged row on" not in page
     outcomes = [one.outcome for one in found.contestants]
     again = xt.compare(outcomes, labels=["a", "b"], success="return <= 150")
-    assert again.numbers == found.numbers
+    assert [(one.of, one.wins) for one in again.numbers] == [(judged.of, judged.wins)]
     [unjudged] = xt.compare(outcomes, labels=["a", "b"]).numbers
     assert (unjudged.name, unjudged.better) == ("return", "")
     with pytest.raises(InputError, match="is not a rule"):
@@ -663,7 +661,8 @@ def test_as_few_seeds_as_can_prove_anything():
     one, other, third = {"x": 0}, {"x": 1}, {"x": 2}
     more = {"sequential": True, "train": lambda config, seed: config["x"] == 0 * seed}
     found = xt.compare([one, other], max_seeds=6, output="1", **more)
-    assert (found.best, found.k, found.n) == (0, (6, 0), 6)
+    solved_of = [one.outcome.successes for one in found.contestants]
+    assert (found.best, solved_of, found.n) == (0, [6, 0], 6)
     about = ["max_seeds", "6 seeds cannot prove anything", "7 or more"]
     refused(one, other, third, about=about, max_seeds=6, **more)
     refused(one, other, about=["8 or more"], max_seeds=7, alpha=0.01, **more)

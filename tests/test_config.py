@@ -94,9 +94,7 @@ def test_a_config_and_its_point_lead_to_each_other(make_config):
         assert config.point.key == config.key
 
 
-NUMBER = "a finite number above 0"
-WHOLE = "a whole number, 1 or more"
-EPOCHS = "a whole number, 1 to 1073741824"
+NUMBER = "a number above 0, at most 1e+30"
 
 
 @pytest.mark.parametrize(
@@ -110,23 +108,23 @@ EPOCHS = "a whole number, 1 to 1073741824"
         ({"loss": "MSE"}, "did you mean 'MSELoss'?"),
         ({"optimizer": "adam"}, "did you mean 'Adam'?"),
         ({"optimizer": "LBFGS"}, "optimizer: unknown optimizer 'LBFGS'; allowed: ASGD, Adadelta"),
-        ({"lr": 0}, f"lr: 0.0 is out of range; allowed: {NUMBER}"),
+        ({"lr": 0}, f"lr: 0 is out of range; allowed: {NUMBER}"),
         ({"lr": float("nan")}, f"lr: nan is out of range; allowed: {NUMBER}"),
-        ({"lr": 10**400}, f"lr: inf is out of range; allowed: {NUMBER}"),
+        ({"lr": 10**400}, f"0 is out of range; allowed: {NUMBER}"),
         ({"lr": 1.1e30}, "lr: 1.1e+30 is out of range; allowed: a number above 0, at most 1e+30"),
-        ({"lr": "0.1"}, f"lr: '0.1' is a str; allowed: {NUMBER}; fix: write it as a number"),
-        ({"lr": True}, "lr: True is a bool"),
-        ({"lr": 1j}, "lr: 1j is a complex"),
+        ({"lr": "0.1"}, f"lr: '0.1' is no number; allowed: {NUMBER}"),
+        ({"lr": True}, "lr: True is no number"),
+        ({"lr": 1j}, "lr: 1j is no number"),
         ({"momentum": -0.1, "optimizer": "SGD"}, "momentum: -0.1 is out of range; allowed: a fin"),
         ({"momentum": float("inf"), "optimizer": "SGD"}, "momentum: inf is out of range"),
         ({"momentum": 0.9}, "momentum: 0.9 with optimizer Adam, which has no momentum"),
         ({"momentum": 0.9}, "allowed: momentum for RMSprop and SGD only"),
         ({"momentum": 0.9}, "`when: {optimizer: [RMSprop, SGD]}`"),
-        ({"hidden_dim": 0}, f"hidden_dim: 0 is out of range; allowed: {WHOLE}"),
-        ({"hidden_dim": 2.5}, f"hidden_dim: 2.5 is a float; allowed: {WHOLE}"),
-        ({"hidden_dim": True}, "hidden_dim: True is a bool"),
-        ({"hidden_dim": float("inf")}, "hidden_dim: inf is a float"),
-        ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {EPOCHS}"),
+        ({"hidden_dim": 0}, "hidden_dim: 0 is out of range; allowed: 1 or more"),
+        ({"hidden_dim": 2.5}, "hidden_dim: 2.5 is no whole number; allowed: 1 or more"),
+        ({"hidden_dim": True}, "hidden_dim: True is no whole number"),
+        ({"hidden_dim": float("inf")}, "hidden_dim: inf is no whole number"),
+        ({"epochs": 0}, "epochs: 0 is out of range; allowed: 1 to 1,073,741,824"),
         ({"zero_grad": 1}, "zero_grad: 1 is an int; allowed: true or false"),
     ],
 )

@@ -21,7 +21,6 @@ import yaml
 from listening import sentences
 
 import xortune as xt
-from xortune.comparisons.runs import notes
 from xortune.core.outcome import Status
 from xortune.core.trainer import Stacking
 from xortune.driver import certify
@@ -286,9 +285,9 @@ def own_verdict(config, seeds):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("first", r"0 and 1 at once, seed 1 comes to accuracy 0\.26\d*, and called for alone "),
-        ("first_verdict", r"at once, seed \d+ comes to (solved|wrong_pattern), and called for"),
-        ("shared", "comes to accuracy .*default_rng.* for s in seeds"),
+        ("first", r"0 and 1 at once, seed 1 gave accuracy 0\.26\d*, and called for alone "),
+        ("first_verdict", r"at once, seed \d+ gave (a|no) success, and called for"),
+        ("shared", "gave accuracy .*default_rng.* for s in seeds"),
         ("own", None),
         ("own_verdict", None),
     ],
@@ -768,7 +767,7 @@ def test_seeds_that_do_not_determine_their_results_are_not_paired():
         assert (pair.shared, pair.determined, pair.wins is None) == (paired, paired, not paired)
         assert ("12 and 12 seeds, not paired, Boschloo's exact test" in str(found)) != paired
         assert (
-            sum("so its seeds are not paired" in note for note in notes(found)) == (not paired) * 2
+            sum("so its seeds are not paired" in note for note in found.notes) == (not paired) * 2
         )
     step = {"sequential": True, "max_seeds": 12, **given, "seeds": None}
     for function, noted in ((lucky, 2), (train, 0)):

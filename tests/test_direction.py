@@ -7,8 +7,8 @@ import pytest
 import xortune as xt
 from xortune.core.success import larger_is_better, parse_success
 from xortune.reports.comparison import contestants_table
+from xortune.reports.figures.comparisons import samples_of
 from xortune.reports.figures.distributions import scores
-from xortune.reports.figures.numbers import samples_of
 from xortune.spaces.space import load_space
 
 SPACE = {
@@ -99,7 +99,7 @@ def test_all_that_shows_a_number_agrees_which_is_better(rule, tmp_path):
     assert f"{name}_{worst}" in [one.text for one in contestants_table(found).headings]
     [told] = found.numbers
     if parse_success(rule).ordering(name, np.array(numbers)) is not None:
-        assert (told.better, told.wins[0].probability) == (better, 1)
+        assert (told.better, told.wins[0].value) == (better, 1)
     else:
         assert told.better == ""
     if len({number > numbers[0] for number in numbers[2:]}) == 1:  # all lie on one side

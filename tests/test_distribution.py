@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in names if not name.startswith("xortune-")} == files
-    assert {"xortune/py.typed", "xortune/space.schema.json"} <= files
+    assert {"xortune/py.typed", "xortune/__init__.pyi", "xortune/space.schema.json"} <= files
     assert "hydra_plugins/xortune_sweeper/sweeper.py" in files
 
 

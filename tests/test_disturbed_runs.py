@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -24,7 +26,6 @@ from xortune.runs.status import status
 from xortune.runs.store import JOURNAL, replace_file
 
 __all__ = ["space"]  # the fixture
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 ACT = threading.Lock()
 """The search looks before an act or after it, and never at half of it."""
@@ -159,39 +160,57 @@ def test_a_run_that_was_moved_is_resumed_where_it_is(disturbed, goes_on, tmp_pat
 # Torn lines and full disks.
 
 
+RACED = """
+name: killed
+task: xor
+epochs: 100000
+parameters:
+  activation: {choice: [Tanh, ReLU, ELU, Sigmoid]}
+  loss: {choice: [MSELoss, BCELoss]}
+  optimizer: {choice: [SGD, Adam]}
+  lr: {low: 0.001, high: 1.0, log: true}
+  hidden_dim: {low: 2, high: 4}
+search: {sampler: tpe, seed: 3, trials: 16}
+seeds: {ladder: [8, 16, 64], finalists: 4}
+"""
+
+
 @pytest.mark.long
 def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    from faults_compared import differences
-    from faults_drivers import Driver
-    from faults_spaces import SPACE
-
-    space = tmp_path / "space.yaml"
-    space.write_text(SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    space, said = tmp_path / "space.yaml", tmp_path / "said"
+    space.write_text(RACED)
     with monkeypatch.context() as patch:
         without_ray(patch.setattr)
         whole = xt.search(space, output=tmp_path / "undisturbed", engine="fused")
     assert len(whole.manifest["ladder"]) > 1, "the test tells little without a race"
     assert whole.manifest["window"] > 1, "nor where each step waits for all before it"
     folder, lines = tmp_path / "disturbed", len(whole.evaluations)
+    options = ["--resume", "--output", str(folder), "--engine", "fused"]
+
+    @contextmanager
+    def driver():
+        command = [sys.executable, "-m", "xortune", "search", str(space), *options]
+        with said.open("wb") as file, subprocess.Popen(command, stderr=file) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     for wanted in (3, lines * 2 // 3):
-        driver = Driver(space, folder, None)
-        try:
-            wait_until(lambda: lines_in(folder / JOURNAL) >= wanted, driver.process)  # noqa: B023
-        finally:
-            driver.kill()
+        with driver() as process:
+            wait_until(lambda: lines_in(folder / JOURNAL) >= wanted, process)  # noqa: B023
         assert lines_in(folder / JOURNAL) < lines, "the test tells nothing if all was done"
     content = (folder / JOURNAL).read_bytes()
     start = content[: content.rfind(b"\n")].rfind(b"\n") + 1
     (folder / JOURNAL).write_bytes(content[: (start + content.rfind(b"\n")) // 2])
-    driver = Driver(space, folder, None)
-    try:
-        assert driver.process.wait(200) == 0, driver.said()
-    finally:
-        driver.kill()
-    assert "was torn" in driver.said()
-    assert "taken over" in driver.said()
-    assert differences(folder, whole.path, exact=True) == []
+    with driver() as process:
+        assert process.wait(200) == 0, said.read_text()
+    assert "was torn" in said.read_text()
+    assert "taken over" in said.read_text()
+    found = xt.load_run(folder)
+    assert found.manifest["complete"] is True
+    assert found.seed_table.equals(whole.seed_table)
+    assert (folder / "table.csv").read_bytes() == (whole.path / "table.csv").read_bytes()
 
 
 def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):

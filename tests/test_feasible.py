@@ -15,9 +15,8 @@ from xortune.racing.feasible import (
     OPEN,
     PROVEN,
     REFUTED,
-    Arms,
-    FeasibleGrants,
     chance_to_reach,
+    feasible_race,
     next_feasible,
     rate_state,
     seeds_to_tell,
@@ -42,7 +41,11 @@ RATE = Requirement(0.9, 0.05)
 def arms(*rows):
     """(state, chance, cost) of each configuration, with its cost known and seeds left."""
     state, chance, cost = (np.array(column) for column in zip(*rows, strict=True))
-    return Arms(state, chance, cost.astype(float), cost.astype(float), np.ones(len(rows), bool))
+    known = [("n", int), ("state", int), ("chance", float), ("cost", float), ("least", float)]
+    found = np.zeros(len(rows), known)
+    found["n"], found["state"], found["chance"] = 1, state, chance
+    found["cost"] = found["least"] = cost
+    return found
 
 
 def test_a_state_is_what_the_bounds_of_the_race_say():
@@ -65,23 +68,25 @@ def test_only_what_may_be_the_answer_gets_seeds():
             (OPEN, 0.95, 2),  # 6: the cheapest of those that speak for it
         ),
         0.9,
+        2,
     )
     assert found == [6, 2, 5, 3]
 
 
 def test_nobody_gets_seeds_once_all_that_is_cheaper_is_refuted():
     rows = arms((PROVEN, 1.0, 3), (REFUTED, 0.0, 2), (OPEN, 0.9, 3), (OPEN, 0.9, 7))
-    assert next_feasible(rows, 0.9) == []
-    last = rows._replace(least=np.array([3, 2, -math.inf, 7]))  # a cost that may still fall
-    assert next_feasible(last, 0.9) == [2]
+    assert next_feasible(rows, 0.9, 2) == []
+    last = rows.copy()
+    last["least"][2] = -math.inf  # a cost that may still fall
+    assert next_feasible(last, 0.9, 2) == [2]
 
 
 def test_a_cost_that_failed_seeds_make_infinite_is_the_answer_where_no_other_is():
     worst = (OPEN, 0.9, math.inf)
-    assert next_feasible(arms(worst, (OPEN, 0.95, math.inf), (REFUTED, 0.0, 1)), 0.9) == [1, 0]
-    assert next_feasible(arms(worst, (OPEN, 0.9, 7)), 0.9) == [1, 0]
-    assert next_feasible(arms(worst, (PROVEN, 1.0, 7)), 0.9) == []
-    assert next_feasible(arms(worst, (PROVEN, 1.0, math.inf)), 0.9) == []
+    assert next_feasible(arms(worst, (OPEN, 0.95, math.inf), (REFUTED, 0.0, 1)), 0.9, 2) == [1, 0]
+    assert next_feasible(arms(worst, (OPEN, 0.9, 7)), 0.9, 2) == [1, 0]
+    assert next_feasible(arms(worst, (PROVEN, 1.0, 7)), 0.9, 2) == []
+    assert next_feasible(arms(worst, (PROVEN, 1.0, math.inf)), 0.9, 2) == []
 
 
 def test_seeds_speak_for_a_rate_while_none_fails():
@@ -97,7 +102,7 @@ RUNGS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 def raced(rates, costs, rng):
     """A race of arms one after the other: its answer, the seeds of each, and what it proved."""
-    race = FeasibleGrants(RaceRule(RUNGS), RATE)
+    race = feasible_race(RaceRule(RUNGS), RATE)
     seen = {name: [0, 0] for name in range(len(rates))}
     for name in seen:
         race.enter(name)
@@ -136,7 +141,7 @@ def test_the_answer_is_the_cheapest_that_reaches_the_rate_with_few_seeds():
 
 
 def test_what_decides_first_is_waited_for():
-    race = FeasibleGrants(RaceRule(RUNGS), RATE)
+    race = feasible_race(RaceRule(RUNGS), RATE)
     for name, k, cost in (("small", 8, 1.0), ("large", 8, 2.0), ("poor", 4, 0.5)):
         race.enter(name)
         race.see(name, k, 8, costs=(cost,), least=cost)

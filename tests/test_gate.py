@@ -301,10 +301,10 @@ def test_yaml_and_json_are_read(tmp_path, make_config):
         ("lr:", "learning_rate:", ["f.yaml:5: learning_rate", "is not a parameter", "lr"]),
         ("hidden_dim", "hiden_dim", ["f.yaml:6: hiden_dim", "did you mean 'hidden_dim'?"]),
         ("Tanh", "Than", ["f.yaml:2: activation", "'Than'", "did you mean 'Tanh'?"]),
-        ("3e-2", "fast", ["f.yaml:5: lr", "'fast'", "a finite number above 0"]),
+        ("3e-2", "fast", ["f.yaml:5: lr", "'fast'", "a number above 0"]),
         ("3e-2", "-1", ["f.yaml:5: lr", "out of range"]),
         ("epochs: 1000\n", "", ["f.yaml", "epochs", "is missing"]),
-        ("epochs: 1000", "epochs: [1, 2]", ["f.yaml:7: epochs", "list"]),
+        ("epochs: 1000", "epochs: [1, 2]", ["f.yaml:7: epochs", "[1, 2]"]),
         ("epochs: 1000", "epochs: 1000\nmomentum: 0.9", ["f.yaml:8: momentum", "Adam"]),
         ("epochs: 1000", "parameters: {lr: 1}", ["f.yaml:7: parameters", "search space"]),
         ("loss: MSELoss", "loss: MSELoss\nloss: L1Loss", ["f.yaml:4", "twice"]),
@@ -751,7 +751,5 @@ def test_seeds_that_depend_on_those_beside_them_are_refused(tmp_path):
         lambda: xt.gate({"a": 1}, min_rate=0.5, workers=0, **given),
         lambda: xt.compare([{"a": 1}, {"a": 2}], output=tmp_path / "c", seeds=20, **given),
     ):
-        with pytest.raises(
-            InputError, match=r"at once, seed \d+ comes to .* alone to .* f\(config"
-        ):
+        with pytest.raises(InputError, match=r"at once, seed \d+ gave .* alone .* f\(config"):
             call()

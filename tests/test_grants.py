@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.core.outcome import SeedCount, wilson
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import NEGLIGIBLE_SPEED, Grants
+from xortune.racing.front import front_race
+from xortune.racing.grants import NEGLIGIBLE_SPEED, proof_race
 from xortune.racing.plugged_in import FUTILITY, best_count, expected_gain, is_futile
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FLAWLESS_SEEDS
@@ -126,7 +126,7 @@ ASKED = st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans())
 @settings(max_examples=150)
 def test_it_is_the_plain_rule(events, finalists, alpha):
     rule = RaceRule((2, 4, 8, 16, 32, 64), alpha=alpha, finalists=finalists)
-    grants, plain = Grants(rule), Plain(rule)
+    grants, plain = proof_race(rule), Plain(rule)
     for (name, n, failures, speed), (busy, last) in events:
         k = max(0, n - failures)
         grants.see(name, k, n, speed=speed)
@@ -146,7 +146,7 @@ LOOK = st.tuples(st.integers(0, 7), COUNT, COSTS, st.sets(st.integers(0, 7), max
 @settings(max_examples=30)
 def test_a_front_is_the_plain_rule_among_those_of_no_higher_costs(looks, finalists):
     rule = RaceRule((8, 50), finalists=finalists)
-    race, plain = FrontGrants(rule), PlainFront(rule)
+    race, plain = front_race(rule, 2), PlainFront(rule)
     for name, (k, n), costs, busy in looks:
         race.see(name, k, n, costs=costs)
         plain.see(name, k, n, costs)
@@ -162,7 +162,7 @@ def test_a_front_is_the_plain_rule_among_those_of_no_higher_costs(looks, finalis
     ],
 )
 def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals):
-    race, found = Grants(RaceRule(rungs)), [rungs[0]]
+    race, found = proof_race(RaceRule(rungs)), [rungs[0]]
     while race.continues(found[-1], found[-1]):
         assert not race.continues(found[-1] - 1, found[-1])
         found.append(next(rung for rung in rungs if rung > found[-1]))

@@ -12,14 +12,13 @@ import pytest
 import scipy.stats
 import yaml
 from commands import _somewhere, xortune  # noqa: F401  # every test has a folder
+from compared import in_step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.comparisons.numbers import SIGN, Measure
-from xortune.comparisons.sequential import compared_in_step
+from xortune.comparisons.measures import SIGN, Measure
 from xortune.core.numbers import statistic_named
-from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.stats import numbers as stats_of_numbers
 from xortune.stats.anytime import anytime_quantiles
@@ -130,7 +129,7 @@ def test_a_median_is_told_apart_from_seven_seeds_on():
 
 def test_a_failed_seed_is_worse_than_any_number():
     found = xt.compare(PPO, BAD, by="return_iqm", labels=["PPO", "bad"])
-    assert (found.best, found.pairs[0].probability.probability > 0.95) == (0, True)
+    assert (found.best, found.pairs[0].probability.value > 0.95) == (0, True)
     mean = xt.compare(PPO, BAD, by="return_mean", labels=["PPO", "bad"])
     assert (mean.best, mean.pairs[0].p) == (None, 1)
     assert "failed seeds decide it" in str(mean)
@@ -142,7 +141,7 @@ def test_a_failed_seed_is_worse_than_any_number():
 
 def test_several_are_compared_as_one_family_and_drawn(tmp_path):
     found = xt.compare([PPO, SAC, BAD], by="return_iqm", labels=["PPO", "SAC", "bad"])
-    assert found.lines[0] == "PPO has a better return_iqm than each of the others."
+    assert found.lines[0].startswith("PPO has a better return_iqm than each of the others. (10 ")
     assert all(pair.p_holm >= pair.p for pair in found.pairs)
     files = xt.write_comparison(found, tmp_path, formats=["md", "html", "csv", "tex"])
     page = files[0].read_text()
@@ -259,7 +258,7 @@ def test_means_with_limits_are_compared_until_one_is_left_and_the_rest_is_droppe
     three = [{"base": base} for base in (170, 120, 165)]
     more = {"train": train, "workers": 0, "verbose": 0, "output": "o", "sequential": True}
     found = xt.compare(three, by="return_mean", bounds=[80, 220], max_seeds=300, **more)
-    assert found.seeds[1] < found.n
+    assert found.contestants[1].outcome.n < found.n
     assert 1 in found.dropped
     assert found.best in (0, None)
     assert "was dropped after" in str(found) or found.pairs[2].ahead == 2
@@ -278,7 +277,7 @@ def test_each_look_at_quantiles_is_computed_once(monkeypatch):
         looks.extend(range(first, first + low.size))
         return low, high
 
-    monkeypatch.setattr("xortune.comparisons.sequential.anytime_quantiles", looked)
+    monkeypatch.setattr("xortune.comparisons.measures.anytime_quantiles", looked)
     more = {"train": train, "workers": 0, "verbose": 0, "output": "o", "sequential": True}
     found = xt.compare([{"base": 170}, {"base": 171}], by="return_median", max_seeds=90, **more)
     assert (found.n, sorted(looks)) == (90, sorted(2 * list(range(1, 91))))
@@ -287,24 +286,19 @@ def test_each_look_at_quantiles_is_computed_once(monkeypatch):
 def test_an_answer_about_quantiles_is_the_same_whether_it_grows_or_not():
     rng = np.random.default_rng(4)
     seeds = rng.normal([[0.9], [0.0], [0.7]], size=(3, 400))
-    points = [Point({"x": place}) for place in range(3)]
-    shared = {"first_seed": 0, "max_seeds": 400, "alpha": 0.05}
     looked, dropped, n = {}, {}, 0
     while n < 400:
         n += 8
         own = [one[: dropped.get(place, n)] for place, one in enumerate(seeds)]
         measure = Measure("x", "median", "larger")
-        found, _ = compared_in_step(own, "abc", points, measure, looked=looked, **shared)
-        assert found == compared_in_step(own, "abc", points, measure, **shared)[0]
+        found, _ = in_step(own, 400, measure, looked=looked)
+        assert found.pairs == in_step(own, 400, measure)[0].pairs
         dropped |= dict.fromkeys(found.dropped - dropped.keys(), n)
     assert dropped
 
 
 def signs(*numbers, better="larger", most):
-    labels, points = zip(*[("abc"[i], Point({"x": i})) for i in range(len(numbers))], strict=True)
-    shared = {"first_seed": 0, "max_seeds": most, "alpha": 0.05}
-    found, _ = compared_in_step(numbers, labels, points, Measure("x", SIGN, better), **shared)
-    return found
+    return in_step(numbers, most, Measure("x", SIGN, better))[0]
 
 
 def test_numbers_without_limits_are_compared_by_the_seeds_under_which_one_is_better():
@@ -358,21 +352,17 @@ def test_the_rule_for_success_says_which_number_is_better_seed_after_seed_too(tm
 
 def test_what_is_beaten_is_dropped_and_the_family_s_error_is_kept():
     rng, wrong = np.random.default_rng(3), 0
-    labels, points = ("a", "b", "c", "d"), [Point({"x": i}) for i in range(4)]
-
-    def ended(solved):
-        return compared_in_step(solved, labels, points, first_seed=0, max_seeds=60, alpha=0.05)[0]
-
     for _ in range(150):
-        wrong += bool(ended(list(rng.random((4, 60)) < 0.8)).dropped)
+        wrong += bool(in_step(rng.random((4, 60)) < 0.8, 60)[0].dropped)
     assert wrong <= 14  # 7.5 expected at most, and 2.4 standard deviations
     rates = np.array([0.97, 0.9, 0.4, 0.3])
-    found = ended([rng.random(60) < rate for rate in rates])
-    assert found.seeds[2] < found.seeds[0]
-    assert found.seeds[3] < found.seeds[0]
+    found, _ = in_step([rng.random(60) < rate for rate in rates], 60)
+    seeds = [one.outcome.n for one in found.contestants]
+    assert seeds[2] < seeds[0]
+    assert seeds[3] < seeds[0]
     assert {2, 3} <= found.dropped
     for pair in found.pairs:
-        assert pair.n == min(found.seeds[pair.a], found.seeds[pair.b])
+        assert pair.n_a == min(seeds[pair.a], seeds[pair.b])
 
 
 @pytest.mark.parametrize("file", ["train.py", "queue.py"])  # the second as a module of Python
@@ -650,10 +640,7 @@ def test_of_means_with_limits_no_order_of_seeds_decides():
 def test_an_interval_at_every_look_has_its_estimate(apart):
     measure = Measure("x", "mean", "larger", (-1.0, 1.0))
     numbers = np.array(apart), np.zeros(len(apart))
-    points = [Point({"x": place}) for place in range(2)]
-    shared = {"first_seed": 0, "max_seeds": 100, "alpha": 0.05}
-    for asked, given_ in ((measure, numbers), (Measure("x", SIGN, "larger"), numbers)):
-        found, _ = compared_in_step(given_, "ab", points, asked, **shared)
-        [pair] = found.pairs
+    for asked in (measure, Measure("x", SIGN, "larger")):
+        [pair] = in_step(numbers, 100, asked)[0].pairs
         assert pair.low <= pair.difference <= pair.high
         assert (pair.ahead is None) == (pair.low <= 0 <= pair.high) or pair.low * pair.high == 0

@@ -15,7 +15,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer, Traits
 from xortune.deciding.propose import DEVIATION, EFFECT, ExpectedPrices, proposer_for
-from xortune.racing.grants import BestGrants
+from xortune.racing.grants import best_race
 from xortune.racing.objectives import SeedSummary, price_of_seed
 from xortune.racing.posterior import Group
 from xortune.racing.race import RaceRule
@@ -83,7 +83,7 @@ def spent(top, rng, *, priced):
     rates, prices = [*np.linspace(0.3, top, 12)] * 2, [1.0] * 12 + [10.0] * 12
     left = rng.permutation(24).tolist()
     rule = RaceRule(race_rungs(512))
-    race, seen, cost = BestGrants(rule, AIM), {}, 0.0
+    race, seen, cost = best_race(rule, AIM), {}, 0.0
 
     def train(name, to):
         nonlocal cost
@@ -311,10 +311,10 @@ def test_what_has_no_price_counts_with_the_mean_price_of_the_others(tmp_path):
     report = (run.path / "report.md").read_text()
     assert "| price of a seed | cost; no seed of 6 configurations has one above 0, so" in report
     rule, seen = RaceRule(race_rungs(64)), {"price": 2.0**40}
-    race = BestGrants(rule, AIM)
+    race = best_race(rule, AIM)
     for name, price in (("a", seen), ("b", {})):
         race.see(name, 2, 2, **price)
-    assert {at for _, _, at in race._all} == {40}
+    assert {at for _, _, at in race.alike} == {40}
 
 
 def test_the_report_says_that_the_price_ended_the_search(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.racing.halving import NumberGrants
+from xortune.racing.halving import number_race
 from xortune.racing.objectives import cost_share, seed_costs
 from xortune.racing.race import (
     Race,
@@ -123,7 +123,7 @@ RUNGS = (4, 16, 64)
 
 @pytest.mark.parametrize(("failed", "promoted"), [(1, True), (2, True), (3, False), (8, False)])
 def test_a_failed_quantile_is_promoted_while_more_seeds_may_make_it_a_number(failed, promoted):
-    race = NumberGrants(RaceRule((8, 32)), share=0.9)  # of costs: the worst tenth
+    race = number_race(RaceRule((8, 32)), share=0.9)  # of costs: the worst tenth
     seeds = np.array([*range(8 - failed), *[math.inf] * failed], float)
     race.see("a", 8 - failed, 8, costs=(math.inf,), seed_costs=seeds)
     assert (race.next({}, last=True) == "a") is promoted
@@ -133,7 +133,7 @@ def test_a_failed_quantile_is_promoted_while_more_seeds_may_make_it_a_number(fai
 
 def raced(costs, order):
     """All enter with the first rung; then who may climb does, until nobody may. Seeds by name."""
-    race = NumberGrants(RaceRule(RUNGS))
+    race = number_race(RaceRule(RUNGS))
     seeds = {}
     for name in order:
         race.see(name, RUNGS[0], RUNGS[0], costs=(costs[name],))
@@ -162,7 +162,7 @@ def test_the_best_gets_all_seeds_and_each_rung_costs_as_much(costs, seed):
 
 
 def test_while_newcomers_come_only_whole_shares_climb():
-    race = NumberGrants(RaceRule(RUNGS))
+    race = number_race(RaceRule(RUNGS))
     for name in range(3):
         race.see(name, 4, 4, costs=(float(name),))
         assert race.next({}) is None  # one in four
@@ -179,7 +179,7 @@ def test_while_newcomers_come_only_whole_shares_climb():
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 64)), min_size=1, max_size=20))
 def test_success_rates_are_proven_as_in_any_race(looks):
-    race, other = NumberGrants(RaceRule(RUNGS)), Race(RaceRule(RUNGS))
+    race, other = number_race(RaceRule(RUNGS)), Race(RaceRule(RUNGS))
     for name, k in looks:
         race.see(name, k, 64, costs=(0.0,))
         other.see(name, k, 64)
@@ -197,7 +197,7 @@ def look(race, name, seed_costs):
 
 def test_a_quantile_that_is_proven_worse_is_out_for_good_and_a_mean_never():
     rng = np.random.default_rng(0)
-    race, of_means = (NumberGrants(RaceRule(RUNGS), share=share) for share in (0.5, None))
+    race, of_means = (number_race(RaceRule(RUNGS), share=share) for share in (0.5, None))
     for one in (race, of_means):
         look(one, "good", rng.normal(0, 1, 64))
         look(one, "bad", rng.normal(9, 1, 16))
@@ -232,7 +232,7 @@ def test_no_best_quantile_is_stopped_more_often_than_alpha(share):
     for number in range(60):
         rng = np.random.default_rng(number)
         numbers = rng.exponential(size=(3, 80))
-        race = NumberGrants(RaceRule(RUNGS, alpha=alpha), share=share)
+        race = number_race(RaceRule(RUNGS, alpha=alpha), share=share)
         for n in range(1, 81):
             for name in range(3):
                 race.see(name, 0, n, costs=(0.0,), seed_costs=np.sort(numbers[name, :n]))

@@ -10,6 +10,7 @@ from hand_made import TINY_SPACE
 import xortune as xt
 from xortune.cli import app, shared
 from xortune.core.errors import InputError
+from xortune.driver.arguments import RayArguments, TrainingArguments
 from xortune.training import ray_executor, slots
 from xortune.training.resources import Cluster, Resources, WorkerResources, settings
 
@@ -79,22 +80,19 @@ def test_the_command_line_names_the_option(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_option_is_the_argument_of_the_verb(name):
     option = settings(Resources)[name].option
-    defaults = {one: found.default for one, found in shared.training_options(xt.Ray).items()}
-    asked = {"address": "auto"} if name not in OF_RAY else {}
-    assert shared.training(defaults | asked | {option: 3})["ray"] == xt.Ray(**asked, **{name: 3})
+    more = {"address": "auto"} if name not in OF_RAY else {}
+    found = shared.asked(RayArguments, more | {option: 3})
+    assert found["ray"] == xt.Ray(**more, **{name: 3})
     if name not in OF_RAY:
-        defaults = {one: p.default for one, p in shared.training_options(xt.Workers).items()}
-        assert shared.training(defaults | {option: 3})["workers"] == xt.Workers(**{name: 3})
+        assert shared.asked(TrainingArguments, {option: 3})["workers"] == xt.Workers(**{name: 3})
 
 
 def test_options_that_are_not_given_ask_for_nothing():
-    for kinds in ((xt.Ray, xt.Workers), (xt.Workers,)):
-        defaults = {one: p.default for one, p in shared.training_options(*kinds).items()}
-        nothing = {"workers": None, "retry": [], "retry_wait": None, "max_void": None}
-        assert shared.training(defaults) == nothing
-        assert shared.training(defaults | {"workers": 0}) == nothing | {"workers": 0}
-    on_ray = shared.training(defaults | {"ray": True, "workers": 2})
-    assert on_ray == nothing | {"ray": xt.Ray(), "workers": 2}
+    for of in (RayArguments, TrainingArguments):
+        assert shared.asked(of, {}) == {"workers": None}
+        assert shared.asked(of, {"workers": 0}) == {"workers": 0}
+    on_ray = shared.asked(RayArguments, {"ray": True, "workers": 2})
+    assert on_ray == {"workers": 2, "ray": xt.Ray()}
 
 
 @pytest.mark.parametrize("name", HELD)

@@ -22,8 +22,8 @@ from xortune.core.task import Task
 from xortune.deciding.configs import ResultsByVersion
 from xortune.deciding.propose import SampledProposer
 from xortune.driver import session as session_module
-from xortune.racing.grants import Grants
 from xortune.racing.objectives import SeedSummary
+from xortune.racing.race import Race
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
 from xortune.runs.evaluation import Evaluations, decode
@@ -455,9 +455,9 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, become):
     lines = [line for line in journal.read_text().splitlines() if decode(line).block.first < 8]
     journal.write_text("".join(f"{line}\n" for line in lines))
     become(torch="9.8.7")
-    see = create_autospec(Grants.see, side_effect=Grants.see)
+    see = create_autospec(Race.see, side_effect=Race.see)
     learn = create_autospec(SampledProposer.learn, side_effect=SampledProposer.learn)
-    monkeypatch.setattr(Grants, "see", see)
+    monkeypatch.setattr(Race, "see", see)
     monkeypatch.setattr(SampledProposer, "learn", learn)
     said = []
     run = xt.search(**given, resume=True, accept_versions=True, listener=sentences(said.append))

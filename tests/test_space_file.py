@@ -163,12 +163,16 @@ def test_optunas_name_for_trials_is_understood():
         ("1: 2", "", ["s.yaml:12: the key 1", "in quotes"]),
         ("? [a]\n: 2", "", ["s.yaml:12: a list or mapping as key"]),
         ("start: [", "", ["s.yaml:13: is not valid YAML", "brackets"]),
-        ("start: !!python/object:os.system {}", "", ["s.yaml:12: the tag", "remove the tag"]),
-        ("start: ! x", "", ["s.yaml:12: the tag '!'"]),
-        ("start: &a [1]", "", ["s.yaml:12: the anchor &a", "write values out"]),
+        (
+            "start: !!python/object:os.system {}",
+            "",
+            ["s.yaml:12: the tag !!python/object:os.system;"],
+        ),
+        ("start: ! x", "", ["s.yaml:12: the tag !;"]),
+        ("start: &a [1]", "", ["s.yaml:12: the anchor &a", "write the value out"]),
         ("start: *a", "", ["s.yaml:12: the alias *a", "write the value out"]),
-        ("---\nname: x", "", ["s.yaml:12: a second YAML document"]),
-        ("start: " + "[" * 5000, "", ["s.yaml:12: nested too deeply", "10 levels"]),
+        ("---\nname: x", "", ["s.yaml:12: is not valid YAML", "another document"]),
+        ("start: " + "[" * 5000, "", ["s.yaml: nested too deeply", "10 levels"]),
         ('start: ["\\UFFFFFFFF"]', "", ["not valid YAML (a character or escape"]),
         ('start: ["\\uD800"]', "", ["s.yaml:12: the character '\\ud800'"]),
         ("start: [\x07]", "", ["s.yaml:12: is not valid YAML"]),
@@ -367,7 +371,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     assert "there is no such file" in told(tmp_path / "far.yaml")
     assert "near.yaml" in told(tmp_path / "far.yaml")
     assert "is a directory; allowed: a YAML file" in told(tmp_path)
-    assert "cannot be read" in told("a\0b")
+    assert "there is no such file" in told("a\0b")
     (tmp_path / "latin.yaml").write_bytes(b"name: a\ntask: \xe9\n")
     assert "latin.yaml:2: is not UTF-8 text" in told(tmp_path / "latin.yaml")
     (tmp_path / "big.yaml").write_text("#" * 1_000_001)

@@ -758,7 +758,8 @@ def test_the_data_is_what_status_says_and_what_tables_and_figures_need(run):
         assert code == 200
         expected, ours = json.loads(json.dumps(status_json(xt.status(run.path)))), found["status"]
         assert ours == expected | {name: ours[name] for name in ("now", "driver")}
-        best = f"8 of 8 seeds solved (67–100 %), configuration {run.results[0].key}."
+        count = "8 of 8 seeds solved (100 %, 95 % interval 67–100 %)"
+        best = f"{count}, configuration {run.results[0].key}."
         assert f"Best so far: {best}" in found["sentence"]
         parts = {id_: Parsed(html) for id_, html in found["sections"].items()}
         assert "8/8" in parts["leading-configurations"].text

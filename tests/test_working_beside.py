@@ -111,14 +111,13 @@ class Bad(Noted, Plain):
 def trained(kind, forks):
     audit._known.clear()
     heard = {}
-    def report(_, seeds, scores, number):
-        for place, seed in enumerate(seeds):
-            one = scores["loss"] if isinstance(scores["loss"], float) else scores["loss"][place]
-            heard.setdefault(seed, {}).setdefault(number, []).append(float(one))
+    def report(_, seeds, scores, count):
+        for seed, score in zip(seeds, scores, strict=True):
+            heard[seed] = [*heard.get(seed, ())[: count - 1], score["loss"]]
         return ()
-    found = train_stacked([(kind({}), range(32))], report, forks=forks)
+    found = train_stacked([(kind({}), range(32))], report=report, forks=forks)
     scores = [str(one) if isinstance(one, Exception) else one for one in found.scores[0]]
-    return scores, found.audits, found.sentence, {s: list(h.values())[-1] for s, h in heard.items()}
+    return scores, found.audits, found.sentence, heard
 
 for kind in (Agrees, Differs, Bad):
     for name in os.listdir():

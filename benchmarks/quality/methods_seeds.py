@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from scipy.stats import chi2, rankdata, t
 
-from quality.methods import same_seeds
 from quality.trace import Tracer
 from xortune.core.point import Point, Value
 from xortune.spaces.model import Choice
@@ -24,19 +21,6 @@ MOST_IDLE = 5_000
 
 FIRST_TEST, ALPHA = 5, 0.05
 """Of irace (Lopez-Ibanez et al. 2016): seeds before the first test, its level."""
-
-
-def tpe(tracer: Tracer, seeds: int) -> None:
-    """Optuna's TPE with its defaults; each config has the same few seeds."""
-    same_seeds(tracer, seeds, optuna.samplers.TPESampler(seed=tracer.repetition))
-
-
-def gp(tracer: Tracer, seeds: int) -> None:
-    """Optuna's GP sampler, told that the objective is noisy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.GPSampler(seed=tracer.repetition, deterministic_objective=False)
-    same_seeds(tracer, seeds, sampler)
 
 
 class _Counts:

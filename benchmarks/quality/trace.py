@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quality.spaces import BenchSpace, shifted
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point, Value
-
-__all__ = ["Standing", "Step", "Tracer"]
 
 
 @dataclass(frozen=True)
@@ -20,14 +16,12 @@ class Step:
 
     Attributes:
         spent: seed-epochs so far.
-        seconds: since the method was started.
         config: index of its answer among the trace's configs.
         k: successes that it has seen of it, ...
         n: ... of so many seeds.
     """
 
     spent: int
-    seconds: float
     config: int
     k: int
     n: int
@@ -39,33 +33,17 @@ class Tracer:
     Methods that train elsewhere count with `spend`.
     """
 
-    def __init__(
-        self, bench: BenchSpace, repetition: int, budget: int, limit: float = math.inf
-    ) -> None:
-        """Start the clock. `budget` is in seed-epochs, `limit` in seconds."""
-        self.bench, self.repetition, self.budget, self.limit = bench, repetition, budget, limit
-        self.spent, self._cut = 0, False
+    def __init__(self, bench: BenchSpace, repetition: int, budget: int) -> None:
+        """`budget` is in seed-epochs."""
+        self.bench, self.repetition, self.budget, self.spent = bench, repetition, budget, 0
         self.steps: list[Step] = []
         self.points: list[Point] = []
         self._index: dict[str, int] = {}
-        self._started = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.perf_counter() - self._started
 
     @property
     def over(self) -> bool:
-        """The budget is used up, or the time."""
-        return self.spent >= self.budget or self.late
-
-    @property
-    def late(self) -> bool:
-        """Whether the time ended it, before the budget."""
-        if self.spent < self.budget and self.seconds >= self.limit:
-            self._cut = True
-        return self._cut
+        """The budget is used up."""
+        return self.spent >= self.budget
 
     def spend(self, seeds: int) -> None:
         """Count seeds trained."""
@@ -84,7 +62,7 @@ class Tracer:
             self.points.append(point)
         if self.steps and self.steps[-1].config == index and self.steps[-1].n == n:
             return
-        self.steps.append(Step(self.spent, self.seconds, index, k, n))
+        self.steps.append(Step(self.spent, index, k, n))
 
 
 class Standing:
@@ -94,14 +72,13 @@ class Standing:
         self._counts: dict[str, tuple[Point, int, int, int]] = {}
         self._rank: dict[str, tuple[float, float, str]] = {}
 
-    def add(self, point: Point, outcome: Outcome) -> tuple[int, int]:
-        """Take in more seeds of a config; its k and n so far."""
+    def add(self, point: Point, outcome: Outcome) -> None:
+        """Take in more seeds of a config."""
         _, k, n, epochs = self._counts.get(point.key, (point, 0, 0, 0))
         k, n, epochs = k + outcome.successes, n + outcome.n, epochs + outcome.epochs_spent
         self._counts[point.key] = point, k, n, epochs
         low = float(wilson(k, n)[0])
         self._rank[point.key] = -low, epochs / k if k else float("inf"), point.key
-        return k, n
 
     @property
     def best(self) -> tuple[Point, int, int]:

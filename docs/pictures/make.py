@@ -23,7 +23,7 @@ from scipy.stats import binom
 from xortune.certificates.plan import gate_seeds
 from xortune.core.numbers import IQM, summary
 from xortune.core.outcome import wilson
-from xortune.racing.grants import BestGrants
+from xortune.racing.grants import best_race
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import Aim
 from xortune.reports.drawing.matplotlib import STYLE
@@ -161,7 +161,7 @@ def bounds() -> Figure:
 def race(seed: int = 2) -> list[tuple[int, NDArray[np.bool_]]]:
     """An example: who gets the next seeds of a race, and which of them succeed, until it ends."""
     rungs, rng = race_rungs(512), np.random.default_rng(seed)
-    grants, steps = BestGrants(RaceRule(rungs), Aim()), list[tuple[int, NDArray[np.bool_]]]()
+    grants, steps = best_race(RaceRule(rungs), Aim()), list[tuple[int, NDArray[np.bool_]]]()
     counts, proposed = np.zeros((len(RACED), 2), int), 0
     while True:
         name = grants.next({}, last=proposed == len(RACED))

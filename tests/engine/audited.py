@@ -1114,6 +1114,7 @@ KINDS = [
     *(Unfreezes, KeptList, KeptStacked, KeptNames, Mines),
     *(with_cell(cell, bias) for cell in (nn.LSTMCell, nn.GRUCell, nn.RNNCell) for bias in (1, 0)),
     *(DrawsOne, KeptIterator, with_optimizer(OwnAdam), with_optimizer(LargerSteps)),
+    *(with_optimizer(one, stacks=False) for one in (torch.optim.Adafactor, torch.optim.LBFGS)),
     *(with_optimizer(Trusts, stacks=False), Averages, AveragesInBatches, Lazy, Noise, Raises),
     *(Replaced, NewTensor, InPlace, CountsCalls, Elsewhere, Spectral, Weighted, Tied),
     *(Curriculum, Verdict, Undetermined),

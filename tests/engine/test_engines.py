@@ -548,7 +548,7 @@ SINKING = replace(ADAM, activation="LogSigmoid", lr=1.0)
 
 @pytest.mark.parametrize("optimizer", [o for o in OPTIMIZERS if o != "Rprop"])
 def test_outcomes_are_those_without_flushing_and_the_caller_keeps_subnormals(optimizer):
-    """A mix of 12 combinations of each; benchmarks/subnormals.py compares all of them."""
+    """A mix of 12 combinations of each."""
     cells = [(a, loss) for i, a in enumerate(ACTIVATIONS) for loss in LOSSES[i % 3 :: 9]][:12]
     for activation, loss in cells:
         config = replace(SINKING, activation=activation, loss=loss, optimizer=optimizer)

@@ -370,7 +370,8 @@ def test_a_stack_is_the_loop(kind):
 
 def test_a_training_of_no_epochs_is_the_loop():
     kind = type("NoEpoch", (Small,), {"epochs": 0})
-    [found], said, _ = kind.run_all([(kind({}), SEEDS)])
+    whole = kind.run_all([(kind({}), SEEDS)])
+    [found], said = whole.scores, whole.sentence
     assert said == f"a training without a step is not stacked: {LOOP}"
     _same(found, [kind({}).run(seed) for seed in SEEDS])
 
@@ -724,7 +725,8 @@ class DrawsLater(Small):
 def test_batches_that_cannot_be_made_at_once_later_are_made_in_turn():
     with pytest.raises(NotAtOnce):
         _check((DrawsLater({}), SEEDS))
-    [found], said, [told] = DrawsLater.run_all([(DrawsLater({}), SEEDS)])
+    whole = DrawsLater.run_all([(DrawsLater({}), SEEDS)])
+    [found], said, [told] = whole.scores, whole.sentence, whole.audits
     _same(found, [DrawsLater({}).run(seed) for seed in SEEDS])
     assert said == "the seeds of a block are trained as one"
     assert told.stacked == len(SEEDS)
@@ -743,7 +745,7 @@ class FailsLate(Counted):
 @pytest.mark.usefixtures("trusted")
 def test_the_only_seed_left_in_a_stack_may_fail():
     groups = [(FailsLate({}), SEEDS)]
-    [found], *_ = FailsLate.run_all(groups, lambda _, seeds, *__: set(seeds) - {7})
+    [found] = FailsLate.run_all(groups, report=lambda _, seeds, *__: set(seeds) - {7}).scores
     assert [type(one) for one in found] == [Pruned, Pruned, ValueError, Pruned]
 
 
@@ -793,7 +795,7 @@ def test_a_seed_that_left_before_one_that_nobody_trains_has_no_result(monkeypatc
 
     training = Small({})
     training.report_every = 1
-    [found], *_ = Small.run_all([(training, SEEDS)], report)
+    [found] = Small.run_all([(training, SEEDS)], report=report).scores
     assert found == []
 
 
@@ -915,80 +917,6 @@ def test_a_method_that_gives_something_else_for_one_seed_is_its_failure_alone():
     assert outcome.details.failed[1].startswith("Mine.loss: returned nothing")
 
 
-class KeptNet(Small):
-    """Each seed goes on with the weights of the one before."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.net = Small.model(self)
-
-    def model(self):
-        return self.net
-
-
-class KeptLayer(KeptNet):
-    def model(self):
-        return nn.Sequential(nn.Linear(16, 16), self.net)
-
-
-class KeptStatistics(Small):
-    """Its running mean is a buffer that the training changes."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.norm = nn.BatchNorm1d(16, affine=False)
-
-    def model(self):
-        return nn.Sequential(self.norm, super().model())
-
-
-class KeptOptimizer(Small):
-    kept = None
-
-    def optimizer(self, parameters):
-        self.kept = self.kept or super().optimizer(parameters)
-        return self.kept
-
-
-class KeptSchedule(Small):
-    kept = None
-
-    def scheduler(self, optimizer):
-        self.kept = self.kept or torch.optim.lr_scheduler.StepLR(optimizer, 1)
-        return self.kept
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        (KeptNet, r"model\(\) must build a new model: two calls returned the same weights"),
-        (KeptLayer, r"model\(\) must build a new model"),
-        (KeptStatistics, r"model\(\) must build a new model"),
-        (
-            KeptOptimizer,
-            r"optimizer\(\) must build a new optimizer: two calls returned the same one",
-        ),
-        (KeptSchedule, r"scheduler\(\) must build a new scheduler"),
-    ],
-)
-def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
-    with pytest.raises(xt.InputError, match=words):
-        kind({}).run_seeds([0])
-
-
-def test_every_verb_refuses_it():
-    success, words = "accuracy >= 0.1", r"scheduler\(\) must build a new scheduler"
-    given = {"train": KeptSchedule, "success": success}
-    with pytest.raises(xt.InputError, match=words):
-        xt.evaluate({"lr": 0.1}, range(3), **given)
-    with pytest.raises(xt.InputError, match=words):
-        xt.gate({"lr": 0.1}, min_rate=0.5, **given, workers=0)
-    space = {"name": "kept", "success": success, "parameters": {"lr": {"value": 0.1}}}
-    space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
-    with pytest.raises(xt.InputError, match=words):
-        xt.search(space, train=KeptSchedule, workers=0)
-
-
 def test_seeds_may_share_what_no_training_changes():
     class Pretrained(Small):
         def __init__(self, config):
@@ -1025,7 +953,8 @@ def test_a_stack_that_is_refused_late_is_not_trained_again_in_halves(monkeypatch
         return trained_as_one(groups, **options)
 
     monkeypatch.setattr(vectorized, "trained_as_one", noted)
-    [found], said, _ = Uneven.run_all([(Uneven({}), seeds)])
+    whole = Uneven.run_all([(Uneven({}), seeds)])
+    [found], said = whole.scores, whole.sentence
     _same(found, [Uneven({}).run(seed) for seed in seeds])
     assert stacks == [[seeds]] * 2, "with batches made at once, then in turn"
     assert said == f"seeds have different numbers of batches: {LOOP}"

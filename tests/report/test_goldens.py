@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reported import REPORTED, RUNS, document_of, render
 from rich.console import Console
 
-from xortune.comparisons.runs import answer, compare_runs, points, points_interval
+from xortune.comparisons.comparison import compare_all, points, points_interval
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_tex
@@ -83,7 +83,7 @@ def test_what_is_said_where_there_is_little_to_say(tmp_path):
 
 
 def three(*counts, n=100):
-    return compare_runs([contestant(f"c{i}", solved(0, k, n)) for i, k in enumerate(counts)])
+    return compare_all([contestant(f"c{i}", solved(0, k, n)) for i, k in enumerate(counts)])
 
 
 def test_what_is_answered():
@@ -101,7 +101,7 @@ def test_what_is_answered():
         # c0 beats c2, and c1 is indistinguishable from either.
         "between two": three(90, 86, 83),
     }
-    told = [f"# {name}\n\n" + "\n\n".join(answer(one)) for name, one in found.items()]
+    told = [f"# {name}\n\n" + "\n\n".join(one.lines) for name, one in found.items()]
     is_golden("sentences.md", "\n\n".join(told) + "\n")
 
 
@@ -116,6 +116,6 @@ def test_an_interval_is_rounded_outwards(difference, half):
 
 
 def test_seeds_that_are_left_out_are_told_of():
-    found = compare_runs([contestant("a", solved(0, 9, 10)), contestant("b", solved(2, 9, 10))])
+    found = compare_all([contestant("a", solved(0, 9, 10)), contestant("b", solved(2, 9, 10))])
     told = markdown_text(comparison_document(found))
     assert "a and b share only some of their seeds: 2 and 2 were left out" in told

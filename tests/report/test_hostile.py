@@ -36,7 +36,7 @@ ALLOWED = {
     *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
     *("table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
 }
-HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison"}
+HELD = {"run", "figures", "tables", "finalists", "kind", "kinds", "origin", "comparison"}
 """Values of a document of which it says only some."""
 
 

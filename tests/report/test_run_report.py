@@ -151,7 +151,7 @@ def test_what_is_said_of_how_often_an_interval_misses_is_so(tmp_path):
 def test_a_long_error_is_cut(tmp_path):
     lines = [done(0, CONFIG, solved(0, 1, 2)), failed(1, CONFIG | {"lr": 1}, 0, 8, error="e" * 400)]
     run = write_run(tmp_path / "r", lines)
-    assert f"| {'e' * 297}... |" in markdown(run)
+    assert f"| {'e' * 150}…{'e' * 149} |" in markdown(run)
     [text] = [text for label, text in status_rows(xt.status(run.path)) if label == "failures"]
     assert text.endswith(f" {'e' * 197}...")
 

@@ -31,7 +31,6 @@ from xortune.core.trainer import AUDITED, Block, Stacking, Traits
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import (
-    RANDOM_EVERY,
     RANDOM_EVERY_OF_COUNTS,
     proposer_for,
 )
@@ -39,7 +38,7 @@ from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.racing.objectives import SeedSummary
 from xortune.runs.evaluation import SeedsToTrain, encode_outcome
 from xortune.spaces.model import rungs_up_to
-from xortune.spaces.samplers import SAMPLERS, STARTUP, only_ranges, sampler_named
+from xortune.spaces.samplers import RANDOM_EVERY, SAMPLERS, STARTUP, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 from xortune.training.ahead import Ahead
 from xortune.training.batches import BATCH_SECONDS, LEAST_AT_ONCE, Batches

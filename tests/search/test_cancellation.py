@@ -17,9 +17,9 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, OutOfTime, Unfinished
 from xortune.driver.search import search_with
 from xortune.driver.session import search_session
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import Grants
-from xortune.racing.halving import NumberGrants
+from xortune.racing.front import front_race
+from xortune.racing.grants import proof_race
+from xortune.racing.halving import number_race
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.run import load_run
@@ -148,8 +148,8 @@ def test_no_decision_depends_on_how_far_they_got(others, seeds):
 
 
 def test_races_give_up_what_is_proven_worse_and_for_good():
-    for race in (Grants(RaceRule((8, 80))), FrontGrants(RaceRule((8, 80)))):
-        paid = () if isinstance(race, Grants) else (1.0,)
+    rule = RaceRule((8, 80))
+    for race, paid in ((proof_race(rule), ()), (front_race(rule, 1), (1.0,))):
         race.see("bad", 2, 8, speed=0.5, costs=paid)
         race.see("good", 80, 80, speed=0.5, costs=paid)
         assert race.is_stopped("bad")
@@ -158,11 +158,11 @@ def test_races_give_up_what_is_proven_worse_and_for_good():
         race.see("bad", 60, 62, speed=0.5, costs=paid)  # it seemed better in the end
         assert race.is_stopped("bad")
         assert race.next({}, last=True) is None
-    dear = FrontGrants(RaceRule((8, 80)))
+    dear = front_race(rule, 1)
     dear.see("small", 2, 8, costs=(1.0,))
     dear.see("large", 80, 80, costs=(9.0,))
     assert not dear.is_stopped("small")
-    numbers = NumberGrants(RaceRule((8, 80)))
+    numbers = number_race(rule)
     numbers.see("bad", 0, 8, costs=(9.0,))
     assert not numbers.is_stopped("bad")
 

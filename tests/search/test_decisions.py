@@ -20,7 +20,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.deciding.decisions import Situation, Step, next_decision
 from xortune.deciding.in_flight import WIDENS, in_flight_at
-from xortune.racing.grants import PROMOTION_SHARE, BestGrants, Grants, race_of
+from xortune.racing.grants import PROMOTION_SHARE, best_race, proof_race, race_of
 from xortune.racing.objectives import SeedSummary, speed
 from xortune.racing.posterior import (
     LEARNING_STEPS,
@@ -132,11 +132,11 @@ def test_the_order_of_results_changes_nothing(data, rates, ladder, how, crashes)
 @given(rates=SOME, ladder=st.sampled_from([LADDER, DOUBLING]))
 @settings(max_examples=20)
 def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
-    """With nothing in flight beside it: newcomers and `Grants`, by hand."""
+    """With nothing in flight beside it: newcomers and `proof_race`, by hand."""
     points, blocks, new, climbed = at(*rates), [], 0, 0
     space = proving(space_of(trials=len(rates), ladder=ladder))
     session = run(space, Scripted(points), window=0, workers=1)
-    grants, counts = Grants(RaceRule(ladder)), {}
+    grants, counts = proof_race(RaceRule(ladder)), {}
 
     def train(number):
         n = counts.get(number, 0)
@@ -329,7 +329,7 @@ SEEN = st.tuples(st.integers(0, 5), st.sampled_from(RUNGS), st.integers(0, 4))
 @settings(max_examples=5)
 def test_the_next_seeds_go_where_the_rule_says(events, rungs):
     aim = Aim(0.05, 0.2)
-    grants, plain = BestGrants(RaceRule(rungs, alpha=1e-9), aim), Written(rungs, aim)
+    grants, plain = best_race(RaceRule(rungs, alpha=1e-9), aim), Written(rungs, aim)
     assert grants.next({}) is None, "somebody has to be first"
     for (name, n, failures), busy in events:
         k = max(0, n - failures)
@@ -366,7 +366,7 @@ def test_the_next_seeds_go_where_the_rule_says(events, rungs):
 )
 def test_where_little_is_left_to_gain_seeds_go_where_they_are_worth_most(counts, named):
     rungs = rungs_up_to(512, 1)
-    grants, plain = BestGrants(RaceRule(rungs, alpha=1e-9), Aim()), Written(rungs, Aim())
+    grants, plain = best_race(RaceRule(rungs, alpha=1e-9), Aim()), Written(rungs, Aim())
     for name, (k, n) in enumerate(counts):
         grants.see(name, k, n)
         plain.at[name] = k, n
@@ -388,7 +388,7 @@ def test_where_all_but_solve_everything_more_than_a_seed_is_missing():
 
 
 def test_one_without_a_failure_goes_on_before_a_worse_one():
-    grants = BestGrants(RaceRule(rungs_up_to(512, 1)), Aim())
+    grants = best_race(RaceRule(rungs_up_to(512, 1)), Aim())
     for name, k, n in (("leader", 64, 64), ("worse", 57, 64), ("flawless", 2, 2), ("fails", 0, 8)):
         grants.see(name, k, n)
     assert grants.next({}, last=True) == "flawless"
@@ -412,7 +412,7 @@ def test_after_the_last_proposal_seeds_are_limited():
 
 
 def test_equals_with_one_count_come_in_their_turn_and_who_is_worse_is_out():
-    grants = BestGrants(RaceRule(RUNGS, alpha=0.05), Aim())
+    grants = best_race(RaceRule(RUNGS, alpha=0.05), Aim())
     for name, pace in (("slow", 0.4), ("quick", 0.6)):
         grants.see(name, 4, 4, speed=pace)
     grants.see("never", 0, 8)
@@ -437,7 +437,7 @@ def test_seeds_are_weighed_where_the_best_rate_is_all_that_is_wanted(more, rungs
         f"seeds: {{race: {{max: 8}}}}, {more}}}"
     )
     assert space.seeds.ladder == rungs
-    assert race_of(space).weighs is weighs
+    assert race_of(space).kind.weighs is weighs
 
 
 def test_a_search_finds_the_one_that_always_solves_in_few_seeds():

@@ -12,11 +12,11 @@ from scipy.stats import qmc
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.deciding.optuna_study import Draw
-from xortune.deciding.propose import RANDOM_EVERY, proposer_for
+from xortune.deciding.optuna_study import drawn
+from xortune.deciding.propose import proposer_for
 from xortune.racing.objectives import SeedSummary
 from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
-from xortune.spaces.samplers import SAMPLERS, only_ranges, sampler_named
+from xortune.spaces.samplers import RANDOM_EVERY, SAMPLERS, only_ranges, sampler_named
 from xortune.spaces.space import parse_space
 
 NUMBERS = """
@@ -150,10 +150,9 @@ def asked(study, space):
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
 def test_drawn_points_are_those_of_optunas_random_sampler(seeds):
     space = parse_space(MIXED.replace("SAMPLER", "random"), "mixed")
-    draw = Draw(space)
     for seed in seeds:
         _, values = asked(optuna.create_study(sampler=RandomSampler(seed)), space)
-        assert draw.point(seed).as_dict() == values
+        assert drawn(space, seed).as_dict() == values
 
 
 @pytest.mark.parametrize(("ladder", "drawn"), [("[2, 4]", True), ("[4]", False)])

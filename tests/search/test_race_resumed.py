@@ -15,8 +15,8 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.deciding.configs import ResultsByVersion
 from xortune.deciding.propose import proposer_for
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import BestGrants, Grants, raced
+from xortune.racing.front import front_race
+from xortune.racing.grants import proof_race, raced
 from xortune.racing.objectives import SeedSummary
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluation, Evaluations
@@ -84,13 +84,13 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, data):
 
 @pytest.mark.parametrize("window", [1, 7])
 def test_a_resumed_race_takes_its_decisions_from_the_journal(window, monkeypatch):
-    known, weigh, weighed = whole("random", "race", window).evaluations, BestGrants.next, []
+    known, weigh, weighed = whole("random", "race", window).evaluations, Race.next, []
 
     def weighing(race, busy, *, last=False, **more):
         weighed.append(last)
         return weigh(race, busy, last=last, **more)
 
-    monkeypatch.setattr(BestGrants, "next", weighing)
+    monkeypatch.setattr(Race, "next", weighing)
     space = asked("random", "race")
     again = run(space, proposer_for(space), window=window, known=known)
     assert (len(again.evaluations), len(known) > 40) == (0, True)
@@ -444,10 +444,10 @@ def test_what_was_proven_of_a_version_is_not_proven_of_the_next():
         alone.see(*seen)
     assert race.leader == "x"
     before = race.proven
-    race.forget("x", others)
+    race.forget("x")
     assert race.leader == "y"
     assert race.proven == alone.proven < before
-    assert race.is_stopped("z", 8, 64)
+    assert race.is_stopped("z")
     numbers = {name: race.enter(name) for name in "xyz"}
     assert numbers == {"x": 4, "y": 2, "z": 3}, "another number: a share of alpha of its own"
     race.see("x", 64, 64)
@@ -455,7 +455,7 @@ def test_what_was_proven_of_a_version_is_not_proven_of_the_next():
     assert race.proven < before, "the share of number 4 is less"
 
 
-@pytest.mark.parametrize("kind", [Grants, FrontGrants])
+@pytest.mark.parametrize("kind", [proof_race, lambda rule: front_race(rule, 1)])
 def test_who_is_forgotten_neither_climbs_nor_stops_anybody(kind):
     grants = kind(RaceRule((8, 64, 512), finalists=None))
 

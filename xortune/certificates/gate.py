@@ -608,7 +608,7 @@ class Verdict(Answered, SeedCount):
     def _repr_html_(self) -> str:
         """Show the line, the config and the statuses of the seeds in a notebook."""
         statuses = {status.label: count for status, count in (self.counts or {}).items() if count}
-        cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **statuses}
+        cells = {**self.point, "solved": self.text, **statuses}
         return as_html(self.line, [cells])
 
     @property

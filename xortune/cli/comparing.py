@@ -10,6 +10,7 @@ import typer
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import InputError
+from xortune.driver.arguments import TrainingArguments
 
 
 @cli.command(
@@ -18,7 +19,8 @@ from xortune.core.errors import InputError
     "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
     "xortune compare runs/new runs/old --sequential --max-seeds 500",
     "xortune compare runs/ppo runs/sac --by return_iqm",
-    trains=(xt.Workers,),
+    of=TrainingArguments,
+    interrupted="interrupted: what had finished is kept; the same command continues",
 )
 def compare(
     runs: Annotated[
@@ -47,7 +49,7 @@ def compare(
     formats: str = "md,html,csv",
     quiet: bool = False,
     as_json: bool = False,
-    **trains: Any,
+    **given: Any,
 ) -> None:
     """Say which of several runs solves more seeds, or has better numbers.
 
@@ -80,43 +82,37 @@ def compare(
         output: Directory for the files; runs/compare-A-B if not given.
         formats (--format): Files to write: any of md, html, csv, tex.
     """
-    training: dict[str, Any] = {
-        "by": by,
-        "margin": margin,
-        "bounds": bounds,
-        "seeds": seeds,
-        "sequential": sequential,
-        "max_seeds": max_seeds,
-        "engine": engine,
-        "success": success,
-        "reuse": reuse,
-        "different_tasks": different_tasks,
-    }
-    more = ["alpha", "format", "no_train", "trainer", "fail_if_worse"]
-    interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, [*more, *training, *trains]):
-        from xortune.reports.files import checked_formats
-        from xortune.reports.progress import display
-        from xortune.reports.terminal import comparison_json, render_comparison
+    from xortune.reports.files import checked_formats
+    from xortune.reports.progress import display
+    from xortune.reports.terminal import comparison_json, render_comparison
 
-        wanted = checked_formats(cli.split(formats))
-        if trainer and no_train:
-            raise InputError("with --no-train", place="--trainer", allowed="one of them")
-        functions = cli.functions_named(trainer or [])
-        with display(quiet=quiet or as_json) as shown:
-            named, labels = _named(runs, own=bool(functions))
-            comparison = xt.compare(
-                named,
-                labels=labels,
-                **training,
-                **cli.training(trains),
-                train=functions[0] if len(functions) == 1 else functions or not no_train,
-                output=output,
-                alpha=alpha,
-                listener=cli.listener(shown.seeds("training"), quiet=quiet),
-                verbose=0,
-            )
-        files = xt.write_comparison(comparison, output, formats=wanted)
+    wanted = checked_formats(cli.split(formats))
+    if trainer and no_train:
+        raise InputError("with --no-train", place="--trainer", allowed="one of them")
+    functions = cli.functions_named(trainer or [])
+    with display(quiet=quiet or as_json) as shown:
+        named, labels = _named(runs, own=bool(functions))
+        comparison = xt.compare(
+            named,
+            labels=labels,
+            **cli.asked(TrainingArguments, given),
+            by=by,
+            margin=margin,
+            bounds=bounds,
+            seeds=seeds,
+            sequential=sequential,
+            max_seeds=max_seeds,
+            engine=engine,
+            success=success,
+            reuse=reuse,
+            different_tasks=different_tasks,
+            train=functions[0] if len(functions) == 1 else functions or not no_train,
+            output=output,
+            alpha=alpha,
+            listener=cli.listener(shown.seeds("training"), quiet=quiet),
+            verbose=0,
+        )
+    files = xt.write_comparison(comparison, output, formats=wanted)
     if as_json:
         cli.print_json(comparison_json(comparison, files))
     elif not quiet:

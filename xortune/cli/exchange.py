@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "xortune export runs/xor --output best.py",
     "xortune export runs/xor --output conf/best.yaml",
     "xortune export runs/xor --format paragraph",
+    interrupted="interrupted: nothing is written",
 )
 def export(
     run: cli.RunDirectory,
@@ -44,28 +45,28 @@ def export(
             training of your own.
         seeds: Seeds that the program trains; 20 if not given.
     """
-    with cli.exit_on_error("interrupted: nothing is written", ["key", "format", "seeds"]):
-        from xortune.integrations.export import exported, form_of
+    from xortune.integrations.export import exported, form_of
 
-        loaded = xt.load_run(run)
-        by_ending = None if output is None else form_of(output.suffix)
-        script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
-        if output is None:
-            settle()
-            print(script, end="")
-        else:
-            with writing(output, "give another --output"):
-                replace_file(output, script.encode())
-        chosen, first = exported(loaded, key).key, loaded.results[0].key
-        if key is None and chosen != first:
-            searched = f"the search's first was {first} (--key {first})"
-            cli.print_message(f"{chosen} is the certificate's first; {searched}")
+    loaded = xt.load_run(run)
+    by_ending = None if output is None else form_of(output.suffix)
+    script = xt.export(loaded, key=key, format=form or by_ending, seeds=seeds)
+    if output is None:
+        settle()
+        print(script, end="")
+    else:
+        with writing(output, "give another --output"):
+            replace_file(output, script.encode())
+    chosen, first = exported(loaded, key).key, loaded.results[0].key
+    if key is None and chosen != first:
+        searched = f"the search's first was {first} (--key {first})"
+        cli.print_message(f"{chosen} is the certificate's first; {searched}")
 
 
 @cli.command(
     "xortune import results.csv --config lr,width --output runs/mine",
     'xortune import results.csv --config lr --success "accuracy >= 0.9" --trainer ./train.py:run',
     name="import",
+    interrupted="interrupted: remove the incomplete run, and import again",
 )
 def import_(
     results: Annotated[
@@ -95,19 +96,21 @@ def import_(
         trainer: Your training function, such as ./train.py:run, which certify will need.
         name: Name of the run. The file's name if not given.
     """
-    given = cli.arguments(locals(), "results", "config", "ignore")
-    interrupted = "interrupted: remove the incomplete run, and import again"
-    with cli.exit_on_error(interrupted, ["config", "ignore", *given]):
-        run = xt.import_results(
-            results,
-            **given,
-            config=cli.split(config),
-            ignore=cli.split(ignore),
-            listener=cli.listener(quiet=quiet),
-        )
-        if not (quiet or as_json):
-            _show_imported(run)
-        show_run(run, quiet=quiet, as_json=as_json)
+    run = xt.import_results(
+        results,
+        output=output,
+        seed=seed,
+        success=success,
+        missing_fails=missing_fails,
+        trainer=trainer,
+        name=name,
+        config=cli.split(config),
+        ignore=cli.split(ignore),
+        listener=cli.listener(quiet=quiet),
+    )
+    if not (quiet or as_json):
+        _show_imported(run)
+    show_run(run, quiet=quiet, as_json=as_json)
 
 
 def _show_imported(run: Run) -> None:
@@ -128,26 +131,18 @@ def _show_imported(run: Run) -> None:
     "xortune log runs/xor --mlflow http://localhost:5000",
     "xortune log runs/xor --wandb",
     trackers=True,
+    interrupted="interrupted: the same command logs what is missing",
 )
-def log(
-    run: cli.RunDirectory,
-    tensorboard: str | None = None,
-    mlflow: str | None = None,
-    wandb: str | None = None,
-    tracker: list[str] | None = None,
-    quiet: bool = False,
-    as_json: bool = False,
-) -> None:
+def log(run: cli.RunDirectory, quiet: bool = False, as_json: bool = False, **given: Any) -> None:
     """Log a finished or running run to TensorBoard, MLflow, W&B, ...; nothing is logged twice."""
-    with cli.exit_on_error("interrupted: the same command logs what is missing", cli.TRACKERS):
-        trackers = cli.trackers_of(locals())
-        configs = xt.log(run, trackers)
-        if as_json:
-            logs = [{"tracker": one.name, "place": one.place(run)} for one in trackers]
-            cli.print_json({"run": str(run), "configs": configs, "logged": logs})
-        elif not quiet:
-            for one in trackers:
-                cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
+    trackers = cli.trackers_of(given)
+    configs = xt.log(run, trackers)
+    if as_json:
+        logs = [{"tracker": one.name, "place": one.place(run)} for one in trackers]
+        cli.print_json({"run": str(run), "configs": configs, "logged": logs})
+    elif not quiet:
+        for one in trackers:
+            cli.show(f"{one.name}: {count(configs, 'configuration')} in {one.place(run)}")
 
 
 GROUPS = {
@@ -165,9 +160,8 @@ GROUPS = {
 @cli.command("xortune plugins", "xortune plugins --json")
 def plugins(as_json: bool = False) -> None:
     """List what installed packages add, by group, and what of it cannot be used, with the cause."""
-    with cli.exit_on_error():
-        owns = {group: resolve_name(place) for group, place in GROUPS.items()}
-        found = [one for group, own in owns.items() for one in offers(group, type(own[0]), own)]
+    owns = {group: resolve_name(place) for group, place in GROUPS.items()}
+    found = [one for group, own in owns.items() for one in offers(group, type(own[0]), own)]
     if as_json:
         named = [replace(one, values=tuple(value.name for value in one.values)) for one in found]
         cli.print_json({"plugins": [asdict(one) for one in named]})

@@ -13,6 +13,7 @@ import typer
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import InputError, TrainingError, refuse_given
+from xortune.driver.arguments import CertifyArguments, EvaluateArguments, GateArguments
 from xortune.runs.store import url_of
 from xortune.spaces.yaml_reader import read_yaml
 
@@ -30,69 +31,44 @@ if TYPE_CHECKING:
     "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
     "xortune certify runs/xor --extendable",
     "xortune certify runs/xor --seeds 2000 --extend",
-    trains=(xt.Ray, xt.Workers),
+    of=CertifyArguments,
+    interrupted="interrupted: what had finished is kept; the same command continues",
 )
 def certify(
     run: cli.RunDirectory,
-    top: int | None = None,
-    seeds: int = 1000,
-    min_rate: float | None = None,
-    confidence: float | None = None,
-    extendable: bool = False,
-    extend: bool = False,
-    neighbourhood: float | None = None,
-    by: str | None = None,
-    accept_versions: bool = False,
-    engine: str | None = None,
     trainer: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
-    **trains: Any,
+    **given: Any,
 ) -> None:
     """Train the best configurations on fresh seeds, and bound their success rates from below.
 
     Options:
-        engine: auto, fused, reference or cuda. The search's engine if not given.
-        top: How many of the search's best to certify. If not given, 5, or 1 with --min-rate.
-        seeds: Fresh seeds for each. With --min-rate, the most for each.
-        min_rate: Prove this rate for the best, then for the next, with as few seeds as possible.
-        confidence: Confidence of all lower bounds together. 0.95 if not given.
-        extendable: Begin an attempt to which --extend can add seeds later.
-        extend: Add seeds to the last attempt, if it is extendable.
-        neighbourhood: Also certify neighbours whose numeric settings differ by this share, such as
-            0.2.
-        by: The lower bound that orders the finalists: own, or neighbourhood (that of the worst
-            neighbour). own if not given.
-        accept_versions: Begin a new attempt if another engine, torch or Numba began the last one.
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
     """
-    given = cli.arguments(locals(), "run", "trainer", "trains")
-    silent = quiet or as_json
-    interrupted = "interrupted: what had finished is kept; the same command continues"
-    with cli.exit_on_error(interrupted, ["trainer", *given, *trains]):
-        from xortune.reports.progress import display
-        from xortune.reports.terminal import render_certificate
-        from xortune.runs.certificate import CERTIFICATE
+    from xortune.reports.progress import display
+    from xortune.reports.terminal import render_certificate
+    from xortune.runs.certificate import CERTIFICATE
 
-        loaded = xt.load_run(run)
-        if loaded.is_network and not silent:
-            cli.announce_compilation(engine or "auto")
-        with display(quiet=silent) as shown:
-            xt.certify(
-                loaded,
-                **given,
-                **cli.training(trains),
-                train=None if trainer is None else cli.functions_named([trainer])[0],
-                listener=cli.listener(shown.seeds(), quiet=quiet),
-                verbose=0,
-            )
-        loaded = xt.load_run(run)
-        file = loaded.path / CERTIFICATE
-        if as_json:
-            cli.print_json(json.loads(file.read_text(encoding="utf-8")))
-        elif not quiet:
-            render_certificate(loaded, cli.console())
-            cli.show(str(file))
+    asked, silent = cli.asked(CertifyArguments, given), quiet or as_json
+    loaded = xt.load_run(run)
+    if loaded.is_network and not silent:
+        cli.announce_compilation(asked["engine"] or "auto")
+    with display(quiet=silent) as shown:
+        xt.certify(
+            loaded,
+            **asked,
+            train=None if trainer is None else cli.functions_named([trainer])[0],
+            listener=cli.listener(shown.seeds(), quiet=quiet),
+            verbose=0,
+        )
+    loaded = xt.load_run(run)
+    file = loaded.path / CERTIFICATE
+    if as_json:
+        cli.print_json(json.loads(file.read_text(encoding="utf-8")))
+    elif not quiet:
+        render_certificate(loaded, cli.console())
+        cli.show(str(file))
     if any(check.final and check.outcome is None for check in loaded.checks):
         raise typer.Exit(cli.NO_OUTCOME)
 
@@ -120,62 +96,36 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
     "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
     "xortune gate --trainer ./train.py:run --config config.yaml --min-mean 0.8 --of score",
     "xortune gate runs/xor --min-rate 0.99",
-    trains=(xt.Workers,),
+    of=GateArguments,
+    interrupted="interrupted: no answer; nothing is kept",
 )
 def gate(
     run: Annotated[
         Path | None,
         typer.Argument(metavar="RUN", help="A certified run, whose certificate decides."),
     ] = None,
-    min_rate: float | None = None,
-    min_mean: float | None = None,
-    of: str | None = None,
-    bounds: tuple[float, float] | None = None,
     config: Path | None = None,
-    max_seeds: int | None = None,
-    confidence: float | None = None,
     trainer: str | None = None,
-    success: str | None = None,
     metric: str | None = None,
     timeout: str | None = None,
-    task: str | None = None,
-    first_seed: int | None = None,
-    engine: str | None = None,
-    key: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
-    **trains: Any,
+    **given: Any,
 ) -> None:
     """Prove a success rate or a mean: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
-        workers: With --trainer: how many processes train at once. If not given, as many as there
-            are cores. 0: this process.
-        min_rate: The success rate that must be proven.
-        min_mean: With --trainer: in place of a rate, the mean of a number that must be proven.
-        of: With --min-mean: the name of the number. The first that is returned if not given.
-        bounds: With --min-mean: the least and the greatest number of a seed. 0 1 if not given.
         config: A config (YAML, JSON) to train.
-        max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
-        confidence: 1 minus the chance of a wrong answer. 0.95 if not given.
-        task: With --config: xor, parity-N, or a CSV file.
-        first_seed: With --config: the first seed, in place of the gate's own.
-        engine: What trains the built-in network: auto, fused, reference or cuda.
-        key: With RUN: the key of a finalist other than the best.
     """
-    given = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout", "trains")
-    silent = quiet or as_json
-    options = [*given, *trains, "trainer", "metric", "timeout"]
-    with cli.exit_on_error("interrupted: no answer; nothing is kept", options):
-        _check_gated(run, config)
-        given["train"] = _training(trainer, metric, timeout)
-        given |= cli.training(trains)
-        if config is not None and trainer is None and not silent:
-            cli.announce_compilation(engine or "auto")
-        try:
-            verdict = xt.gate(run or config or "", **given, verbose=0 if quiet else 1)
-        except TrainingError as error:
-            cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
+    _check_gated(run, config)
+    asked = cli.asked(GateArguments, given)
+    train = _training(trainer, metric, timeout)
+    if config is not None and trainer is None and not (quiet or as_json):
+        cli.announce_compilation(asked["engine"] or "auto")
+    try:
+        verdict = xt.gate(run or config or "", **asked, train=train, verbose=0 if quiet else 1)
+    except TrainingError as error:
+        cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
         cli.print_json(_verdict_json(verdict))
     elif not quiet:
@@ -279,19 +229,24 @@ def plan(
         config: A config (YAML, JSON) to measure the time with.
         task: xor, parity-N, or a CSV file.
     """
-    given = cli.arguments(locals(), "config", "task")
-    with cli.exit_on_error(options=["task", *given]):
-        from xortune.certificates.gate import load_config
-        from xortune.certificates.plan import STANDARD, measured_speed
+    from xortune.certificates.gate import load_config
+    from xortune.certificates.plan import STANDARD, measured_speed
 
-        timed = STANDARD if config is None else load_config(config)
-        # Refuse bad input before anything is compiled or trained.
-        planned = xt.plan(**given, measure=False)
-        learned = xt.Task.named(task)
-        if not as_json:
-            cli.announce_compilation("auto")
-        speed = measured_speed(timed, learned)
-        planned = replace(planned, speed=speed)
+    timed = STANDARD if config is None else load_config(config)
+    # Refuse bad input before anything is compiled or trained.
+    planned = xt.plan(
+        rate=rate,
+        between=between,
+        confidence=confidence,
+        failures=failures,
+        power=power,
+        measure=False,
+    )
+    learned = xt.Task.named(task)
+    if not as_json:
+        cli.announce_compilation("auto")
+    speed = measured_speed(timed, learned)
+    planned = replace(planned, speed=speed)
     if as_json:
         cli.print_json(_plan_json(planned, speed))
         return
@@ -317,12 +272,11 @@ def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, An
     "xortune evaluate --trainer ./train.py:run --config config.yaml --seeds 50",
     "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
     "--hidden-dim 5 --epochs 1000 --seeds 100",
-    trains=(xt.Workers,),
+    of=EvaluateArguments,
 )
 def evaluate(
     config: Path | None = None,
     trainer: str | None = None,
-    success: str | None = None,
     metric: str | None = None,
     timeout: str | None = None,
     activation: str | None = None,
@@ -331,23 +285,19 @@ def evaluate(
     lr: float | None = None,
     hidden_dim: int | None = None,
     epochs: int | None = None,
-    seeds: int = 100,
     momentum: float | None = None,
-    task: str | None = None,
     no_zero_grad: bool = False,
+    seeds: int = 100,
     first_seed: int = 0,
-    engine: str = "auto",
     quiet: bool = False,
     as_json: bool = False,
-    **trains: Any,
+    **given: Any,
 ) -> None:
     """Train one configuration under many seeds: how many are solved, and what numbers they have.
 
     Name the configuration in a file with --config, or by options of the built-in network.
 
     Options:
-        workers: With --trainer: how many processes train at once. If not given, as many as there
-            are cores. 0: this process.
         config: A config (YAML, JSON), in place of the network's options.
         activation: torch.nn class name, or none.
         loss: torch.nn class name.
@@ -355,10 +305,9 @@ def evaluate(
         lr: Learning rate.
         hidden_dim: Units of the hidden layer.
         epochs: Optimizer steps.
-        seeds: How many seeds.
         momentum: Momentum of SGD and RMSprop. 0 if not given.
-        task: xor, parity-N, or a CSV file. xor if not given.
         no_zero_grad: Let gradients accumulate from step to step.
+        seeds: How many seeds.
         first_seed: The first seed; the others follow it.
     """
     network = {
@@ -371,39 +320,24 @@ def evaluate(
         "epochs": epochs,
         "zero_grad": False if no_zero_grad else None,
     }
-    own: dict[str, Any] = {"success": success}
-    options = [
-        *network,
-        *trains,
-        "success",
-        "trainer",
-        "metric",
-        "timeout",
-        "task",
-        "engine",
-        "config",
-    ]
-    with cli.exit_on_error(options=options):
-        train = _training(trainer, metric, timeout)
-        own |= cli.training(trains)
-        target = _evaluated(config, network, trainer)
-        if seeds < 1:
-            raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
-        chosen = range(first_seed, first_seed + seeds)
-        if chosen.start < 0 or chosen.stop > 2**32:
-            raise InputError(
-                f"seeds {chosen.start} to {chosen.stop - 1}",
-                place="--first-seed",
-                allowed="seeds from 0 to 2**32 - 1",
-            )
-        silent = quiet or as_json
-        if not silent and train is None:
-            cli.announce_compilation(engine)
-        own["verbose"] = 0 if quiet else 1
-        try:
-            outcome = xt.evaluate(target, chosen, train=train, task=task, engine=engine, **own)
-        except TrainingError as error:
-            cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
+    train = _training(trainer, metric, timeout)
+    asked = cli.asked(EvaluateArguments, given)
+    target = _evaluated(config, network, trainer)
+    if seeds < 1:
+        raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
+    chosen = range(first_seed, first_seed + seeds)
+    if chosen.start < 0 or chosen.stop > 2**32:
+        raise InputError(
+            f"seeds {chosen.start} to {chosen.stop - 1}",
+            place="--first-seed",
+            allowed="seeds from 0 to 2**32 - 1",
+        )
+    if train is None and not (quiet or as_json):
+        cli.announce_compilation(asked["engine"] or "auto")
+    try:
+        outcome = xt.evaluate(target, chosen, **asked, train=train, verbose=0 if quiet else 1)
+    except TrainingError as error:
+        cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
         point = target.point if isinstance(target, xt.Config) else target
         cli.print_json(_outcome_json(outcome) | {"key": point.key, "config": dict(point)})

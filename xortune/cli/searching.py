@@ -17,116 +17,75 @@ import xortune as xt
 from xortune.cli import shared as cli
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
+from xortune.driver.arguments import SearchArguments
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
     from xortune.runs.run import Run
     from xortune.runs.status import RunStatus
 
-OF_SEARCH = (
-    *("output", "engine", "resume", "extend", "accept_versions"),
-    *("fail_fast", "from_", "note"),
-)
-"""Options that `xt.search` takes as they are.
 
-A new option goes into the signature of `search` here, this constant and the docstring of `search`,
-and into `_SearchOptions`, `_Asked` and `search` of driver/search.py.
-"""
+def _interrupted(error: KeyboardInterrupt | Halted) -> str:
+    if not isinstance(error, Interrupted | Halted) or error.place is None:
+        return "interrupted: nothing had begun"
+    again = resume_command(sys.argv[1:], error.place)
+    return f"interrupted: what had finished is in {error.place}; to continue, run:\n  {again}"
 
 
 @cli.command(
     "xortune search search_spaces/xor.yaml",
     "xortune search my.yaml --trials 50 --output runs/a",
     "xortune search my.yaml --output runs/a --trials 100 --resume",
+    of=SearchArguments,
     trackers=True,
-    trains=(xt.Ray, xt.Workers),
+    interrupted=_interrupted,
 )
 def search(
     space: cli.SpaceFile,
-    output: Path | None = None,
-    trials: int | None = None,
-    sampler: str | None = None,
-    seed: int | None = None,
-    time_budget: str | None = None,
-    tensorboard: str | None = None,
-    mlflow: str | None = None,
-    wandb: str | None = None,
-    tracker: list[str] | None = None,
-    engine: str = "auto",
-    resume: bool = False,
-    extend: bool = False,
-    accept_versions: bool = False,
-    dry_run: bool = False,
     no_check: bool = False,
     check_seeds: bool = False,
-    note: str | None = None,
-    tag: list[str] | None = None,
-    fail_fast: bool = False,
-    from_: str | None = None,
     quiet: bool = False,
     as_json: bool = False,
-    **trains: Any,
+    **given: Any,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds.
 
     Options:
-        output: The run's directory, or s3://bucket/run; runs/NAME if not given.
-        extend: Continue the run with a larger space: wider ranges, new choices, more start entries,
-            a larger certify.
-        accept_versions: Continue the run with another engine, torch or Numba; the seeds of each
-            version are counted separately.
-        dry_run: Check everything, call a trainer of your own one to three times, say what the
-            search would do, and start nothing.
         no_check: Do not call a trainer of your own before the start.
         check_seeds: Train the first seed twice even if it takes more than a minute, or with
             --resume: does the seed determine the result?
-        fail_fast: Stop the search at the first seed that fails, with exit code 4.
     """
-    given, silent = dict(locals()), quiet or as_json
-    options = [*trains, *cli.TRACKERS, *OF_SEARCH]
-    with cli.exit_on_error(_interrupted, options):
-        if no_check and check_seeds:
-            raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
-        from xortune.reports.progress import display
-        from xortune.spaces.space import at_most, describe, load_space, with_search
+    silent = quiet or as_json
+    if no_check and check_seeds:
+        raise InputError("with --no-check", place="--check-seeds", allowed="one of them")
+    from xortune.driver.search import asked_space
+    from xortune.reports.progress import display
+    from xortune.spaces.space import at_most, describe
 
-        requested = with_search(
-            load_space(space, trials_follow=trials is not None),
-            trials=trials,
-            sampler=sampler,
-            seed=seed,
-            time_budget=time_budget,
-        )
-        what = describe(requested)
-        if not silent:
-            cli.print_message(f"{_announcement(what)}; at most {at_most(what)}")
-            if what["trainer"] is None:
-                cli.announce_compilation(engine)
-        settings = _settings(given)
-        if dry_run:
-            told = cli.listener(quiet=quiet)
-            plan = xt.search(requested, dry_run=True, **settings, listener=told, verbose=0)
-            _show_dry_run(plan, quiet=quiet, as_json=as_json)
-            return
-        with display(quiet=silent) as shown:
-            told = cli.listener(shown.search(), quiet=quiet, failures=bool(what["trainer"]))
-            run = xt.search(requested, **settings, listener=told, verbose=0)
-        show_run(run, quiet=quiet, as_json=as_json)
+    asked = cli.asked(SearchArguments, given)
+    requested = asked_space(SearchArguments(space, **asked))
+    what = describe(requested)
+    if not silent:
+        cli.print_message(f"{_announcement(what)}; at most {at_most(what)}")
+        if what["trainer"] is None:
+            cli.announce_compilation(asked["engine"])
+    asked |= {
+        "trackers": cli.trackers_of(given),
+        "check": "seeds" if check_seeds else not no_check,
+        "verbose": 0,
+    }
+    if asked["dry_run"]:
+        plan: Any = xt.search(requested, **asked, listener=cli.listener(quiet=quiet))
+        _show_dry_run(plan, quiet=quiet, as_json=as_json)
+        return
+    with display(quiet=silent) as shown:
+        told = cli.listener(shown.search(), quiet=quiet, failures=bool(what["trainer"]))
+        run = xt.search(requested, **asked, listener=told)
+    show_run(run, quiet=quiet, as_json=as_json)
     if run.unwritten is not None:
         cli.fail(f"error: {run.unwritten}", cli.BAD_INPUT)
     if run.evaluations.failed or run.checks.failed:
         raise typer.Exit(cli.NO_OUTCOME)
-
-
-def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `xt.search`, but for those of the space and what it shows."""
-    return {
-        **cli.training(given["trains"]),
-        **{name: given[name] for name in OF_SEARCH},
-        "trackers": cli.trackers_of(given),
-        "tags": given["tag"],
-        "check": "seeds" if given["check_seeds"] else not given["no_check"],
-    }
 
 
 def _announcement(what: Mapping[str, Any]) -> str:
@@ -135,13 +94,6 @@ def _announcement(what: Mapping[str, Any]) -> str:
     learned = f"trainer {what['trainer']}" if what["trainer"] else f"task {what['task']}"
     trials = f"{what['trials']:,} configurations ({what['sampler']})"
     return f"{what['name']}: {trials} x {seeds} seeds, {learned}"
-
-
-def _interrupted(error: KeyboardInterrupt | Halted) -> str:
-    if not isinstance(error, Interrupted | Halted) or error.place is None:
-        return "interrupted: nothing had begun"
-    again = resume_command(sys.argv[1:], error.place)
-    return f"interrupted: what had finished is in {error.place}; to continue, run:\n  {again}"
 
 
 def resume_command(words: Sequence[str], place: str) -> str:
@@ -208,6 +160,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool, formats: Sequence[str] | N
     "xortune status runs/xor --watch --interval 60 --json",
     "xortune status runs/xor --html",
     "xortune status runs/xor --html --port 8765",
+    interrupted="interrupted: nothing was shown yet; the run is untouched",
 )
 def status(
     run: cli.RunDirectory,
@@ -227,28 +180,25 @@ def status(
         host: Address at which the page is served; 127.0.0.1 if not given.
         port: Port of the page; a free one if not given.
     """
-    yet = "the page had not started" if html else "the status was not shown yet"
-    interrupted = f"interrupted: {yet}; the run is untouched"
-    with cli.exit_on_error(interrupted, ["interval", "host", "port"]):
-        from xortune.reports.progress import render_status, status_json
-        from xortune.runs.status import watched
+    from xortune.reports.progress import render_status, status_json
+    from xortune.runs.status import watched
 
-        if html:
-            if as_json or watch:
-                other = "json" if as_json else "watch"
-                raise InputError(f"cannot be given with --{other}", place="--html")
-            with suppress(KeyboardInterrupt):
-                _serve(run, interval=interval, host=host, port=port)
-        elif host is not None or port is not None:
-            option = "port" if host is None else "host"
-            raise InputError("is for the page", place=option, fix="add --html")
-        elif watch:
-            with suppress(KeyboardInterrupt):  # the normal end
-                _watch(watched(run, interval=interval), as_json=as_json)
-        elif as_json:
-            cli.print_json(status_json(xt.status(run)))
-        else:
-            cli.console().print(render_status(xt.status(run)))
+    if html:
+        if as_json or watch:
+            other = "json" if as_json else "watch"
+            raise InputError(f"cannot be given with --{other}", place="--html")
+        with suppress(KeyboardInterrupt):
+            _serve(run, interval=interval, host=host, port=port)
+    elif host is not None or port is not None:
+        option = "port" if host is None else "host"
+        raise InputError("is for the page", place=option, fix="add --html")
+    elif watch:
+        with suppress(KeyboardInterrupt):  # the normal end
+            _watch(watched(run, interval=interval), as_json=as_json)
+    elif as_json:
+        cli.print_json(status_json(xt.status(run)))
+    else:
+        cli.console().print(render_status(xt.status(run)))
 
 
 def _serve(run: Path, *, interval: float, host: str | None, port: int | None) -> None:
@@ -287,18 +237,17 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
 @cli.command("xortune space search_spaces/xor.yaml")
 def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
-    with cli.exit_on_error():
-        from xortune.driver.trainer import trainer_for, with_train
-        from xortune.racing.grants import refuse_unprovable
-        from xortune.spaces.space import check_space, describe, load_space
-        from xortune.training.processes import ending_processes
+    from xortune.driver.trainer import trainer_for, with_train
+    from xortune.racing.grants import refuse_unprovable
+    from xortune.spaces.space import check_space, describe, load_space
+    from xortune.training.processes import ending_processes
 
-        loaded = with_train(load_space(space), None)
-        with ending_processes():  # it has imported the user's function
-            trainer = trainer_for(loaded, None, "auto", 0.0)
-            check_space(loaded, trainer)
-            refuse_unprovable(loaded)
-            description = describe(loaded, trainer.called_with)
+    loaded = with_train(load_space(space), None)
+    with ending_processes():  # it has imported the user's function
+        trainer = trainer_for(loaded, None, "auto", 0.0)
+        check_space(loaded, trainer)
+        refuse_unprovable(loaded)
+        description = describe(loaded, trainer.called_with)
     if as_json:
         cli.print_json(description)
         return
@@ -307,7 +256,10 @@ def space(space: cli.SpaceFile, as_json: bool = False) -> None:
     render_space(description, cli.console())
 
 
-@cli.command("xortune report runs/xor --format html,csv")
+@cli.command(
+    "xortune report runs/xor --format html,csv",
+    interrupted="interrupted: some files are not written yet; the same command writes them",
+)
 def report(
     run: cli.RunDirectory, formats: str | None = None, quiet: bool = False, as_json: bool = False
 ) -> None:
@@ -317,17 +269,14 @@ def report(
         formats (--format): Which to write: html,md,csv,tex,parquet, all if not given; png,pdf for
             figures.
     """
-    with cli.exit_on_error(
-        "interrupted: some files are not written yet; the same command writes them"
-    ):
-        loaded = xt.load_run(run)
-        asked = None if formats is None else cli.split(formats) or [""]
-        xt.write_report(loaded, formats=asked)
-        show_run(loaded, quiet=quiet, as_json=as_json, formats=asked)
-        if not quiet:
-            with suppress(InputError):  # a damaged lock: only continuing the run reports it
-                if lost := loaded.torn:
-                    cli.note(
-                        f"the last line of the journal is torn ({lost:,} bytes) and in no count: "
-                        "the search was killed; continue it with --resume"
-                    )
+    loaded = xt.load_run(run)
+    asked = None if formats is None else cli.split(formats) or [""]
+    xt.write_report(loaded, formats=asked)
+    show_run(loaded, quiet=quiet, as_json=as_json, formats=asked)
+    if not quiet:
+        with suppress(InputError):  # a damaged lock: only continuing the run reports it
+            if lost := loaded.torn:
+                cli.note(
+                    f"the last line of the journal is torn ({lost:,} bytes) and in no count: "
+                    "the search was killed; continue it with --resume"
+                )

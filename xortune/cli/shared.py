@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import functools
 import inspect
 import io
 import json
@@ -12,9 +13,10 @@ import re
 import select
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from inspect import Parameter
 from pathlib import Path
 from textwrap import dedent
 from typing import (
@@ -26,7 +28,6 @@ from typing import (
     TypeAlias,
     TypeVar,
     get_args,
-    get_origin,
     get_type_hints,
 )
 
@@ -47,8 +48,8 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
+from xortune.driver.arguments import RayArguments, option_of, texts
 from xortune.driver.voice import Message, show_failure
-from xortune.spaces.samplers import SAMPLERS
 from xortune.training.process import ending, is_interrupted, settle
 from xortune.training.resources import settings
 
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from xortune.integrations.trackers import Tracker
 
 F = TypeVar("F", bound=Callable[..., None])
+
+Interruption: TypeAlias = str | Callable[[KeyboardInterrupt | Halted], str]
 
 NOT_PASSED, BAD_INPUT, INTERRUPTED, NO_OUTCOME = 1, 2, 3, 4
 
@@ -76,34 +79,14 @@ app = typer.Typer(
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
 
-OPTIONS = f"""
+OPTIONS = """
 quiet (-q): Print errors only.
 as_json (--json): Print the result as JSON.
-trials: Configurations to evaluate.
-note: A sentence about the run, for its manifest, status and report.
-tag: A tag of the run; give it as often as you like.
-sampler: {", ".join(one.name for one in SAMPLERS)}, or one that `xortune plugins` lists.
-seed: Seed of the sampler.
-time_budget: Start no training after this long: 90s, 10m, 2h. A certificate follows if it takes at
-    most a tenth of this time.
-ray: Train by Ray Tune on this machine too, in place of a pool of processes.
 trainer: With --config: your training, in place of the built-in network: ./train.py:run, or a
-    command such as 'python train.py --lr={{lr}} --seed={{seed}}'.
-success: With --trainer: what a success is, such as 'accuracy >= 0.9'.
+    command such as 'python train.py --lr={lr} --seed={seed}'.
 metric: With a command: where it prints its numbers: last line json, last line number, or
-    "{{regex: 'accuracy: (.*)', name: accuracy}}".
+    "{regex: 'accuracy: (.*)', name: accuracy}".
 timeout: With --trainer: time limit for one seed, such as 90s or 10m.
-resume: Continue the run.
-from_ (--from): Another run, or an imported table, whose best configurations are proposed first; its
-    seeds count in no result.
-engine: What trains the built-in network: auto, fused, reference or cuda.
-retry: An exception of your training that says nothing of it, such as ConnectionError,
-    openai:RateLimitError or ./train.py:Busy; give it as often as you like. Its seed is tried again,
-    and is void in the end. A command exits with 75.
-retry_wait: Seconds before each further try of such a seed: 1,10,60 for three of them, a number
-    alone for seven. 0.5,1,2,4,8,16,30 if not given.
-max_void: The share of seeds that may be void, which could not be tried. More end the command with
-    exit code 4. 0.05 if not given.
 tensorboard ([DIR]): Log each configuration for TensorBoard's HParams; to RUN/tensorboard without
     DIR.
 mlflow (URI): Log each configuration to MLflow: http://HOST:PORT, ...
@@ -111,7 +94,7 @@ wandb ([PROJECT]): Log each configuration to W&B; to xortune without PROJECT.
 tracker (NAME[=WHERE]): Log each configuration by a tracker that `xortune plugins` lists; give it as
     often as you like.
 """
-"""Options of several commands, in the format that a command's docstring has below `Options:`."""
+"""Options that are no arguments of verbs, in the format of a command's docstring."""
 
 TRACKERS = ("tensorboard", "mlflow", "wandb", "tracker")
 """The options that name trackers; the value of one without a value is ""."""
@@ -130,7 +113,7 @@ class TrackerCommand(TyperCommand):
 
 
 def trackers_of(given: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers that the options of a command name, by its `locals()`.
+    """The trackers that the options of a command name.
 
     Raises:
         InputError: there is none of a name.
@@ -142,63 +125,40 @@ def trackers_of(given: Mapping[str, Any]) -> list[Tracker]:
     return [tracker_at(*one) for one in [*asked, *((name, where) for name, _, where in named)]]
 
 
-RENAMED = {
-    name: setting.option
-    for kind in (xt.Ray, xt.Workers)
-    for name, setting in settings(kind).items()
-}
-"""Options, by the fields of `xt.Ray` and `xt.Workers` that they set."""
-
-UNTRIED = {"retry": list[str] | None, "retry_wait": str | None, "max_void": float | None}
-"""The types of the options that say what becomes of seeds that cannot be tried."""
-
-
-def training_options(*kinds: type) -> dict[str, inspect.Parameter]:
-    """The options of a command that trains, by their names; see `command`."""
-    found = {}
-    for kind in kinds:
-        hints = get_type_hints(kind)
-        for field in fields(kind):
-            option, hint = settings(kind)[field.name].option, hints[field.name]
-            found[option] = (str | None if str in get_args(hint) else hint, field.default)
-    if xt.Ray in kinds:
-        found["ray"] = (bool, False)
-    found |= {name: (hint, None) for name, hint in UNTRIED.items()}
-    return {
-        name: inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
-        )
-        for name, (hint, default) in found.items()
-    }
-
-
-def training(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a command that trains, as arguments of its verb.
+def asked(of: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a command as arguments of its verb, those of a class of `driver.arguments`.
 
     Raises:
         InputError: one of them is not usable.
     """
-    workers, ray = _asked(xt.Workers, given), _asked(xt.Ray, given)
-    who: dict[str, Any] = {"workers": workers.get("count")}
+    found = {}
+    for one in fields(of):
+        if (option := option_of(one)).there and (name := option.name or one.name) in given:
+            found[one.name] = option.read(given[name])
+    workers, ray = _set(xt.Workers, given), _set(xt.Ray, given)
+    found["workers"] = workers.get("count")
     try:
-        if given.get("ray") or ray.keys() - workers.keys():
-            who["ray"] = xt.Ray(**ray)
+        if found.get("ray") or ray.keys() - workers.keys():
+            found["ray"] = xt.Ray(**ray)
         elif workers.keys() - {"count"}:
-            who["workers"] = xt.Workers(**workers)
+            found["workers"] = xt.Workers(**workers)
     except InputError as error:  # --timeout may be another option of the command
         place = error.place or ""
-        raise error.at(_flag(RENAMED.get(place, place))) from None
-    return who | _outages(given)
+        options = {**_options_of(xt.Workers), **_options_of(xt.Ray)}
+        raise error.at(_flag(options.get(place, place))) from None
+    return found
 
 
-def _asked(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of(kind: type) -> dict[str, str]:
+    """The options that the fields of an `xt.Ray` or an `xt.Workers` are set by."""
+    return {name: setting.option for name, setting in settings(kind).items()}
+
+
+def _set(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an `xt.Ray` or an `xt.Workers` that options set."""
-    named, asked = settings(kind), {}
-    for field in fields(kind):
-        value = given.get(named[field.name].option, field.default)
-        if value != field.default:
-            asked[field.name] = value
-    return asked
+    options = _options_of(kind)
+    values = {one.name: given.get(options[one.name], one.default) for one in fields(kind)}
+    return {one.name: values[one.name] for one in fields(kind) if values[one.name] != one.default}
 
 
 def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
@@ -210,33 +170,6 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
     from xortune.driver import trainer
 
     return trainer.functions_named(texts)
-
-
-def _outages(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options named in `UNTRIED`, as arguments of a verb."""
-    from xortune.driver.trainer import exceptions_named
-
-    return {
-        "retry": exceptions_named(given["retry"] or []),
-        "retry_wait": waits_of(given["retry_wait"]),
-        "max_void": given["max_void"],
-    }
-
-
-def waits_of(text: str | None) -> float | list[float] | None:
-    """The option --retry-wait: one number, or several with commas in between.
-
-    Raises:
-        InputError: one of them is no number of seconds.
-    """
-    if text is None:
-        return None
-    try:
-        waits = [float(part.strip().removesuffix("s")) for part in text.strip(",").split(",")]
-    except ValueError:
-        problem = f"{text!r} is no number of seconds"
-        raise InputError(problem, field="retry_wait", allowed="5, or several: 1,10,60") from None
-    return waits if "," in text else waits[0]
 
 
 def listener(
@@ -263,16 +196,6 @@ def listener(
     return show
 
 
-def arguments(given: dict[str, Any], *others: str) -> dict[str, Any]:
-    """The options of a command that are arguments of its verb: all but those for printing.
-
-    Args:
-        given: `locals()` at the beginning of the command.
-        others: options that the verb does not have, or that the command passes itself.
-    """
-    return {k: v for k, v in given.items() if k not in ("quiet", "as_json", *others)}
-
-
 def split(text: str) -> list[str]:
     """Split `a, b` into a list."""
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -281,54 +204,117 @@ def split(text: str) -> list[str]:
 _OPTION = re.compile(r"^(\w+)(?: \((.+?)\))?: (.+(?:\n .+)*)", re.MULTILINE)
 """`name: text`; in brackets other names of the option, or the placeholder of its value."""
 
+_TYPED = {"bool": bool, "int": int, "float": float}
+"""What is typed for an argument of this type; text for all others."""
+
+
+def _option(name: str, kind: Any, default: Any, text: str, brackets: str = "") -> Parameter:
+    """An option of a command; `brackets` as in a docstring's options."""
+    others = brackets.split(", ") if brackets else []
+    names = [one for one in others if one.startswith("-")]
+    if not any(one.startswith("--") for one in names):
+        names.insert(0, _flag(name))
+    metavar = next((one for one in others if not one.startswith("-")), None)
+    about = typer.Option(*names, help=" ".join(text.split()), metavar=metavar)
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, about]
+    )
+
+
+def _arguments(of: type) -> dict[str, Parameter]:
+    """The options that arguments of a verb are, by the names of their fields."""
+    told = texts(of)
+    found = {}
+    for one in sorted(fields(of), key=lambda one: list(told).index(one.name)):
+        option, default = option_of(one), one.default
+        if not option.there or default is MISSING:
+            continue
+        text = told[one.name].partition(" In Python ")[0]
+        text = re.sub(r"`(\w+)`", lambda name: _flag(name[1]) if name[1] in told else name[0], text)
+        kind = option.typed or _TYPED.get(str(one.type).removesuffix(" | None"), str)
+        kind, default = (kind, default) if default not in (None, ()) else (kind | None, None)
+        name = option.name or one.name
+        found[one.name] = _option(name, kind, default, text[:1].upper() + text[1:])
+    return found
+
+
+def training_options(*kinds: type) -> dict[str, Parameter]:
+    """The options that the fields of `xt.Ray` and `xt.Workers` are, by their names."""
+    found = {}
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        for one in fields(kind):
+            setting, hint = settings(kind)[one.name], hints[one.name]
+            typed = str | None if str in get_args(hint) else hint
+            found[setting.option] = _option(setting.option, typed, one.default, setting.help)
+    return found
+
 
 def command(
-    *examples: str, name: str | None = None, trackers: bool = False, trains: Sequence[type] = ()
+    *examples: str,
+    name: str | None = None,
+    of: type | None = None,
+    trackers: bool = False,
+    interrupted: Interruption = "interrupted: nothing is kept",
 ) -> Callable[[F], F]:
     """Register a command, whose help is its docstring. A flag has no opposite `--no-...`.
 
-    The docstring explains below `Options:` those options that are not in `OPTIONS`.
+    Its options are the arguments of a verb, those of its signature, which the docstring explains
+    below `Options:`, and those of who trains. What its signature lacks reaches it as `**given`.
+    Its errors are one line on stderr and an exit code.
 
     Args:
         examples: shown below the help.
         name: of the command, if it is not the function's.
-        trackers: whether it has the options of `TrackerCommand`.
-        trains: the values, `xt.Ray` and `xt.Workers`, whose fields are options; they and those of
-            `UNTRIED` come before --quiet, and reach the function as its last argument `**given`.
+        of: the arguments of its verb, a class of `driver.arguments`.
+        trackers: whether it has the options `TRACKERS`.
+        interrupted: the message after Ctrl-C or the end of Ray, or a function that makes it.
     """
 
     def registered(function: F) -> F:
         about, _, own = (inspect.getdoc(function) or "").partition("\n\nOptions:\n")
-        texts = {one.option: ["", one.help] for kind in trains for one in settings(kind).values()}
-        texts |= {key: more for key, *more in _OPTION.findall(f"{OPTIONS}\n{dedent(own)}")}
-        hints = get_type_hints(function, include_extras=True)
-        parameters = dict(inspect.signature(function).parameters)
-        if trains:
-            hints.pop(parameters.popitem()[0])
-            last = {name: parameters.pop(name) for name in ("quiet", "as_json")}
-            options = training_options(*trains)
-            hints |= {name: option.annotation for name, option in options.items()}
-            parameters |= options | last
-        for key, kind in hints.items():
-            if key in texts and get_origin(kind) is not Annotated:
-                brackets, text = texts[key]
-                others = brackets.split(", ") if brackets else []
-                names = [one for one in others if one.startswith("-")]
-                if kind is bool and not any(one.startswith("--") for one in names):
-                    names.insert(0, f"--{key.replace('_', '-')}")
-                metavar = next((one for one in others if not one.startswith("-")), None)
-                about_it = typer.Option(*names, help=" ".join(text.split()), metavar=metavar)
-                hints[key] = Annotated[kind, about_it]
-        function.__annotations__ = hints
-        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-                for name, one in parameters.items()
-            ]
-        )
+        told = {key: more for key, *more in _OPTION.findall(f"{OPTIONS}\n{dedent(own)}")}
+        mine = dict(inspect.signature(function, eval_str=True).parameters)
+        mine.pop("given", None)
+        named = {key: mine.pop(key) for key, one in [*mine.items()] if key not in told}
+        shown = {key: mine.pop(key) for key in ("quiet", "as_json") if key in mine}
+        of_verb = {} if of is None else _arguments(of)
+        first = {key: of_verb[key] for key in of_verb if key in vars(of)["__annotations__"]}
+        trained = {}
+        if of is not None:
+            kinds = (xt.Ray, xt.Workers) if issubclass(of, RayArguments) else (xt.Workers,)
+            trained = training_options(*kinds)
+        tracked = [
+            _option(key, (list[str] if key == "tracker" else str) | None, None, *told[key][::-1])
+            for key in TRACKERS
+            if trackers
+        ]
+        options = [
+            *first.values(),
+            *tracked,
+            *(_option(key, p.annotation, p.default, *told[key][::-1]) for key, p in mine.items()),
+            *(one for key, one in of_verb.items() if key not in first),
+            *trained.values(),
+            *(_option(key, p.annotation, p.default, *told[key][::-1]) for key, p in shown.items()),
+        ]
+        renamed = {} if of is None else {**_options_of(xt.Workers), **_options_of(xt.Ray)}
+        renamed |= {key: one.name for key, one in of_verb.items()}
+        flags = {key: _flag(option) for key, option in renamed.items()}
+        for one in options:
+            flag = one.annotation.__metadata__[0].default  # where typer keeps the first name
+            flags |= {one.name: flag, flag.strip("-"): flag}
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            with exit_on_error(interrupted, flags):
+                function(**given)
+
+        every = [*(one.replace(kind=Parameter.KEYWORD_ONLY) for one in named.values()), *options]
+        run.__dict__["__signature__"] = inspect.Signature(every)
+        run.__annotations__ = {one.name: one.annotation for one in every}
         epilog = "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *examples])
         kind = TrackerCommand if trackers else None
-        app.command(name, cls=kind, help=about, epilog=epilog)(function)
+        app.command(name or function.__name__, cls=kind, help=about, epilog=epilog)(run)
         return function
 
     return registered
@@ -338,18 +324,13 @@ def command(
 # Errors and exit codes.
 
 
-Interruption: TypeAlias = str | Callable[[KeyboardInterrupt | Halted], str]
-
-
 @contextmanager
-def exit_on_error(
-    interrupted: Interruption = "interrupted: nothing is kept", options: Iterable[str | None] = ()
-) -> Iterator[None]:
+def exit_on_error(interrupted: Interruption, flags: Mapping[str, str]) -> Iterator[None]:
     """Turn an error into one line on stderr and its exit code; bad input gives no traceback.
 
     Args:
-        interrupted: the message after Ctrl-C or the end of Ray, or a function that makes it.
-        options: of the command; an error about one of them, by its name in Python, names it.
+        interrupted: as of `command`.
+        flags: what an error about an argument of this name names in its place.
     """
     with from_command_line(["xortune", *sys.argv[1:]]):
         try:
@@ -357,10 +338,7 @@ def exit_on_error(
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
             if isinstance(error, InputError):
                 place = error.place or ""
-                for name in (place, RENAMED.get(place, "")):
-                    if name in options:
-                        error = error.at(_flag(name))
-                        break
+                error = error.at(flags.get(place, place))
             fail(*_message(error, interrupted))
         except ImportError:
             if not is_interrupted():

@@ -1,4 +1,4 @@
 """Runs beside each other."""
 
-EXPORTS = ("contestants", "numbers", "runs", "sequential")
+EXPORTS = ("comparison", "contestants", "measures")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from xortune.comparisons.runs import Contestant, Origin
 from xortune.core.config import Config
 from xortune.core.errors import InputError, check_type, kind_of, nearest, with_kind
 from xortune.core.formats import count
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.success import Rule, parse_success, rule_in
 from xortune.core.task import Task
@@ -33,7 +33,12 @@ from xortune.runs.sessions import changed_trainer
 from xortune.runs.store import url_of
 
 # -------------------------------------------------------------------------------------------------
-# Candidates and contestants: a config of a run, and the same with fresh seeds.
+# Candidates and contestants: a config of a run, and the same with fresh seeds. Each contestant has
+# seeds that had no part in choosing it. Two with the same seeds are compared seed by seed, others
+# as independent samples.
+
+Origin: TypeAlias = Literal["certificate", "trained", "given"]
+"""The origin of a contestant's seeds: its run's certificate, trained for the comparison, given."""
 
 OWN, RULE = "its source", "rule for success"
 """Facts of a contestant that a user's own trainer trained: its source, and what a success is."""
@@ -44,6 +49,34 @@ _JUDGES = ("trainer", "source", "success", "metric")
 MOST_NAMED = 1_000  # keys that are compared with a mistyped one
 SEARCHED = "search counts"  # a fact: k/n of the seeds by which a search chose the config
 IMPORTED = "imported from"  # a fact of a contestant by the seeds of an imported run
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """A config under fresh seeds.
+
+    Attributes:
+        label: its name, different from all others.
+        key: key of the config; empty for a given outcome.
+        point: the config; None for a given outcome.
+        outcome: what its seeds came to.
+        origin: where the seeds are from.
+        facts: how it was found and trained, by name.
+        notes: warnings about its seeds.
+        rule: the rule for success of a user's own trainer; None if there is none or it is unknown.
+        twice: two results of one seed, in a sentence, if its seeds are known not to determine their
+            results; then they are compared as independent samples.
+    """
+
+    label: str
+    key: str
+    point: Point | None
+    outcome: Outcome
+    origin: Origin
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rule: Rule | None = None
+    twice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +193,7 @@ def certified_outcome(
 
 
 def trained_contestant(
-    candidate: Candidate,
-    outcome: Outcome,
-    identity: Mapping[str, str],
-    notes: tuple[str, ...] = (),
+    candidate: Candidate, outcome: Outcome, notes: tuple[str, ...], identity: Mapping[str, str]
 ) -> Contestant:
     """Return the candidate with seeds that a trainer of this identity trained here and now."""
     if candidate.run is not None:
@@ -253,11 +283,6 @@ def _named(trainer: str) -> str:
 def rule_of(facts: Mapping[str, str]) -> Rule | None:
     """Return the rule for success among these facts; None if there is none that can be parsed."""
     return rule_in(facts.get(RULE))  # it may be the name of an imported column
-
-
-def rule_of_trainer(identity: Mapping[str, str]) -> Rule | None:
-    """Return the rule by which a user's own trainer of this identity judges seeds, as `rule_of`."""
-    return rule_of(_own_facts(identity))
 
 
 def trained_by(facts: Mapping[str, object]) -> str:
@@ -355,6 +380,30 @@ def _facts(run: Run) -> dict[str, str]:
         **session.get("versions", {}),
     }
     return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
+
+
+def in_order(outcome: Outcome, seeds: NDArray[np.int64]) -> Outcome:
+    """The outcome of some of its seeds, in their order."""
+    ascending = np.argsort(outcome.seeds)
+    kept = ascending[np.searchsorted(outcome.seeds, seeds, sorter=ascending)]
+    details = outcome.details
+    if details is not NO_DETAILS:
+        values = {name: numbers[kept] for name, numbers in details.values.items()}
+        among = set(outcome.seeds[kept].tolist())
+        failed, output = (
+            {seed: text for seed, text in texts.items() if seed in among}
+            for texts in (details.failed, details.output)
+        )
+        details = Details(values, failed, output=output, audit=details.audit)
+    return Outcome(
+        seeds=outcome.seeds[kept],
+        epochs=outcome.epochs,
+        status=outcome.status[kept],
+        solved_epoch=outcome.solved_epoch[kept],
+        final_loss=outcome.final_loss[kept],
+        predictions=outcome.predictions[kept],
+        details=details,
+    )
 
 
 # -------------------------------------------------------------------------------------------------

@@ -9,13 +9,19 @@ compares the lists with torch. To add one, see CONTRIBUTING.md: the stacked engi
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 
-from xortune.core.errors import InputError, nearest, refuse_unknown, with_kind
-from xortune.core.point import Point, as_float
+from xortune.core.errors import (
+    InputError,
+    check_count,
+    check_number,
+    check_type,
+    nearest,
+    refuse_unknown,
+)
+from xortune.core.point import Point
 
 MOST_EPOCHS = 2**30
 """Maximum epochs of a training, as in space files: files store an epoch in 32 bits."""
@@ -86,15 +92,21 @@ class Config:
         _check_name("loss", self.loss, LOSSES)
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         own = vars(self)  # frozen: the normal forms (5.0 -> 5, numpy scalars, -0.0) are set here
-        own["lr"] = _real("lr", self.lr, above=True)
-        if self.lr > MOST_LR:
-            allowed = f"a number above 0, at most {MOST_LR}"
-            raise InputError(f"{self.lr} is out of range", field="lr", allowed=allowed)
-        own["momentum"] = _real("momentum", self.momentum) + 0.0
-        own["hidden_dim"] = _count("hidden_dim", self.hidden_dim)
-        own["epochs"] = _count("epochs", self.epochs, most=MOST_EPOCHS)
-        if not isinstance(self.zero_grad, bool):
-            raise _other_type("zero_grad", self.zero_grad, "true or false")
+        allowed, fix = (
+            f"a number above 0, at most {MOST_LR}",
+            "write it as a number, without quotes",
+        )
+        check_number("lr", self.lr, lambda lr: 0 < lr <= MOST_LR, allowed, fix)
+        allowed = "a finite number, 0 or more"
+        check_number("momentum", self.momentum, lambda m: 0 <= m < math.inf, allowed, fix)
+        own["lr"], own["momentum"] = float(self.lr), float(self.momentum) + 0.0
+        for name, most in (("hidden_dim", None), ("epochs", MOST_EPOCHS)):
+            number = own[name]
+            if isinstance(number, float) and number.is_integer():
+                number = int(number)
+            check_count(name, number, most=most)
+            own[name] = int(number)
+        check_type("zero_grad", self.zero_grad, bool, "true or false")
         if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
             raise InputError(
                 f"{self.momentum} with optimizer {self.optimizer}, which has no momentum",
@@ -116,7 +128,7 @@ class Config:
             if name not in _FIELDS:
                 problem = "is not a parameter of the built-in network"
                 refuse_unknown(name, sorted(_FIELDS), problem, field=name)
-        for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
+        for name in _NEEDED:
             if name not in values:
                 raise InputError(
                     "is missing",
@@ -141,6 +153,7 @@ class Config:
 
 
 _FIELDS = tuple(field.name for field in fields(Config))
+_NEEDED = tuple(field.name for field in fields(Config) if field.default is MISSING)
 
 
 def _check_name(field: str, name: object, known: tuple[str, ...]) -> None:
@@ -150,34 +163,3 @@ def _check_name(field: str, name: object, known: tuple[str, ...]) -> None:
     fix = nearest(name, known) if isinstance(name, str) else "give the name as a string"
     allowed = ", ".join(known) + more
     raise InputError(f"unknown {field} {name!r}", field=field, allowed=allowed, fix=fix)
-
-
-def _other_type(field: str, value: object, allowed: str, fix: str | None = None) -> InputError:
-    return InputError(with_kind(value), field=field, allowed=allowed, fix=fix)
-
-
-def _real(field: str, value: object, *, above: bool = False) -> float:
-    if type(value) is float and (value > 0 if above else value >= 0) and math.isfinite(value):
-        return value  # the usual case: a check against an abstract class takes far longer
-    allowed = "a finite number above 0" if above else "a finite number, 0 or more"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _other_type(field, value, allowed, "write it as a number, without quotes")
-    number = as_float(value)
-    if not math.isfinite(number) or number < 0 or (above and number == 0):
-        raise InputError(f"{number} is out of range", field=field, allowed=allowed)
-    return number
-
-
-def _count(field: str, value: object, most: int | None = None) -> int:
-    if type(value) is int and 1 <= value <= (most or value):
-        return value
-    allowed = "a whole number, " + ("1 or more" if most is None else f"1 to {most}")
-    whole = isinstance(value, numbers.Integral) or (
-        isinstance(value, numbers.Real) and float(value).is_integer()
-    )
-    if isinstance(value, bool) or not whole:
-        raise _other_type(field, value, allowed)
-    number: int = int(value)  # type: ignore[call-overload]
-    if number < 1 or number > (most or number):
-        raise InputError(f"{number} is out of range", field=field, allowed=allowed)
-    return number

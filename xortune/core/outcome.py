@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xortune.core.audit import Audit
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.formats import as_html, count, measured, plain
+from xortune.core.formats import as_html, count, interval, measured, plain
 from xortune.core.seeds import checked_seeds
 from xortune.core.task import Task
 
@@ -284,8 +284,14 @@ class SeedCount:
 
     @property
     def text(self) -> str:
-        """`1,023/1,024`."""
+        """`63/64`: in a table, or where there is little room."""
         return f"{self.k:,}/{self.n:,}"
+
+    @property
+    def words(self) -> str:
+        """`63 of 64 seeds solved (98.4 %, 95 % interval 91.7–99.8 %)`: in a sentence."""
+        ends = interval(*self.interval())
+        return f"{self.k:,} of {self.n:,} seeds solved ({self.rate_text}, 95 % interval {ends})"
 
     @property
     def rate_text(self) -> str:

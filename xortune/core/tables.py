@@ -1,4 +1,4 @@
-"""Tables of users: a CSV file, read row by row, and the cells of any table with their places.
+"""Tables of users: a CSV file, read row by row, and the numbers in its cells.
 
 `pandas.read_csv(dtype=str)` would lose what a user needs to find a mistake: it fills a short row
 with empty cells, takes the first column as an index if the rows are longer than the header, renames
@@ -8,19 +8,11 @@ a column given twice, accepts text behind a closing quote, and does not say wher
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
-from array import array
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from io import BufferedReader, TextIOWrapper
-from itertools import count
+from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TypeAlias, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeAlias
 
 from xortune.core.errors import InputError, check_type
 from xortune.core.files import open_regular, reading
@@ -94,99 +86,3 @@ def csv_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, list[str]]]:
             raise InputError(f"is not {what} text ({error})", place=place, fix=fix) from None
     if count < 2:
         raise InputError("no rows below a header", place=place, fix="add a header line and rows")
-
-
-@dataclass(frozen=True, eq=False)
-class CodedColumn:
-    """The cells of R rows, as distinct cells and a code for each row.
-
-    Each distinct cell is read once, and a row takes 4 bytes.
-
-    Attributes:
-        cells: the distinct ones, by value and type.
-        codes: the index of each row's cell in `cells`: shape (R,).
-    """
-
-    cells: list[Cell]
-    codes: NDArray[np.int32]
-
-    def at(self, row: int) -> Cell:
-        """The cell of a row."""
-        return self.cells[self.codes[row]]
-
-    def read(self, read: Callable[[Cell], Any], dtype: Any) -> NDArray[Any]:
-        """What `read` makes of each row's cell: shape (R,)."""
-        return np.array([read(cell) for cell in self.cells], dtype)[self.codes]
-
-    def where(self, holds: Callable[[Cell], bool]) -> NDArray[np.bool_]:
-        """Whether `holds` is true of each row's cell: shape (R,)."""
-        return self.read(holds, np.bool_)
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Shape (R,): NaN where a cell is no number."""
-        return self.read(number_of, np.float64)  # None becomes NaN
-
-
-@dataclass(frozen=True, eq=False)
-class ResultsTable:
-    """Results from elsewhere.
-
-    Attributes:
-        columns: R cells for each column, by its name, in the order of the table.
-        places: of the rows in the source, as `label` says: lines of a file, trials of a study.
-        sha256: of the file, or of the values.
-    """
-
-    source: str
-    columns: dict[str, CodedColumn]
-    places: Sequence[int]
-    sha256: str
-    label: str = ":"
-
-    @property
-    def is_file(self) -> bool:
-        """Whether all cells are text."""
-        return self.label == ":"
-
-    def where(self, row: int) -> str:
-        """The place of a row, for messages."""
-        return f"{self.source}{self.label}{self.places[row]}"
-
-    def refuse(
-        self,
-        rows: NDArray[np.bool_],
-        name: str,
-        problem: Callable[[Cell], str],
-        allowed: str | None = None,
-        fix: str | None = None,
-    ) -> None:
-        """Refuse the first of these rows, if there is any, for its cell of a column."""
-        for row in np.flatnonzero(rows)[:1].tolist():
-            place = f"{self.where(row)}: {name}"
-            raise InputError(
-                problem(self.columns[name].at(row)), place=place, allowed=allowed, fix=fix
-            )
-
-
-def read_table(path: str | os.PathLike[str]) -> ResultsTable:
-    """Read a CSV file. Its cells are text; an empty one is None.
-
-    Raises:
-        InputError: as `csv_rows`.
-    """
-    rows, lines = csv_rows(path), array("q")
-    _, header = next(rows)
-    code_of = [defaultdict[str, int](count().__next__) for _ in header]
-    codes = [array("i") for _ in header]
-    for line, row in rows:
-        lines.append(line)
-        for column, known, cell in zip(codes, code_of, row, strict=True):
-            column.append(known[cell])
-    columns = {
-        name: CodedColumn([cell or None for cell in known], np.frombuffer(column, np.intc))
-        for name, known, column in zip(header, code_of, codes, strict=True)
-    }
-    with open_regular(path, follow=True) as file:
-        sha256 = hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
-    return ResultsTable(os.fspath(path), columns, lines, sha256)

@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import re
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,12 +28,10 @@ def read_numbers(
     Returns:
         The columns by name, each float64 of shape (rows,), and each row's line in the file.
     """
-    numbers, lines = array("d"), array("q")  # row by row, without a list of all texts
-    rows = csv_rows(path)
-    _, header = next(rows)
-    for line, row in rows:
-        lines.append(line)
-        for name, text in zip(header, row, strict=True):
+    (_, header), *rows = csv_rows(path)
+    table = np.empty((len(rows), len(header)))
+    for at, (line, row) in enumerate(rows):
+        for column, (name, text) in enumerate(zip(header, row, strict=True)):
             number = number_of(text)
             if number is None or not math.isfinite(number):
                 problem, fix = f"{text!r} is not {'a number' if number is None else 'finite'}", None
@@ -42,9 +39,9 @@ def read_numbers(
                     problem, fix = "a missing value", "fill it in or drop the row"
                 place = f"{os.fspath(path)}:{line}: {name}"
                 raise InputError(problem, place=place, allowed="a finite number", fix=fix)
-            numbers.append(number)
-    table = np.frombuffer(numbers).reshape(len(lines), len(header))
-    return {name: table[:, column] for column, name in enumerate(header)}, lines
+            table[at, column] = number
+    columns = dict(zip(header, table.T, strict=True))
+    return columns, [line for line, _ in rows]
 
 
 Float32: TypeAlias = NDArray[np.float32]

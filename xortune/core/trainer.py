@@ -374,39 +374,6 @@ def exceptions(retry: object) -> tuple[type[BaseException], ...]:
     return tuple(listed)
 
 
-def checked_waits(waits: Waits | None) -> tuple[float, ...]:
-    """The argument `retry_wait`: the seconds before each further try.
-
-    Raises:
-        InputError: it is no number and no sequence of numbers, or one is negative or not finite.
-    """
-    if waits is None:
-        return TRY_AGAIN_SECONDS
-    if isinstance(waits, Sequence) and not isinstance(waits, str):
-        listed = tuple(waits)
-    else:
-        listed = (waits,) * len(TRY_AGAIN_SECONDS)
-    for seconds in listed:
-        _check_seconds("retry_wait", seconds)
-    return tuple(map(float, listed))
-
-
-def _check_seconds(name: str, seconds: float) -> None:
-    check_number(name, seconds, lambda one: 0 <= one < math.inf, "seconds, 0 or more")
-
-
-def checked_max_void(share: float | None) -> float:
-    """The argument `max_void`, a share.
-
-    Raises:
-        InputError: it is none.
-    """
-    if share is None:
-        return MAX_VOID
-    check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
-    return share
-
-
 @dataclass(frozen=True)
 class Outages:
     """What becomes of seeds that cannot be tried.
@@ -430,7 +397,17 @@ class Outages:
         Raises:
             InputError: one of them is not usable.
         """
-        return cls(exceptions(retry), checked_waits(retry_wait), checked_max_void(max_void))
+        waits: Sequence[Any] = TRY_AGAIN_SECONDS
+        if isinstance(retry_wait, Sequence) and not isinstance(retry_wait, str):
+            waits = retry_wait
+        elif retry_wait is not None:
+            waits = (retry_wait,) * len(TRY_AGAIN_SECONDS)
+        for seconds in waits:
+            allowed = "seconds, 0 or more"
+            check_number("retry_wait", seconds, lambda one: 0 <= one < math.inf, allowed)
+        share = MAX_VOID if max_void is None else max_void
+        check_number("max_void", share, lambda one: 0 <= one <= 1, "0 to 1")
+        return cls(exceptions(retry), tuple(map(float, waits)), share)
 
     def wait(self, tries: int, after: float | None) -> float | None:
         """Seconds before the next try of a seed; None if it is void.

@@ -1,17 +1,13 @@
-"""A configuration in a search: the seeds it was given, and its results by version.
-
-`FinishedConfigs` keeps those that have no seeds in training in little memory.
-"""
+"""A configuration in a search: the seeds it was given, and its results by version."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from xortune.core.point import Point
-from xortune.racing.objectives import Numbers, SeedSummary
+from xortune.racing.objectives import SeedSummary
 from xortune.runs.results import counting_version
 
 
@@ -91,41 +87,3 @@ class ConfigState:
         counting = self.granted - self.seen.superseded
         place = bisect_right(rungs, counting)
         return self.granted + (rungs[place] - counting if place < len(rungs) else rungs[0])
-
-
-Kept: TypeAlias = tuple[int, tuple[tuple[str, int, int, int, tuple[Numbers, ...]], ...]]
-"""The seeds granted; for each version its fingerprint, lowest seed, k, n and numbers."""
-
-
-class FinishedConfigs:
-    """Configurations of a search that learns nothing, once none of their seeds train.
-
-    A search of 100,000 configurations takes 10 MB with it and 108 MB if it keeps a `ConfigState`
-    of each: equal counts are one object, and points are left out.
-
-    Args:
-        numbers: whether the trainer's numbers are kept, because they decide who is first.
-    """
-
-    def __init__(self, *, numbers: bool) -> None:
-        self._numbers = numbers
-        self._kept: dict[str, Kept] = {}  # by key
-        self._equal: dict[Kept, Kept] = {}
-
-    def keep(self, state: ConfigState) -> None:
-        """Keep what is shown of a configuration."""
-        parts = tuple(
-            (version, first, of.k, of.n, of.numbers if self._numbers else ())
-            for version, (first, of) in state.shown.parts.items()
-        )
-        kept = state.granted, parts
-        self._kept[state.point.key] = kept if self._numbers else self._equal.setdefault(kept, kept)
-
-    def of(self, point: Point) -> ConfigState:
-        """The configuration of a point that is proposed: as it was kept, or a new one."""
-        if (kept := self._kept.get(point.key)) is None:
-            return ConfigState(point)
-        state = ConfigState(point, granted=kept[0])
-        for version, first, k, n, numbers in kept[1]:
-            state.shown.add(version, first, SeedSummary(k, n, numbers=numbers))
-        return state

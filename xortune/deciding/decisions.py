@@ -3,7 +3,7 @@
 A decision is a new trial, or more seeds for a configuration that has some.
 
 - Which step is next: `next_decision`, a function of a `Situation`.
-- What a new trial is, `trials.Trials` says; whom a promotion names, `contest.RaceContest`.
+- What a new trial is, `trials.Trials` says; whom a promotion names, `contest.Contest`.
 - What is granted: the journal has some of it (`_recall`), the rest is handed out (`_hand_out`).
 - What was told: `tell` takes a line of the journal. Its results are shown to the user at once
   (`tally.Tally`), and used by decisions in their turn (`in_flight.InFlight`, `_learn`).
@@ -34,8 +34,8 @@ from xortune.core.trainer import (
     is_void,
     missing_seeds,
 )
-from xortune.deciding.configs import ConfigState, FinishedConfigs
-from xortune.deciding.contest import contest_of
+from xortune.deciding.configs import ConfigState
+from xortune.deciding.contest import Contest
 from xortune.deciding.in_flight import Decision, InFlight
 from xortune.deciding.measured import Measured, SeedStudy
 from xortune.deciding.propose import Proposer
@@ -76,7 +76,7 @@ class Situation(NamedTuple):
         continues: whether a new trial is to get its next seeds at once.
         repeats: whether the journal has this decision, and it can be made again.
         may_propose: whether trials are left.
-        weighs: whether the race compares a promotion with a new trial, see `BestGrants`; else
+        weighs: whether the race compares a promotion with a new trial, see `best_race`; else
             `PROMOTION_SHARE` says which comes first.
         new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
     """
@@ -146,8 +146,8 @@ class SearchDecisions:
         first_seed: of each configuration.
 
     Attributes:
-        contest: the race, if there is one.
-        configs: by key; of a search that learns nothing only those with seeds in training.
+        contest: whom it gives more seeds.
+        configs: by key.
         news: progress to show.
 
     Raises:
@@ -173,13 +173,11 @@ class SearchDecisions:
         self._measured = Measured.of(space)
         self._recorded = Recorded(known, self._measured)
         self.configs: dict[str, ConfigState] = {}
-        self._finished = FinishedConfigs(numbers=self._measured.orders_by_numbers)
-        self._entered = 0  # configurations
         self._flight = InFlight(
             max_in_flight, min_in_flight, as_they_come=space.search.as_they_come
         )
         # Who is asked.
-        self.contest = contest_of(space, self._measured, self.configs, self._flight, ends=ends)
+        self.contest = Contest(space, self._measured, self.configs, self._flight, ends=ends)
         assert self._flight.learns or not self.contest.is_repeated  # a race uses results
         waits = self.contest.weighs
         self._trials = Trials(space, trainer, proposer, self._recorded, waits=waits)
@@ -396,9 +394,8 @@ class SearchDecisions:
             self.contest.end_trials(self._granted)
             return self._take_step()
         if (state := self.configs.get(point.key)) is None:
-            state = self.configs[point.key] = self._finished.of(point)
-            self._entered += 1
-            state.number = self._entered
+            state = ConfigState(point, number=len(self.configs) + 1)
+            self.configs[point.key] = state
         state.proposal = number
         self.contest.enter(point.key)
         self._grant(Decision(number, state, new=True))
@@ -515,8 +512,6 @@ class SearchDecisions:
             self._use_results()
             return
         self._flight.remove(number)  # no decision uses them
-        if not decision.state.in_flight:
-            self._finished.keep(self.configs.pop(decision.state.point.key))
 
     def _learn(self) -> bool:
         """Use the results of the next decision in order; False if there is none, or some lack."""

@@ -34,6 +34,7 @@ from xortune.spaces.model import (
     is_active,
     is_number,
 )
+from xortune.spaces.samplers import sampler_named
 
 TAKEN = 2
 """Maximum number of old configurations that are proposed. More gain nothing, and where the old run
@@ -120,9 +121,10 @@ class TakenOver:
 
 def refuse_grid(space: SearchSpace) -> None:
     """Raise an InputError if the sampler tries every configuration anyway."""
-    if space.search.sampler == "grid":
+    sampler = sampler_named(space.search.sampler)
+    if sampler.walks:
         raise InputError(
-            "sampler grid tries every configuration, whatever another run says",
+            f"sampler {sampler.name} tries every configuration, whatever another run says",
             field="from_",
             fix="use another sampler, or leave it out",
         )

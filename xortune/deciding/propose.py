@@ -23,7 +23,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point, Value
 from xortune.deciding.knowledge import OldProposals, TakenOver
 from xortune.deciding.measured import Measured
-from xortune.deciding.optuna_study import Draw, OptunaStudy, point_of, proposal_seed
+from xortune.deciding.optuna_study import OptunaStudy, drawn, point_of, proposal_seed
 from xortune.racing.gaussian_process import (
     FITTED_CONFIGS,
     KNOWN_CONFIGS,
@@ -44,21 +44,16 @@ from xortune.racing.gaussian_process import (
 from xortune.racing.objectives import SeedSummary, only_rate, price_of_seed
 from xortune.spaces.grid import budget, grid
 from xortune.spaces.model import Choice, Range, SearchSpace, finite_values
-from xortune.spaces.samplers import STARTUP, sampler_named
-
-RANDOM_EVERY = 4
-"""In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
-first found something good, and in a race a look elsewhere costs a few seeds; see
-benchmarks/README.md."""
+from xortune.spaces.samplers import sampler_named
 
 RANDOM_EVERY_OF_NUMBERS = 3
-"""The same of a number's process."""
+"""Every so many-th proposal is drawn from the whole space where a number's process proposes."""
 
 OLD = 2**31
 """The number from which the draws of old configurations are seeded, where they lack a parameter."""
 
 RANDOM_EVERY_OF_COUNTS = 2
-"""The same of TPE where sampler auto takes it: seeds are only solved or not, which says little."""
+"""The same where the counts guard the proposals of a race: solved or not says little."""
 
 Proposer: TypeAlias = "GridProposer | PricedGridProposer | SampledProposer"
 """Proposes points by number, 0, 1, 2, ..., and learns from their results."""
@@ -83,22 +78,24 @@ def proposer_for(
         normal: returns a point in its trainer's normal form, as it is replayed.
         taken: what is taken over from another run.
     """
-    sampler = space.search.sampler
-    if sampler == "grid" and space.seeds.price is not None:
+    sampler, races = sampler_named(space.search.sampler), len(space.seeds.ladder) > 1
+    if sampler.walks and space.seeds.price is not None:
         return PricedGridProposer(space, earlier, normal)
-    if sampler == "grid":
+    if sampler.walks:
         return GridProposer(space, earlier)
     model: Model | None = None
-    guards = False
-    if sampler == "auto" and (number := learned_number(space)) is not None:
-        model = NumberModel(space, number)
+    number, guards = learned_number(space) if sampler.instead else None, False
+    if number is not None:
+        model, every = NumberModel(space, number), RANDOM_EVERY_OF_NUMBERS
         guards = number.objective is None  # else the counts are not what is searched for
-    elif sampler == "auto":
-        space = replace(space, search=replace(space.search, sampler="tpe"))
-        guards = only_rate(space.objectives)
-    if sampler_named(space.search.sampler).make is not None:
-        model = OptunaStudy(space)
-    return SampledProposer(space, model, earlier, normal, taken=taken, guards=guards)
+    else:
+        if sampler.instead is not None:
+            guards = only_rate(space.objectives)
+            space = replace(space, search=replace(space.search, sampler=sampler.instead))
+            sampler = sampler_named(sampler.instead)
+        model = None if sampler.make is None else OptunaStudy(space)
+        every = (RANDOM_EVERY_OF_COUNTS if guards else sampler.random_every) if races else 0
+    return SampledProposer(space, model, earlier, normal, taken=taken, guards=guards, every=every)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -339,6 +336,7 @@ class SampledProposer:
         space: what is searched.
         model: proposes; None: all proposals are random.
         earlier, normal, taken: see `proposer_for`.
+        every: every so many-th proposal is random, and the first ones, see `Sampler`; 0: no others.
         guards: whether a random proposal takes the place of the model's where the counts of
             random ones promise more; see `ProposalKinds`.
     """
@@ -352,16 +350,17 @@ class SampledProposer:
         *,
         taken: TakenOver | None = None,
         guards: bool = False,
+        every: int = 0,
     ) -> None:
         first = len(earlier[0].start) if earlier else len(space.start)
         self._start, self._added = space.start[:first], list(space.start[first:])
         self._normal, self._entered = normal, set[str]()
         self._space, self._model = space, model
-        self._draw = Draw(space)
+        self._startup, self._every = sampler_named(space.search.sampler).startup, every
         self._kinds = ProposalKinds() if guards else None
         common = () if taken is None else taken.points
         seeds = (proposal_seed(space, OLD + i) for i in range(len(common)))
-        old = [self._draw.point(*one) for one in zip(seeds, common, strict=True)]
+        old = [drawn(space, *one) for one in zip(seeds, common, strict=True)]
         self._old = OldProposals(old, normal, len(self._start))
 
     def propose(self, number: int) -> Point:
@@ -379,9 +378,8 @@ class SampledProposer:
             return old
         number = self._old.own(number)
         guarded = self._kinds is not None and not self._kinds.learned_are_worth_more
-        if self._model is None or guarded or self._draws(number):
-            learned = None
-        else:
+        learned = None
+        if self._model is not None and not guarded and not self._draws(number):
             learned = self._model.ask(number)
         point = self._drawn(number) if learned is None else learned
         if self._model is not None and learned is None:
@@ -423,23 +421,14 @@ class SampledProposer:
         if self._model is not None and point not in self._old:
             self._model.see(point, seen)
 
-    def seed(self, number: int) -> int:
-        """The seed for a proposal."""
-        return proposal_seed(self._space, number)
-
     def _draws(self, number: int) -> bool:
         """Whether a proposal is drawn from the whole space, whatever the results."""
-        sampler, races = self._space.search.sampler, len(self._space.seeds.ladder) > 1
-        first = number < STARTUP
-        if sampler == "auto":
-            return first or number % RANDOM_EVERY_OF_NUMBERS == 0
-        if sampler == "tpe":
-            every = RANDOM_EVERY if self._kinds is None else RANDOM_EVERY_OF_COUNTS
-            return first or (races and number % every == 0)
-        return sampler == "random"
+        if self._model is None or number < self._startup:
+            return True
+        return self._every > 0 and number % self._every == 0
 
     def _drawn(self, number: int) -> Point:
-        return self._draw.point(self.seed(number))
+        return drawn(self._space, proposal_seed(self._space, number))
 
     def _enter_kind(self, number: int, key: str) -> None:
         """Say what a proposal was. A learned one that is the random one of its number is random."""

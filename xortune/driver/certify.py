@@ -6,8 +6,7 @@ a search they train on its workers.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -23,13 +22,14 @@ from xortune.certificates.fresh import (
     save_certificate,
     tasks_of,
 )
-from xortune.core.errors import TrainingError, command_line, refuse_given, worded
+from xortune.core.errors import TrainingError, command_line, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
-from xortune.core.trainer import VOID, Exceptions, Outages, Trainer, Waits
+from xortune.core.trainer import VOID, Outages, Trainer
+from xortune.driver.arguments import BEGINNING, CertifyArguments, refuse_unused, verb
 from xortune.driver.fresh_seeds import FreshSeeds, passing_over
 from xortune.driver.trainer import trainer_of
-from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import Workplace, who_trains
 from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
@@ -52,7 +52,7 @@ from xortune.trainers.verdicts import judged_names
 from xortune.training.executors import AskedExecutor, executor_for
 from xortune.training.process import exclusive, process_restored
 from xortune.training.processes import ending_processes
-from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
+from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.timing import MeasuredSeconds
 
 SHORT, LONG = 5.0, 600.0
@@ -93,71 +93,15 @@ AFTERWARDS = 0.1
 budget: the certificate makes the result believable, and mostly takes seconds."""
 
 
+@verb(CertifyArguments)
 @process_restored()
-def certify(
-    run: Run | str | os.PathLike[str],
-    *,
-    top: int | None = None,
-    seeds: int = 1000,
-    min_rate: float | None = None,
-    confidence: float | None = None,
-    extendable: bool = False,
-    extend: bool = False,
-    neighbourhood: float | None = None,
-    by: str | None = None,
-    accept_versions: bool = False,
-    train: Callable[..., Any] | None = None,
-    trainer: Trainer | None = None,
-    engine: str | None = None,
-    workers: int | Workers | None = None,
-    ray: bool | Ray = False,
-    address: str | None = None,
-    retry: Exceptions = (),
-    retry_wait: Waits | None = None,
-    max_void: float | None = None,
-    listener: Listen | None = None,
-    verbose: int = 1,
-) -> Certificate:
+def certify(given: CertifyArguments) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
     With a probability of at least `confidence` all lower bounds of all attempts hold together,
     those of other and of deleted runs of the same training and number included, by the ledger of
     the project: see `runs.certificate`. The run's certificate.json has the result, and
     its journal every block. The same call continues one that was interrupted.
-
-    Args:
-        run: a run, or its directory.
-        top: how many configs, the first in the search's own order; 5 if not given, 1 with
-            `min_rate`.
-        seeds: fresh seeds for each, a number planned beforehand; with `extend`, how many more;
-            with `min_rate`, at most how many.
-        min_rate: prove this rate for the search's best, looking after each seed, at the attempt's
-            whole risk; then for the next, up to `top`, until one is not proven. If not given, each
-            gets all the seeds and a bound.
-        confidence: of all bounds together; 0.95 if not given.
-        extendable: begin an attempt to which you may add seeds later; its bound is an anytime-valid
-            one, a little lower.
-        extend: add seeds to the last attempt, which must have begun as extendable.
-        neighbourhood: also measure each config with its numeric settings moved: 0.2 moves those on
-            a log scale by factors of 1/1.2 and 1.2, others by 5 % of their range.
-        by: what orders the finalists, and so decides which one `gate` and `export` take: `own`, the
-            lower bound of each (if not given), or `neighbourhood`, the lowest bound among a
-            finalist and its neighbours.
-        accept_versions: if another engine, torch or Numba began the last attempt, begin a new one.
-        train: your own function that trained the run, if its space does not name it.
-        trainer: a `core.trainer.Trainer` in its place.
-        engine: of the built-in network: auto, fused, reference or cuda; the search's if not given.
-        workers: as in `search`; 0 trains in this process.
-        ray: as in `search`.
-        address: as in `search`.
-        retry: exceptions that say nothing of the training, as of `evaluate`. An attempt that lacks
-            void seeds is not complete: the same call tries them again. With `min_rate` seeds that
-            wait for their next try for more than a second in all, and void ones, count behind all
-            others, and the attempt lacks them only if the others decide nothing.
-        retry_wait: as of `evaluate`.
-        max_void: the share of seeds that may be void; 0.05 if not given.
-        listener: called with each event: `SeedsDone`, or a `Message`.
-        verbose: as in `search`.
 
     Raises:
         InputError: an argument is not usable, there is nothing to certify, the attempt cannot be
@@ -167,36 +111,30 @@ def certify(
             with an attempt that is not complete; None if no seed has finished.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
-    if extend:
-        refuse_given(
-            "at the beginning of an attempt; extending it keeps them",
-            top=top,
-            confidence=confidence,
-            extendable=extendable,
-            neighbourhood=neighbourhood,
-            by=by,
-            min_rate=min_rate,
-        )
-    voice, cluster = Voice(verbose, listener), Cluster.of(workers, ray, address)
-    outages = Outages.of(retry, retry_wait, max_void)
-    loaded = run if isinstance(run, Run) else load_run(run)
+    if given.extend:
+        refuse_unused(given, BEGINNING)
+    min_rate = given.min_rate
+    voice = Voice(given.verbose, given.listener)
+    cluster = Cluster.of(given.workers, given.ray, given.address)
+    outages = Outages.of(given.retry, given.retry_wait, given.max_void)
+    loaded = given.run if isinstance(given.run, Run) else load_run(given.run)
     call = CertifyRequest(
-        top=(FINALISTS if min_rate is None else 1) if top is None else top,
-        seeds=seeds,
+        top=(FINALISTS if min_rate is None else 1) if given.top is None else given.top,
+        seeds=given.seeds,
         min_rate=min_rate,
-        confidence=0.95 if confidence is None else confidence,
-        extendable=extendable,
-        extend=extend,
-        neighbourhood=neighbourhood,
-        by=cast("Criterion", "own" if by is None else by),
+        confidence=0.95 if given.confidence is None else given.confidence,
+        extendable=given.extendable,
+        extend=given.extend,
+        neighbourhood=given.neighbourhood,
+        by=cast("Criterion", "own" if given.by is None else given.by),
     )
     with ending_processes(), voice.drawing("certifying") as shown:
-        here = cluster.workers == 0
+        here, trainer, accept = cluster.workers == 0, given.trainer, given.accept_versions
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
             gpus = 0.0 if cluster.address is None else cluster.each.gpus
             trainer = trainer_of(
-                loaded, engine, gpus, train=train, accept=accept_versions, here=here
+                loaded, given.engine, gpus, train=given.train, accept=accept, here=here
             )
         who = who_trains(trainer, cluster, outages)
         certificate = certify_run(
@@ -205,7 +143,7 @@ def certify(
             call,
             cluster=who.cluster,
             voice=shown,
-            accept_versions=accept_versions,
+            accept_versions=accept,
             outages=outages,
             session={"what": CERTIFIED, **session_entry(command_line())},
         )

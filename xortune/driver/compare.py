@@ -5,36 +5,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xortune.comparisons.comparison import Comparison, compare_all, compare_in_step
 from xortune.comparisons.contestants import (
     Candidate,
     Compared,
+    Contestant,
     candidates_of,
     refuse_different_tasks,
     refuse_different_trainers,
-    rule_of_trainer,
     trained_contestant,
 )
-from xortune.comparisons.numbers import (
-    NumberComparison,
-    compare_numbers,
-    measure_of,
-    parse_measure,
-)
-from xortune.comparisons.runs import Contestant, Reused, RunComparison, compare_runs
-from xortune.comparisons.sequential import (
-    SequentialComparison,
-    check_sequential,
-    compared_in_step,
-)
+from xortune.comparisons.measures import Measure, measure_of, parse_measure
 from xortune.core.config import Config
 from xortune.core.errors import (
     InputError,
@@ -46,7 +33,7 @@ from xortune.core.errors import (
     refuse_given,
     with_kind,
 )
-from xortune.core.formats import capitalized, count
+from xortune.core.formats import count
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE, IgnoredSeed
@@ -61,9 +48,8 @@ from xortune.driver.evaluate import single_config
 from xortune.driver.shared_seeds import (
     ConfigOfTrainer,
     Earlier,
-    Kept,
     Look,
-    Void,
+    SharedTraining,
     WantedSeeds,
     earlier_seeds,
     kept_for,
@@ -72,15 +58,13 @@ from xortune.driver.shared_seeds import (
     other_looks,
     outcomes_in,
     refuse_changed,
-    refuse_void,
     reused_of,
     slots_of,
     sum_known,
-    train_shared,
     without_void,
 )
 from xortune.driver.trainer import (
-    check_call,
+    check_independence,
     train_again,
     train_one,
     trainer_of,
@@ -111,71 +95,6 @@ FRESH_SEEDS = 1000
 """Fresh seeds for each config that has none."""
 
 
-class _Options(TypedDict, total=False):
-    """The options that the overloads share if they compare by seeds."""
-
-    labels: Sequence[str] | None
-    train: bool | Function | Sequence[Function]
-    success: str | None
-    different_tasks: bool
-    task: TaskSpec
-    trainer: Trainer | Callable[..., Any] | None
-    engine: str | None
-    output: str | os.PathLike[str] | None
-    alpha: float
-    margin: float | None
-    bounds: Sequence[float] | None
-    workers: int | Workers | None
-    retry: Exceptions
-    retry_wait: Waits | None
-    max_void: float | None
-    reuse: bool
-    listener: Listen | None
-    verbose: int
-
-
-@overload
-def compare(
-    runs: Compared | Sequence[Compared],
-    *more: Compared,
-    by: str,
-    seeds: int | None = None,
-    **options: Unpack[_Options],
-) -> NumberComparison: ...
-
-
-@overload
-def compare(
-    runs: Compared | Sequence[Compared],
-    *more: Compared,
-    sequential: Literal[True],
-    max_seeds: int | None = None,
-    by: str | None = None,
-    **options: Unpack[_Options],
-) -> SequentialComparison: ...
-
-
-@overload
-def compare(
-    runs: Compared | Sequence[Compared],
-    *more: Compared,
-    seeds: int | None = None,
-    **options: Unpack[_Options],
-) -> RunComparison: ...
-
-
-@overload
-def compare(
-    runs: Compared | Sequence[Compared],
-    *more: Compared,
-    seeds: int | None = None,
-    sequential: bool,
-    max_seeds: int | None = None,
-    by: str | None = None,
-    **options: Unpack[_Options],
-) -> RunComparison | SequentialComparison | NumberComparison: ...
-
-
 def compare(
     runs: Compared | Sequence[Compared],
     *more: Compared,
@@ -201,7 +120,7 @@ def compare(
     reuse: bool = False,
     listener: Listen | None = None,
     verbose: int = 1,
-) -> RunComparison | SequentialComparison | NumberComparison:
+) -> Comparison:
     """Say which of several runs, configs or outcomes solves more seeds, or has better numbers.
 
     A run takes part with the first config in its search's order, and with the seeds of its
@@ -288,178 +207,119 @@ def compare(
     if seeds is not None or lacking or sequential:  # then all train under the same seeds
         wanted = [
             None
-            if candidate.is_given
+            if one.is_given
             else _seeds_of(
-                *(candidate, learned, own, engine),
+                *(one, learned, own, engine),
                 success=success,
-                by=by,
+                numbers=by is not None,
                 pool=pool,
                 outages=outages,
             )
-            for candidate, own in zip(candidates, trainers, strict=True)
+            for one, own in zip(candidates, trainers, strict=True)
         ]
+    entries = list(zip(candidates, wanted, strict=True))
     if not different_tasks:
         refuse_different_trainers(
             [
                 (one.label, one.identity if config is None else config.trainer.describe())
-                for one, config in zip(candidates, wanted, strict=True)
+                for one, config in entries
             ]
         )
-    if most is not None:
+    if sequential:
         _refuse_outcomes(candidates)
     to_train = [config for config in wanted if config is not None]
-    asked = None if by is None else (by, limits or _limits_of(candidates))
+    if by is not None:
+        limits = limits or _limits_of(candidates)
+    terms = _Terms(by, limits, alpha, margin, most)
     if not to_train:
         refuse_given("only where seeds are trained", reuse=reuse)
-        return _compared(_contestants(candidates, wanted, [], []), asked, alpha, margin)
+        return terms.answer(_contestants(entries, [], []))
     directory = _local(output or comparison_directory([one.label for one in candidates]))
-    look = Look(seeds or FRESH_SEEDS) if most is None else Look(most, sequential=True)
+    look = Look(most or seeds or FRESH_SEEDS, sequential)
     _announce_compiling(to_train, voice)
-    with ending_processes(), voice.drawing("training") as shown:
-        _check_independence(candidates, wanted, success)
-        return _by_training(
-            candidates,
-            wanted,
-            directory,
-            look,
-            reuse=reuse,
-            pool=pool,
-            outages=outages,
-            voice=shown,
-            alpha=alpha,
-            margin=margin,
-            by=asked,
-        )
-
-
-def _by_training(
-    candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds | None],
-    directory: Path,
-    look: Look,
-    *,
-    reuse: bool,
-    pool: Cluster,
-    outages: Outages,
-    voice: Voice,
-    alpha: float,
-    margin: float | None,
-    by: tuple[str, tuple[float, float] | None] | None,
-) -> RunComparison | SequentialComparison | NumberComparison:
-    """Train what lacks seeds, compare, and note in the directory that there is an answer."""
-    to_train = [config for config in wanted if config is not None]
-    with held(directory, on_message=voice.warn):
+    with (
+        ending_processes(),
+        voice.drawing("training") as shown,
+        held(directory, on_message=shown.warn),
+    ):
+        _check_independence(entries)
         kept = kept_for(directory, to_train, look, reuse=reuse)
-        comparison: RunComparison | SequentialComparison | NumberComparison
-        try:
-            earlier = _earlier(kept, candidates, wanted, look, reuse=reuse, pool=pool, voice=voice)
-            training = _SharedTraining(kept, to_train, look, earlier, reuse, pool, outages, voice)
-            if look.sequential:
-                comparison = _sequential(candidates, training, alpha=alpha, by=by)
-            else:
-                contestants = _trained(candidates, wanted, training)
-                own = [one.outcome.seeds for one in contestants if one.origin == "trained"]
-                comparison = _compared(contestants, by, alpha, margin)
-                comparison = replace(comparison, reused=training.reused(own))
-        except TrainingError as error:
-            found = iter(outcomes_in(kept, to_train, look.seeds))
-            error.outcome = tuple(
-                one.known and one.known.outcome if config is None else next(found)
-                for one, config in zip(candidates, wanted, strict=True)
-            )
-            raise
+        later = later_seeds(kept, to_train) if sequential else None
+        training = SharedTraining(kept, to_train, look, pool, outages, shown, later=later)
+        comparison = _by_training(entries, training, terms, reuse=reuse)
         note(kept, to_train, look, "ended")
         return comparison
 
 
-def _compared(
-    contestants: Sequence[Contestant],
-    by: tuple[str, tuple[float, float] | None] | None,
-    alpha: float,
-    margin: float | None,
-) -> RunComparison | NumberComparison:
-    """Compare success rates, or `by` a number, which has these limits."""
-    if by is None:
-        return compare_runs(contestants, alpha=alpha, margin=margin)
-    found = [contestant.outcome for contestant in contestants]
-    rules = [contestant.rule for contestant in contestants]
-    measure = measure_of(by[0], found, rules, by[1])
-    return compare_numbers(contestants, measure, alpha=alpha, margin=margin)
-
-
 @dataclass(frozen=True)
-class _SharedTraining:
-    """What a comparison trains.
+class _Terms:
+    """What is asked of contestants.
 
     Attributes:
-        kept: where its seeds are.
-        wanted: the configs that are trained.
-        look: how many seeds.
-        earlier: the seeds that were there before, whose first ones were tried again.
-        reuse: whether they were asked for.
-        pool: who trains.
-        outages: what becomes of seeds that cannot be tried.
-        voice: of progress.
+        by: a number with its statistic; None for success rates.
+        limits: of the number, if they are known.
+        alpha: level of all tests together.
+        margin: by how much one may be worse and counts as not worse; None: not asked.
+        max_seeds: of a comparison seed after seed; None of another.
     """
 
-    kept: Kept
-    wanted: Sequence[WantedSeeds]
-    look: Look
-    earlier: Mapping[ConfigOfTrainer, Earlier]
-    reuse: bool
-    pool: Cluster
-    outages: Outages
-    voice: Voice
+    by: str | None
+    limits: tuple[float, float] | None
+    alpha: float
+    margin: float | None
+    max_seeds: int | None
 
-    def checked(self, candidates: Sequence[Candidate], outcomes: list[Outcome]) -> list[Outcome]:
-        """Train the first seed of each function a second time, and note that in its outcome.
+    def measure(self, contestants: Sequence[Contestant]) -> Measure:
+        """What is compared of them."""
+        outcomes = [one.outcome for one in contestants]
+        rules, sequential = [one.rule for one in contestants], self.max_seeds is not None
+        return measure_of(self.by, outcomes, rules, self.limits, sequential=sequential)
 
-        The search of a run has done so, and so has `_earlier`. What trains in this process is
-        followed by a debugger or changes what is around it, and trains once.
-        """
-        trained = [one for one in candidates if not one.is_given]
-        noted = []
-        for one, config, outcome in zip(trained, self.wanted, outcomes, strict=True):
-            twice = None
-            if one.run is None and config.trainer.traits.users_code and self.pool.workers != 0:
-                known = config.name in self.earlier
-                twice = "" if known else train_again(config.trainer, outcome, config.point)
-            details = outcome.details if twice is None else replace(outcome.details, twice=twice)
-            noted.append(replace(outcome, details=details))
-        return noted
+    def answer(self, contestants: Sequence[Contestant]) -> Comparison:
+        """Compare all their seeds."""
+        measure = self.measure(contestants)
+        return compare_all(contestants, measure, alpha=self.alpha, margin=self.margin)
 
-    def reused(self, seeds: Sequence[NDArray[np.int64]]) -> Reused | None:
-        """How many of the seeds that count, of each config, were there before; None: not asked."""
-        return reused_of(self.wanted, self.earlier, seeds) if self.reuse else None
 
-    def notes(self, outcomes: Sequence[Outcome], void: Void) -> list[tuple[str, ...]]:
-        """Of each config: seeds that could not be tried, and that it seems to ignore its seed.
+_Entry: TypeAlias = tuple[Candidate, WantedSeeds | None]
+"""What is compared, and the seeds that it lacks, if it does."""
 
-        The latter is also said, once of each training.
-        """
-        notes, told = [], set[str]()  # fingerprints of trainers
-        for config, outcome in zip(self.wanted, outcomes, strict=True):
-            untried = void.get(config.fingerprint, {}).items()
-            count = count_of_void([why for (key, _), why in untried if key == config.point.key])
-            look = IgnoredSeed(judged_names(config.trainer), several=False)
-            look.see(config.point.key, outcome.details.values)
-            if look.sentence and config.fingerprint not in told:
-                told.add(config.fingerprint)
-                self.voice.warn(look.sentence)
-            left_out = f"{count}; left out for all" if count else ""
-            notes.append(tuple(filter(None, (left_out, look.sentence))))
-        return notes
+
+def _by_training(
+    entries: Sequence[_Entry], training: SharedTraining, terms: _Terms, *, reuse: bool
+) -> Comparison:
+    """Train what lacks seeds, and compare."""
+    wanted, seeds, proven = training.wanted, training.look.seeds, None
+    try:
+        earlier = _earlier(entries, training, reuse=reuse)
+        if training.look.sequential:
+            proven = _until_proven(entries, training, terms)
+            outcomes = [one.outcome for one in proven.contestants]
+        else:
+            outcomes = without_void(training.train(seeds, wanted, settles=True))
+        outcomes = _trained_twice(entries, training, earlier, outcomes)
+    except TrainingError as error:
+        found = iter(outcomes_in(training.kept, wanted, seeds))
+        error.outcome = tuple(
+            one.known and one.known.outcome if config is None else next(found)
+            for one, config in entries
+        )
+        raise
+    notes = _notes(training, outcomes)
+    if len(outcomes) == len(entries):
+        _refuse_all_crashed(entries, outcomes, training)
+    contestants = _contestants(entries, outcomes, notes)
+    if proven is None:
+        comparison = terms.answer(contestants)
+    else:
+        comparison = replace(proven, contestants=tuple(contestants))
+    if not reuse:
+        return comparison
+    return replace(comparison, reused=reused_of(wanted, earlier, [one.seeds for one in outcomes]))
 
 
 def _earlier(
-    kept: Kept,
-    candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds | None],
-    look: Look,
-    *,
-    reuse: bool,
-    pool: Cluster,
-    voice: Voice,
+    entries: Sequence[_Entry], training: SharedTraining, *, reuse: bool
 ) -> Mapping[ConfigOfTrainer, Earlier]:
     """The seeds that were trained before; the first of each is tried again.
 
@@ -467,57 +327,75 @@ def _earlier(
         InputError: it has another result now; then the same call does not go on with these seeds.
         TrainingError: it cannot be tried now.
     """
-    pairs = zip(candidates, wanted, strict=True)
-    labels = {config.name: one.label for one, config in pairs if config is not None}
-    to_train = [config for config in wanted if config is not None]
-    earlier = earlier_seeds(kept, to_train, look.seeds)
+    kept, wanted, look = training.kept, training.wanted, training.look
+    labels = {config.name: one.label for one, config in entries if config is not None}
+    earlier = earlier_seeds(kept, wanted, look.seeds)
     if earlier:
         many = sum(len(one.seeds) for one in earlier.values())
-        voice.inform(f"{many:,} seeds were trained before: the first of each is tried again")
+        training.voice.inform(
+            f"{many:,} seeds were trained before: the first of each is tried again"
+        )
     try:
-        refuse_changed(labels, to_train, earlier, pool, reuse=reuse)
+        refuse_changed(labels, wanted, earlier, training.pool, reuse=reuse)
     except InputError:
-        note(kept, to_train, look, "given up")
+        note(kept, wanted, look, "given up")
         raise
     return earlier
 
 
-def _trained(
-    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None], training: _SharedTraining
-) -> list[Contestant]:
-    """All contestants, after what lacks seeds has trained them."""
-    voice, void = training.voice, Void()
-    found = train_shared(
-        training.kept,
-        training.wanted,
-        training.look.seeds,
-        pool=training.pool,
-        outages=training.outages,
-        void=void,
-        voice=voice,
-    )
-    outcomes = training.checked(candidates, without_void(found))
-    notes = training.notes(outcomes, void)
-    if len(outcomes) == len(candidates):
-        _refuse_all_crashed(candidates, outcomes, training)
+def _trained_twice(
+    entries: Sequence[_Entry],
+    training: SharedTraining,
+    earlier: Collection[ConfigOfTrainer],
+    outcomes: Iterable[Outcome],
+) -> list[Outcome]:
+    """Train the first seed of each function a second time, and note that in its outcome.
+
+    The search of a run has done so, and so has `_earlier`. What trains in this process is followed
+    by a debugger or changes what is around it, and trains once.
+    """
+    trained = [(one, config) for one, config in entries if config is not None]
+    noted = []
+    for (one, config), outcome in zip(trained, outcomes, strict=True):
+        twice = None
+        if one.run is None and config.trainer.traits.users_code and training.pool.workers != 0:
+            known = config.name in earlier
+            twice = "" if known else train_again(config.trainer, outcome, config.point)
+        details = outcome.details if twice is None else replace(outcome.details, twice=twice)
+        noted.append(replace(outcome, details=details))
+    return noted
+
+
+def _notes(training: SharedTraining, outcomes: Iterable[Outcome]) -> list[tuple[str, ...]]:
+    """Of each config: other looks, seeds that could not be tried, and an ignored seed.
+
+    The last is also said, once of each training.
+    """
     looks = other_looks(training.kept, training.wanted, training.look)
-    return _contestants(candidates, wanted, outcomes, [(*looks, *own) for own in notes])
+    notes, told = [], set[str]()  # fingerprints of trainers
+    for config, outcome in zip(training.wanted, outcomes, strict=True):
+        untried = training.void.get(config.fingerprint, {}).items()
+        count = count_of_void([why for (key, _), why in untried if key == config.point.key])
+        look = IgnoredSeed(judged_names(config.trainer), several=False)
+        look.see(config.point.key, outcome.details.values)
+        if look.sentence and config.fingerprint not in told:
+            told.add(config.fingerprint)
+            training.voice.warn(look.sentence)
+        left_out = f"{count}; left out for all" if count else ""
+        notes.append((*looks, *filter(None, (left_out, look.sentence))))
+    return notes
 
 
 def _contestants(
-    candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds | None],
-    outcomes: Iterable[Outcome],
-    notes: Iterable[tuple[str, ...]],
+    entries: Sequence[_Entry], outcomes: Iterable[Outcome], notes: Iterable[tuple[str, ...]]
 ) -> list[Contestant]:
     """Each candidate with its seeds: those that it had, or the outcome of those trained now."""
     contestants, trained = [], zip(outcomes, notes, strict=True)
-    for candidate, config in zip(candidates, wanted, strict=True):
+    for candidate, config in entries:
         contestant = candidate.known
         if config is not None:
             identity = identity_of(config.trainer.describe())
-            outcome, own = next(trained)
-            contestant = trained_contestant(candidate, outcome, identity, own)
+            contestant = trained_contestant(candidate, *next(trained), identity)
         assert contestant is not None  # those that lack seeds are trained
         contestants.append(contestant)
     return contestants
@@ -641,30 +519,22 @@ LEAST_ROUND, SHARE_OF_ROUND = 8, 50
 is more: tests take time. Seeds beyond the one that decides do not count."""
 
 
-def _sequential(  # noqa: PLR0915  # one loop
-    candidates: Sequence[Candidate],
-    training: _SharedTraining,
-    *,
-    alpha: float,
-    by: tuple[str, tuple[float, float] | None] | None,
-) -> SequentialComparison:
-    """Train all under the same seeds, until one is left; what is proven worse gets no more.
-
-    `by` is the number and its limits, if one is compared.
-    """
-    wanted, most, voice = training.wanted, training.look.seeds, training.voice
-    labels = [candidate.label for candidate in candidates]
-    points = [config.point for config in wanted]
-    rules = [rule_of_trainer(identity_of(config.trainer.describe())) for config in wanted]
-    shared: dict[str, Any] = {"first_seed": COMPARE.start, "max_seeds": most, "alpha": alpha}
+def _until_proven(entries: Sequence[_Entry], training: SharedTraining, terms: _Terms) -> Comparison:
+    """Train all under the same seeds, until one is left; what is proven worse gets no more."""
+    wanted, most, voice, later = (
+        training.wanted,
+        training.look.seeds,
+        training.voice,
+        training.later,
+    )
+    assert later is not None
     known: dict[int, Outcome] = {}
     looked: dict[tuple[int, int], PairedAnswer] = {}
-    void, later = Void(), later_seeds(training.kept, wanted)
     dropped: frozenset[int] = frozenset()
     seconds = sum_known([config.seconds for config in wanted])  # of work for one seed of each
     slots = slots_of(training.pool)
     n, is_over, is_last, is_announced = 0, False, False, False
-    faults: list[None] = []  # one for each time that recorded results are replaced
+    contestants: list[Contestant] = []
     while not (is_over or is_last):  # with void seeds, fewer than `most` have results in the end
         if seconds is not None and not is_announced:
             is_announced = True
@@ -676,69 +546,46 @@ def _sequential(  # noqa: PLR0915  # one loop
         is_last = n == most  # then those count that were put off
         n = min(most, n + max(LEAST_ROUND, n // SHARE_OF_ROUND))
         left = [place for place in range(len(wanted)) if place not in dropped]
-        going = [wanted[place] for place in left]
-        found = train_shared(
-            training.kept,
-            going,
-            n,
-            planned=most * len(wanted),
-            pool=training.pool,
-            outages=training.outages,
-            void=void,
-            later=later,
-            settles=is_last,
-            voice=voice,
-            tells=False,
-            on_fault=lambda: faults.append(None),
-        )
-        if faults:  # earlier looks used them
+        found = training.train(n, [wanted[place] for place in left], settles=is_last)
+        if training.replaced:  # earlier looks used them
             n, is_last, dropped = 0, False, frozenset()
-            for one in (faults, known, looked, later.waiting):
+            for one in (training.replaced, known, looked, later.waiting):
                 one.clear()
             continue
         known |= dict(zip(left, found, strict=True))
         if sum(one.n for one in known.values()) == trained:  # a service is down
-            refuse_void(void, trained + sum(map(len, void.values())), training.outages.max_void)
-        late = later.seeds | {seed for untried in void.values() for _, seed in untried}
+            training.refuse_void(trained)
+        untried = {seed for untried in training.void.values() for _, seed in untried}
+        late = later.seeds | untried
         is_last |= n == most and not late
         outcomes = [known[place] for place in range(len(wanted))]
         if not is_last and any(late.issuperset(outcome.seeds.tolist()) for outcome in outcomes):
             continue  # none counts yet
         outcomes = without_void(outcomes, late, left if is_last else ())
-        if (
-            n > before > 0 and seconds is None
-        ):  # the first round also starts processes, and compiles
+        if n > before > 0 and seconds is None:  # the first round also starts processes, compiles
             seconds = slots * (time.perf_counter() - started) / (n - before)
-        _refuse_all_crashed(candidates, outcomes, training)
-        measure = None
-        if by is not None:
-            measure = measure_of(by[0], outcomes, rules, by[1], sequential=True)
-            check_sequential(measure)
-        seeds = [one.solved if measure is None else measure.of(one) for one in outcomes]
-        comparison, is_over = compared_in_step(
-            seeds, labels, points, measure, looked=looked, **shared
+        _refuse_all_crashed(entries, outcomes, training)
+        contestants = contestants or _contestants(entries, outcomes, [()] * len(outcomes))
+        contestants = [
+            replace(one, outcome=outcome)
+            for one, outcome in zip(contestants, outcomes, strict=True)
+        ]
+        comparison, is_over = compare_in_step(
+            contestants,
+            terms.measure(contestants),
+            max_seeds=most,
+            alpha=terms.alpha,
+            looked=looked,
         )
         dropped = comparison.dropped
         voice.seeds((comparison.n, most))
-    tried = sum(one.n for one in known.values()) + sum(map(len, void.values()))
-    refuse_void(void, tried, training.outages.max_void)
+    training.refuse_void(sum(one.n for one in known.values()))
     for place, config in enumerate(wanted):
         has_result = set(known[place].seeds.tolist())
         for (key, seed), why in later.why.get(config.fingerprint, {}).items():
             if key == config.point.key and seed not in has_result:
-                void.setdefault(config.fingerprint, {})[key, seed] = why
-    looks = other_looks(training.kept, wanted, training.look)
-    outcomes = training.checked(candidates, outcomes)
-    told = zip(labels, training.notes(outcomes, void), strict=True)
-    ends = zip(outcomes, comparison.seeds, strict=True)
-    reused = training.reused([outcome.seeds[:end] for outcome, end in ends])
-    notes = [
-        *([capitalized(str(reused))] if reused else []),
-        *(f"All were {look}" for look in looks),
-        *_of_chance(candidates, outcomes),
-        *(f"{label}: {note}" for label, own in told for note in own),
-    ]
-    return replace(comparison, notes=tuple(notes), reused=reused)
+                training.void.setdefault(config.fingerprint, {})[key, seed] = why
+    return comparison
 
 
 def _limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
@@ -758,13 +605,6 @@ def _limits_of(candidates: Sequence[Candidate]) -> tuple[float, float] | None:
             fix="give bounds, those that hold for all",
         )
     return known.pop() if known else None
-
-
-def _of_chance(candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A note for each whose seeds do not determine their results; the proof holds all the same."""
-    for candidate, outcome in zip(candidates, outcomes, strict=True):
-        if twice := outcome.details.twice or candidate.twice:
-            yield f"{candidate.label}: {twice}; the same comparison may end otherwise"
 
 
 def _trainers(
@@ -833,7 +673,7 @@ def _seeds_of(
     engine: str | None,
     *,
     success: str | None,
-    by: str | None,
+    numbers: bool,
     pool: Cluster,
     outages: Outages,
 ) -> WantedSeeds:
@@ -855,7 +695,6 @@ def _seeds_of(
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
     else:
-        numbers = by is not None
         used = single_config(point, trainer, success, pool.each.cpus, numbers=numbers)[1]
     used = who_trains(used, pool, outages).trainer.for_worker()
     used = used.on_all_cores() if here else used
@@ -864,32 +703,30 @@ def _seeds_of(
     return WantedSeeds(point, used, seconds)
 
 
-def _check_independence(
-    candidates: Sequence[Candidate], wanted: Sequence[WantedSeeds | None], success: str | None
-) -> None:
+def _check_independence(entries: Sequence[_Entry]) -> None:
     """Refuse a function whose result for a seed depends on the seeds beside it.
 
     The search of a run has checked its own.
     """
-    for candidate, config in zip(candidates, wanted, strict=True):
+    for candidate, config in entries:
         if config is None or candidate.run is not None:
             continue
         trainer, point = config.trainer, config.point
         if trainer.traits.mixes_seeds:
             both = train_one(trainer, Block(point, COMPARE.start, 2))
             if isinstance(both, Outcome):
-                check_call(trainer, both, point, success)
+                check_independence(trainer, both, point)
 
 
 def _refuse_all_crashed(
-    candidates: Sequence[Candidate], outcomes: Sequence[Outcome], training: _SharedTraining
+    entries: Sequence[_Entry], outcomes: Sequence[Outcome], training: SharedTraining
 ) -> None:
     """Raise an InputError if all candidates are dicts and all their seeds have crashed.
 
     No search has called their function before: it is probably broken, or what it needs is missing.
     Then the same call trains all seeds anew.
     """
-    dicts = not any(candidate.run or candidate.task for candidate in candidates)
+    dicts = not any(candidate.run or candidate.task for candidate, _ in entries)
     if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
         note(training.kept, training.wanted, training.look, "given up")
         reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")

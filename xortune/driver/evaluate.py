@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +17,30 @@ from xortune.core.errors import (
     TrainingError,
     broken_setup,
     kind_of,
-    refuse_given,
 )
 from xortune.core.outcome import Failure, Outcome, Status, have_numbers
 from xortune.core.point import Point
 from xortune.core.seeds import IgnoredSeed, checked_seeds
 from xortune.core.success import VALUE, Finite, Rule, parse_success
-from xortune.core.task import Task, TaskSpec
+from xortune.core.task import Task
 from xortune.core.trainer import (
     NOT_FINISHED,
     PLACE_SECONDS,
     VOID,
-    Exceptions,
     Outages,
     Trainer,
-    Waits,
     is_void,
 )
+from xortune.driver.arguments import (
+    NETWORK,
+    OWN,
+    EvaluateArguments,
+    Training,
+    refuse_unused,
+    verb,
+)
 from xortune.driver.fresh_seeds import FreshSeeds
-from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import Workplace, who_trains
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, SeedsToTrain
 from xortune.runs.status import SeedsDone
@@ -48,13 +53,10 @@ from xortune.training.batches import Batches
 from xortune.training.executors import AskedExecutor, executor_here
 from xortune.training.jobs import Job
 from xortune.training.processes import ending_processes, pickled
-from xortune.training.resources import THIS_MACHINE, Cluster, Workers
+from xortune.training.resources import THIS_MACHINE, Cluster
 
 # -------------------------------------------------------------------------------------------------
 # The trainer of a configuration without a space.
-
-Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
-"""A function or a class; or what a space file may call `trainer`: a function's name, a command."""
 
 
 def single_config(
@@ -130,7 +132,6 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
     pool: Cluster = THIS_MACHINE,
     fail_fast: bool = False,
     voice: Voice = SILENT,
-    rule: str | None = None,
     outages: Outages | None = None,
     on_void: Callable[[int, str], None] | None = None,
     on_pass_over: Callable[[int, str], None] | None = None,
@@ -148,7 +149,6 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
         pool: who trains; the built-in network trains in this process.
         fail_fast: as of `evaluate`.
         voice: tells the user of the first seed that fails, and of what else is to be known.
-        rule: of a user's function, for the check of a call that takes many seeds.
         outages: what becomes of seeds that cannot be tried.
         on_void: called with each seed that is void, and why.
         on_pass_over: called with a seed that waits for longer than `PLACE_SECONDS`, and why; then
@@ -225,7 +225,7 @@ def train_seeds(  # noqa: PLR0915  # what belongs to one training
             fresh, batches = train(place, Audit(fault=batches.recorded.fault))
         twice = _trained_again(trainer, fresh.lines) if own and not who.here else None
         if trainer.traits.mixes_seeds and not twice:
-            _check_independence(trainer, fresh.lines, rule)  # stacks are tried by themselves
+            _check_independence(trainer, fresh.lines)  # stacks are tried by themselves
     return twice, batches.recorded if trainer.traits.stacks_seeds else None
 
 
@@ -282,13 +282,13 @@ def _trained_again(trainer: Trainer, lines: Sequence[Evaluation]) -> str | None:
     return train_again(trainer, line.outcome, line.block.point)
 
 
-def _check_independence(trainer: Trainer, lines: Iterable[Evaluation], rule: str | None) -> None:
+def _check_independence(trainer: Trainer, lines: Iterable[Evaluation]) -> None:
     """Train seeds of the first call that took several alone, and compare."""
-    from xortune.driver.trainer import check_call  # slow to import
+    from xortune.driver.trainer import check_independence  # slow to import
 
     for line in lines:
         if isinstance(together := line.outcome, Outcome) and together.n > 1:
-            check_call(trainer, together, line.block.point, rule)
+            check_independence(trainer, together, line.block.point)
             return
 
 
@@ -357,60 +357,13 @@ def _refuse_unjudged(first: Outcome | EncodedOutcome, trainer: Trainer) -> None:
 # The verb.
 
 
-def evaluate(
-    config: Config | Mapping[str, Any],
-    seeds: Iterable[int],
-    *,
-    train: Training | None = None,
-    success: str | None = None,
-    task: TaskSpec | None = None,
-    engine: str = "auto",
-    checkpoints: Sequence[int] = (),
-    workers: int | Workers | None = None,
-    fail_fast: bool = False,
-    retry: Exceptions = (),
-    retry_wait: Waits | None = None,
-    max_void: float | None = None,
-    listener: Listen | None = None,
-    verbose: int = 1,
-) -> Outcome:
+@verb(EvaluateArguments)
+def evaluate(given: EvaluateArguments) -> Outcome:
     """Train one config under each of the seeds: how many succeed, and what numbers they have.
 
     A training that returns numbers needs no rule for success: `outcome.summary()` then has their
     mean, interquartile mean, median and quantiles, each with its interval, and only a seed that
     crashed, or whose numbers are not finite, counts as failed.
-
-    Args:
-        config: a `Config` of the built-in network; with `train` a dict of parameters.
-        seeds: whole numbers in [0, 2**32), each once.
-        train: what trains instead of the built-in network: a function of your own, f(config, seed);
-            a class, such as an `xt.TorchTraining`; or what a space file may call `trainer`:
-            "./train.py:run", "python train.py --lr={lr} --seed={seed}", {"command": ...}.
-        success: with `train`: the rule that says which numbers are a success, such as
-            "accuracy >= 0.9"; without one all finite numbers are as good.
-        task: for the network: a `Task`, or a name for `Task.named`; xor if not given.
-        engine: for the network: `auto` (the fused engine if it covers the config, else the
-            reference engine), `fused` (compiled; on all cores this process may use), `reference`
-            (stacked torch on one core) or `cuda` (stacked torch on a GPU).
-        checkpoints: for the network: earlier epochs at which to record an outcome too; see
-            `Outcome.at`.
-        workers: with `train`: how many processes train at once, or an `xt.Workers`; as many as
-            there are cores if not given. 0 calls the function in this process, one seed after the
-            other: for a debugger, and for a function that changes what is around it. Of an async
-            function: how many seeds are awaited at once in this process; 16 if not given.
-        fail_fast: with `train`: end at the first seed that fails.
-        retry: with `train`: exceptions that say nothing of the training, such as a rate limit, as
-            `xt.Unavailable` does; of a command exit code 75. The seed is tried again, up to seven
-            times, after waits that grow from half a second to half a minute, or after the
-            `retry_after` seconds of the exception. Then it is void: in no count, and in
-            `details.void`.
-        retry_wait: with `train`: seconds before each further try of such a seed, [1, 10, 60] for
-            three of them; a single number for seven.
-        max_void: with `train`: the share of seeds that may be void; 0.05 if not given.
-        listener: with `train`: called with each event: `SeedsDone`, which says how many of the
-            seeds so far are solved, a `Message`, or the first `Failure`.
-        verbose: with `train`: 0 shows nothing; 1 shows the progress on a terminal or in a notebook,
-            and the first failure; 2 shows each step in a line.
 
     Raises:
         InputError: an argument is not usable, or the training returns something that no rule can
@@ -419,27 +372,19 @@ def evaluate(
             process, the cause is its exception. Or more seeds are void than `max_void` allows. Its
             `outcome` is that of the seeds that had finished; None if there are none.
     """
-    if train is None:
-        refuse_given(
-            "only with train=",
-            success=success,
-            workers=workers or None,
-            fail_fast=fail_fast,
-            retry=retry or None,
-            retry_wait=retry_wait,
-            max_void=max_void,
-        )
-        network = network_config(config)
+    if given.train is None:
+        refuse_unused(given, OWN)
+        network, seeds = network_config(given.config), given.seeds
         listed = seeds if isinstance(seeds, Sequence) else checked_seeds(seeds)
-        learned = Task.named(task or "xor")
+        learned, engine = Task.named(given.task or "xor"), given.engine or "auto"
         cores = usable_cores()
-        return evaluate_config(network, learned, listed, checkpoints, engine, threads=cores)
-    refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
-    chosen = checked_seeds(seeds)
-    voice, pool = Voice(verbose, listener), Cluster.pool(workers)
-    outages = Outages.of(retry, retry_wait, max_void)
-    own = own_config(config, "config")
-    point, trainer = single_config(own, train, success, pool.each.cpus, numbers=True)
+        return evaluate_config(network, learned, listed, given.checkpoints, engine, threads=cores)
+    refuse_unused(given, NETWORK)
+    chosen = checked_seeds(given.seeds)
+    voice, pool = Voice(given.verbose, given.listener), Cluster.pool(given.workers)
+    outages = Outages.of(given.retry, given.retry_wait, given.max_void)
+    own = own_config(given.config, "config")
+    point, trainer = single_config(own, given.train, given.success, pool.each.cpus, numbers=True)
     runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
     outcomes: dict[int, Outcome] = {}  # by their first seeds
     void: dict[int, str] = {}
@@ -466,9 +411,8 @@ def evaluate(
             add,
             forget=forget,
             pool=pool,
-            fail_fast=fail_fast,
+            fail_fast=given.fail_fast,
             voice=voice,
-            rule=success,
             outages=outages,
             on_void=void.__setitem__,
         )
@@ -481,7 +425,7 @@ def evaluate(
     if twice:
         voice.warn(f"{twice}; the same call may count otherwise")
     details = replace(found.details, twice=twice, void=void, audit=audit)
-    if success is None and not have_numbers(found.status).any():  # nothing was judged
+    if given.success is None and not have_numbers(found.status).any():  # nothing was judged
         details = replace(details, ruled=False)
     return replace(found, details=details)
 
@@ -515,9 +459,3 @@ def own_config(config: object, field: str) -> Mapping[str, Any]:
     raise InputError(
         kind_of(config), field=field, allowed='parameters by their names: {"lr": 0.1}, or {}'
     )
-
-
-def refuse_built_in(*, engine: str | None, **given: object) -> None:
-    """Raise an InputError if an argument is given that only the built-in network has."""
-    given["engine"] = None if engine == "auto" else engine
-    refuse_given("only for the built-in network", **given)

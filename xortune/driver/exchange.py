@@ -24,7 +24,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.errors import InputError, check_count, check_type, command_line
 from xortune.core.point import Value
-from xortune.core.tables import ResultsTable
 from xortune.deciding.importance import importance
 from xortune.deciding.optuna_study import distribution
 from xortune.driver.search import new_directory
@@ -33,6 +32,7 @@ from xortune.integrations.importing import (
     REASON,
     SUCCESS,
     ImportRequest,
+    ResultsTable,
     results_in,
     space_text,
     table_of,
@@ -164,19 +164,23 @@ def from_optuna(
     for trial in ended:
         if share_of is not None:
             records += _seeds(trial, share_of)
-        elif n is not None:
-            if seed in trial.params:
-                raise _is_no_parameter(seed, trial)
-            records.append(_record(trial, values) | {seed: trial.number})
-        else:
-            records.append(_seeded(_record(trial, values), seed, trial.number))
+            continue
+        records.append(_record(trial, values, {} if n is None else {seed: trial.number}))
+        if seed not in records[-1]:
+            raise InputError(
+                f"no {seed!r} among its parameters or its user attributes",
+                place=f"trial {trial.number}",
+                allowed="the seed of every trial",
+                fix=f'trial.set_user_attr("{seed}", ...) in the objective, give seed="NAME", or '
+                "n=1 if no trial has one",
+            )
     if any(success in trial.user_attrs for trial in ended):
         for record in records:  # a trial that failed may have noted a success before
             if REASON in record:
                 record[success] = False
     numbers = [trial.number for trial in ended for _ in range(share_of or 1)]
     names = dict.fromkeys(chain(*records))
-    cells = ((name, [record.get(name) for record in records]) for name in names)
+    cells = {name: [record.get(name) for record in records] for name in names}
     table = table_of_values(cells, f"study {study.study_name}", numbers, ", trial ")
     if config is None:
         config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
@@ -214,53 +218,29 @@ def _share_of(n: int, success: str) -> int | None:
     )
 
 
-def _seeded(record: dict[str, Any], seed: str, trial: int) -> dict[str, Any]:
-    """The row of a trial, which must have a seed."""
-    if seed not in record:
-        raise InputError(
-            f"no {seed!r} among its parameters or its user attributes",
-            place=f"trial {trial}",
-            allowed="the seed of every trial",
-            fix=f'trial.set_user_attr("{seed}", ...) in the objective, give seed="NAME", or n=1 '
-            "if no trial has one",
-        )
-    return record
-
-
-def _record(trial: FrozenTrial, values: Sequence[str]) -> dict[str, Any]:
-    """A trial as a row."""
-    place = f"trial {trial.number}"
-    record: dict[str, Any] = dict(trial.params)
-    for name, value in trial.user_attrs.items():
-        if name in record and record[name] != value:
+def _row(trial: FrozenTrial, *parts: Mapping[str, object]) -> dict[str, Any]:
+    """The parameters of a trial and what else is known of it, as a row."""
+    row: dict[str, Any] = dict(trial.params)
+    for name, value in chain.from_iterable(part.items() for part in parts):
+        if row.setdefault(name, value) != value:
             raise InputError(
-                f"{name!r} is both a parameter ({record[name]!r}) and a user attribute ({value!r})",
-                place=place,
-                allowed="one meaning for each name",
-            )
-        record[name] = _simple(value)
-    if trial.state == TrialState.COMPLETE:
-        told = dict(zip(values, trial.values or (), strict=True))
-        _refuse_taken(record, told, "what a value of the trial is called", place)
-        record |= told
-    else:
-        record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
-    return record
-
-
-def _refuse_taken(
-    record: Mapping[str, Any], added: Mapping[str, object], meaning: str, place: str
-) -> None:
-    """Raise an InputError if a trial's own parameter or user attribute would be replaced."""
-    for name in added.keys() & record.keys():
-        if record[name] != added[name]:
-            raise InputError(
-                f"{name!r} is a parameter or a user attribute ({record[name]!r}), and {meaning} "
-                f"({added[name]!r})",
-                place=place,
+                f"{name!r} is a parameter or a user attribute ({row[name]!r}), and a result of the "
+                f"trial, or its seed ({value!r})",
+                place=f"trial {trial.number}",
                 allowed="one meaning for each name",
                 fix="rename the parameter or the user attribute",
             )
+    return row
+
+
+def _record(
+    trial: FrozenTrial, values: Sequence[str], more: Mapping[str, object]
+) -> dict[str, Any]:
+    """A trial as the row of a seed."""
+    noted = {name: _simple(value) for name, value in trial.user_attrs.items()}
+    if trial.state == TrialState.COMPLETE:
+        return _row(trial, noted, dict(zip(values, trial.values or (), strict=True)), more)
+    return _row(trial, noted, more) | {REASON: str(noted.get(REASON) or REASONS[trial.state])}
 
 
 def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
@@ -275,20 +255,8 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
             allowed=f"one value, k / {n}: how many of the seeds succeeded",
             fix="give n as the number of seeds of each trial, each of which succeeds or not",
         )
-    for name in ("seed", SUCCESS):
-        if name in trial.params:
-            raise _is_no_parameter(name, trial)
     first = trial.number * n
-    return [{**trial.params, "seed": first + i, SUCCESS: i < solved} for i in range(n)]
-
-
-def _is_no_parameter(name: str, trial: FrozenTrial) -> InputError:
-    return InputError(
-        f"{name!r} is a parameter, and with n= a column of the seeds that this makes",
-        place=f"trial {trial.number}",
-        allowed="one meaning for each name",
-        fix="rename the parameter",
-    )
+    return [_row(trial, {"seed": first + i, SUCCESS: i < solved}) for i in range(n)]
 
 
 MAX_EXPORTED_SEEDS = 10_000
@@ -442,33 +410,26 @@ def to_optuna(
         if timed:
             seen = replace(seen, timed_blocks=((seconds[result.key], result.outcome.n),))
         told = sampler_values(objectives, result.point, seen)
-        shown = [result.outcome.rate] if is_rate else list(told)
-        study.add_trial(_trial(result, distributions, shown))
+        outcome = result.outcome
+        params = {name: result.point[name] for name in distributions if name in result.point}
+        study.add_trial(
+            create_trial(
+                params=params,
+                distributions={name: distributions[name] for name in params},
+                values=[outcome.rate] if is_rate else list(told),
+                user_attrs={
+                    "key": result.key,
+                    "k": outcome.successes,
+                    "n": outcome.n,
+                    "rate": outcome.rate,
+                    **dict(zip(("low", "high"), outcome.interval(), strict=True)),
+                    "epochs_to_solve": outcome.epochs_to_solve,
+                    "trials": result.trials,
+                    "config": result.point.as_dict(),
+                },
+            )
+        )
     return study
-
-
-def _trial(
-    result: ConfigResult, distributions: Mapping[str, BaseDistribution], values: list[float]
-) -> FrozenTrial:
-    outcome = result.outcome
-    low, high = outcome.interval()
-    params = {name: result.point[name] for name in distributions if name in result.point}
-    return create_trial(
-        params=params,
-        distributions={name: distributions[name] for name in params},
-        values=values,
-        user_attrs={
-            "key": result.key,
-            "k": outcome.successes,
-            "n": outcome.n,
-            "rate": outcome.rate,
-            "low": low,
-            "high": high,
-            "epochs_to_solve": outcome.epochs_to_solve,
-            "trials": result.trials,
-            "config": result.point.as_dict(),
-        },
-    )
 
 
 def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseDistribution]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -22,22 +21,20 @@ from xortune.certificates.gate import (
     load_config,
     load_parameters,
 )
-from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError, check_share, refuse_given
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
-from xortune.core.task import Task, TaskSpec
-from xortune.core.trainer import Exceptions, Outages, Trainer, Waits
+from xortune.core.task import Task
+from xortune.core.trainer import Outages, Trainer
+from xortune.driver.arguments import CONFIG, NETWORK, OWN, GateArguments, refuse_unused, verb
 from xortune.driver.evaluate import (
-    Training,
     network_config,
     own_config,
-    refuse_built_in,
     single_config,
     train_seeds,
 )
-from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.voice import SILENT, Voice
 from xortune.integrations.export import exported
 from xortune.reports.scripts import certify_command
 from xortune.runs.evaluation import EncodedOutcome, SeedsToTrain
@@ -47,32 +44,11 @@ from xortune.runs.status import SeedsDone
 from xortune.runs.store import url_of
 from xortune.stats.betting import UNIT, checked_limits
 from xortune.trainers.network import NetworkTrainer, usable_cores
-from xortune.training.resources import Cluster, Workers
+from xortune.training.resources import Cluster
 
 
-def gate(
-    config_or_run: Config | Mapping[str, Any] | Run | str | os.PathLike[str],
-    *,
-    min_rate: float | None = None,
-    min_mean: float | None = None,
-    of: str | None = None,
-    bounds: Sequence[float] | None = None,
-    max_seeds: int | None = None,
-    confidence: float | None = None,
-    train: Training | None = None,
-    success: str | None = None,
-    task: TaskSpec | None = None,
-    first_seed: int | None = None,
-    engine: str | None = None,
-    workers: int | Workers | None = None,
-    fail_fast: bool = False,
-    retry: Exceptions = (),
-    retry_wait: Waits | None = None,
-    max_void: float | None = None,
-    key: str | None = None,
-    listener: Listen | None = None,
-    verbose: int = 1,
-) -> Verdict | MeanVerdict:
+@verb(GateArguments)
+def gate(given: GateArguments) -> Verdict | MeanVerdict:
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
 
     With `min_mean`: whether the mean of a number over all seeds is at least that.
@@ -81,120 +57,63 @@ def gate(
     run's certificate and trains nothing. If an imported run has no certificate, it judges the
     imported seeds, by bounds that hold for all the run's configs at once.
 
-    Args:
-        config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
-            a run, or its directory.
-        min_rate: the success rate to prove, in (0, 1).
-        min_mean: for a config with `train`: instead of a rate, the mean of a number to prove. A
-            failed seed counts as the lower bound.
-        of: with `min_mean`: the name of the number; the first that the training returns if not
-            given.
-        bounds: with `min_mean`: the least and the greatest number that a seed can have; [0, 1] if
-            not given.
-        max_seeds: for a config: the most seeds; 500 if not given. The answer is `undecided` once
-            the rate could not be proven even if all that are left succeeded. The gate spends its
-            risk of a wrong answer over exactly this number, so decide on it before you see a seed.
-        confidence: 1 minus the greatest probability of a wrong answer; 0.95 if not given. For a
-            run, the least confidence that its certificate must have.
-        train: for a config: what trains it, a function of your own, a class or a command, as in
-            `evaluate`; the built-in network if not given.
-        success: with `train`: the rule for its numbers, as in `evaluate`.
-        task: for a config of the network: what it learns; xor if not given.
-        first_seed: for a config: the others follow it. If not given, the gates' own seeds, the same
-            each time.
-        engine: for a config of the network: see `evaluate`.
-        workers: with `train`: how many processes train at once, as in `evaluate`. The answer does
-            not depend on it.
-        fail_fast: with `train`: end at the first seed that fails, without an answer.
-        retry: with `train`: as in `evaluate`. A void seed is no seed of the answer: the next one
-            takes its place. So it does where a seed waits for its next try for more than a second
-            in all: that one then counts behind those that have begun when it is tried again.
-        retry_wait: with `train`: as in `evaluate`.
-        max_void: with `train`: as in `evaluate`. Whatever it is, `max_seeds` void seeds in a row
-            end the gate without an answer.
-        key: for a run: the finalist; the certificate's first if not given.
-        listener: called with each event while it trains: `SeedsDone`, which says how many of the
-            seeds so far are solved, a `Message`, or the first `Failure`.
-        verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, and the first
-            failure; 2 shows each step in a line.
-
     Raises:
         InputError: an argument is not usable, or the run has no certificate.
         TrainingError: the training produced no outcome, a seed failed and `fail_fast` was given,
             or too many seeds are void. Its `outcome` is that of the seeds that had finished; None
             if there are none.
     """
-    _check_asked(min_rate, min_mean, of, bounds, train=train is not None)
-    given = config_or_run
-    if isinstance(given, str | os.PathLike):
-        is_run = url_of(given) is not None or Path(given).is_dir()
+    min_rate, min_mean, train = given.min_rate, given.min_mean, given.train
+    _check_asked(given)
+    what = given.config_or_run
+    if isinstance(what, str | os.PathLike):
+        is_run = url_of(what) is not None or Path(what).is_dir()
         load = load_config if train is None else load_parameters
-        given = load_run(given) if is_run else load(given)
-    if isinstance(given, Run):
-        refuse_given(
-            "only where a config is trained",
-            min_mean=min_mean,
-            max_seeds=max_seeds,
-            train=train,
-            success=success,
-            task=task,
-            first_seed=first_seed,
-            engine=engine,
-            workers=workers,
-            fail_fast=fail_fast,
-            retry=retry or None,
-            retry_wait=retry_wait,
-            max_void=max_void,
-        )
+        what = load_run(what) if is_run else load(what)
+    if isinstance(what, Run):
+        refuse_unused(given, CONFIG, OWN, NETWORK)
         assert min_rate is not None  # `_check_asked` has refused the rest
-        return _gate_run(given, min_rate, confidence, key)
-    refuse_given("only with a run: its finalists have keys", key=key)
+        return _gate_run(what, min_rate, given.confidence, given.key)
+    refuse_given("only with a run: its finalists have keys", key=given.key)
     shared = (
-        500 if max_seeds is None else max_seeds,
-        0.95 if confidence is None else confidence,
-        GATE.start if first_seed is None else first_seed,
+        500 if given.max_seeds is None else given.max_seeds,
+        0.95 if given.confidence is None else given.confidence,
+        GATE.start if given.first_seed is None else given.first_seed,
     )
     test: SequentialTest | MeanTest
     if min_mean is None:
         assert min_rate is not None
-        test, what = SequentialTest(min_rate, *shared), f"{min_rate:g}"
+        test, goal = SequentialTest(min_rate, *shared), f"{min_rate:g}"
     else:
-        limits = UNIT if bounds is None else checked_limits(bounds)
-        test, what = MeanTest(min_mean, of, limits, *shared), f"{of or 'mean'} {min_mean:g}"
-    voice, pool = Voice(verbose, listener), Cluster.pool(workers)
+        limits = UNIT if given.bounds is None else checked_limits(given.bounds)
+        test = MeanTest(min_mean, given.of, limits, *shared)
+        goal = f"{given.of or 'mean'} {min_mean:g}"
+    voice, pool = Voice(given.verbose, given.listener), Cluster.pool(given.workers)
     trainer: Trainer
     if train is not None:
-        refuse_built_in(task=task, engine=engine)
-        own = own_config(given, "config_or_run")
+        refuse_unused(given, NETWORK)
+        own = own_config(what, "config_or_run")
         numbers = min_mean is not None
-        point, trainer = single_config(own, train, success, pool.each.cpus, numbers=numbers)
+        point, trainer = single_config(own, train, given.success, pool.each.cpus, numbers=numbers)
     else:
-        refuse_given(
-            "only with train=",
-            success=success,
-            workers=workers or None,
-            fail_fast=fail_fast,
-            retry=retry or None,
-            retry_wait=retry_wait,
-            max_void=max_void,
-        )
-        point = network_config(given, "config_or_run").point
-        learned = Task.named(task or "xor")
-        trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
+        refuse_unused(given, OWN)
+        point = network_config(what, "config_or_run").point
+        learned = Task.named(given.task or "xor")
+        trainer = NetworkTrainer(learned, engine=given.engine or "auto", threads=usable_cores())
         trainer.describe()  # refuses an engine that is not available
-    outages = Outages.of(retry, retry_wait, max_void)
-    with voice.drawing(f"gate at {what}") as shown:
-        options = {"pool": pool, "fail_fast": fail_fast, "rule": success, "outages": outages}
+    outages = Outages.of(given.retry, given.retry_wait, given.max_void)
+    with voice.drawing(f"gate at {goal}") as shown:
+        options = {"pool": pool, "fail_fast": given.fail_fast}
+        options["outages"] = outages
         verdict = gate_config(point, trainer, test, voice=shown, **options)
     if verdict.twice:
         voice.warn(f"{verdict.twice}; the same gate may answer otherwise when it is run again")
     return verdict
 
 
-def _check_asked(
-    min_rate: float | None, min_mean: float | None, of: object, bounds: object, *, train: bool
-) -> None:
+def _check_asked(given: GateArguments) -> None:
     """Raise an InputError unless exactly one question is asked."""
+    min_rate, min_mean = given.min_rate, given.min_mean
     if (min_rate is None) == (min_mean is None):
         raise InputError(
             "neither a rate nor a mean to prove" if min_rate is None else "both a rate and a mean",
@@ -205,8 +124,8 @@ def _check_asked(
     if min_mean is None:
         assert min_rate is not None
         check_share("min_rate", min_rate)
-        refuse_given("only with --min-mean", of=of, bounds=bounds)
-    elif not train:
+        refuse_given("only with --min-mean", of=given.of, bounds=given.bounds)
+    elif given.train is None:
         raise InputError(
             "a mean of numbers, and nothing that returns numbers",
             field="min_mean",

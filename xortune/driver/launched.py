@@ -12,7 +12,8 @@ from xortune.core.errors import TrainingError, error_text
 from xortune.core.outcome import Outcome
 from xortune.core.success import Rule
 from xortune.core.trainer import Block, Trainer, Traits
-from xortune.driver.search import Place, SpaceLike, search_with
+from xortune.driver.arguments import Place, SpaceLike
+from xortune.driver.search import search_with
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import load_space

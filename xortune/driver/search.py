@@ -8,15 +8,14 @@ Proposals, decisions and results are the work of `session.search_session`.
 from __future__ import annotations
 
 import math
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeAlias, cast, overload
 
 from xortune.certificates.fresh import save_certificate
 from xortune.core.errors import (
@@ -30,8 +29,9 @@ from xortune.core.errors import (
     memory_fix,
 )
 from xortune.core.files import without_passwords
-from xortune.core.trainer import Exceptions, Outages, Trainer, Waits
+from xortune.core.trainer import Outages, Trainer
 from xortune.deciding.knowledge import TakenOver, take_over
+from xortune.driver.arguments import Place, SearchArguments, SpaceLike, verb
 from xortune.driver.trainer import (
     LONG_SEED,
     TRIED_CONFIGS,
@@ -42,7 +42,7 @@ from xortune.driver.trainer import (
     trainer_for,
     with_train,
 )
-from xortune.driver.voice import SILENT, Listen, Voice
+from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import WhoTrains, who_trains
 from xortune.integrations.following import following
 from xortune.integrations.trackers import Tracker, checked_trackers
@@ -62,84 +62,43 @@ from xortune.runs.run import (
 )
 from xortune.runs.sessions import Resume, continue_run, end_of_session, now
 from xortune.runs.store import JOURNAL, StoredPath, driver_directory, holds_lines
-from xortune.spaces.model import SearchSpace
+from xortune.spaces.model import SearchSettings, SearchSpace
 from xortune.spaces.space import check_space, load_space, with_function, with_search
 from xortune.trainers.limits import threads_for
 from xortune.training.process import ending, exclusive, process_restored
 from xortune.training.processes import ending_processes, pickled, processes_for
-from xortune.training.resources import THIS_MACHINE, Cluster, Ray, Workers
+from xortune.training.resources import THIS_MACHINE, Cluster
 from xortune.training.slots import slots_to_come
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
     from xortune.training.loop import Executor
 
-
-SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]
-
-Place: TypeAlias = str | os.PathLike[str] | None
-
-CheckFirst: TypeAlias = bool | Literal["seeds"]
-"""Whether a user's function is called before a search; `seeds`: its first seed always twice."""
-
-
-class _SearchOptions(TypedDict, total=False):
-    """The arguments that a search and its dry run share."""
-
-    output: Place
-    trials: int | None
-    seed: int | None
-    sampler: str | None
-    time_budget: float | str | None
-    resume: bool
-    extend: bool
-    accept_versions: bool
-    train: Callable[..., Any] | None
-    engine: str
-    workers: int | Workers | None
-    ray: bool | Ray
-    address: str | None
-    trackers: Sequence[Tracker]
-    listener: Listen | None
-    check: CheckFirst
-    fail_fast: bool
-    retry: Exceptions
-    retry_wait: Waits | None
-    max_void: float | None
-    from_: Place | Run
-    note: str | None
-    tags: Iterable[str] | None
-    verbose: int
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a search is asked to do: its arguments, each valid by itself; see `search`.
+    """What a search is asked to do, each part valid by itself.
 
     Attributes:
+        given: the arguments of `search`.
         space: with the arguments that replace the file's.
-        output: the run's directory or URL; None for runs/NAME.
         how: whether and how it may continue a run.
-        train, engine, cluster: who trains.
+        cluster: who trains.
         outages: what becomes of seeds that cannot be tried.
         taken: what a new run takes over from another one.
-        check: whether the user's function is called first.
         labels: the user's note and tags.
     """
 
+    given: SearchArguments
     space: SearchSpace
-    output: Place
     how: Resume
-    train: Callable[..., Any] | None = None
-    engine: str = "auto"
     cluster: Cluster = THIS_MACHINE
     outages: Outages = field(default_factory=Outages)
     taken: TakenOver | None = None
     trackers: tuple[Tracker, ...] = ()
-    check: CheckFirst = True
-    dry_run: bool = False
     labels: Mapping[str, Any] | None = None
-    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,100 +119,28 @@ class _Checked:
     check_later: Callable[[], Check | None] | None = None
 
 
-@overload
-def search(
-    space: SpaceLike, *, dry_run: Literal[False] = False, **options: Unpack[_SearchOptions]
-) -> Run: ...
+class _Search(Protocol[P]):
+    """The verb: a run, or with `dry_run` what the search would do."""
+
+    @overload  # the first that fits counts
+    def __call__(  # type: ignore[overload-overlap]
+        self, space: SpaceLike, *, dry_run: Literal[True], **options: Any
+    ) -> DryRun: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Run: ...
 
 
-@overload
-def search(
-    space: SpaceLike, *, dry_run: Literal[True], **options: Unpack[_SearchOptions]
-) -> DryRun: ...
+def _typed(found: Callable[P, Run | DryRun]) -> _Search[P]:
+    return cast("_Search[P]", found)
 
 
+@_typed
+@verb(SearchArguments)
 @exclusive(ray=True)  # one search at a time in a process
 @process_restored()  # afterwards its environment, loggers and signal handlers are as before
 @ending_processes()  # and its workers have ended
-def search(
-    space: SpaceLike,
-    *,
-    output: Place = None,
-    trials: int | None = None,
-    seed: int | None = None,
-    sampler: str | None = None,
-    time_budget: float | str | None = None,
-    resume: bool = False,
-    extend: bool = False,
-    accept_versions: bool = False,
-    train: Callable[..., Any] | None = None,
-    engine: str = "auto",
-    workers: int | Workers | None = None,
-    ray: bool | Ray = False,
-    address: str | None = None,
-    trackers: Sequence[Tracker] = (),
-    listener: Listen | None = None,
-    dry_run: bool = False,
-    check: CheckFirst = True,
-    fail_fast: bool = False,
-    retry: Exceptions = (),
-    retry_wait: Waits | None = None,
-    max_void: float | None = None,
-    from_: Place | Run = None,
-    note: str | None = None,
-    tags: Iterable[str] | None = None,
-    verbose: int = 1,
-) -> Run | DryRun:
+def search(given: SearchArguments) -> Run | DryRun:
     """Search a space for the configuration that solves its task for the most seeds.
-
-    Args:
-        space: a space file, a loaded space, or the content of a file as a dict.
-        output: the run's directory, or a URL such as s3://bucket/folder/run (see
-            docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
-        trials: how many configurations; replaces the space file's.
-        seed: the sampler's; replaces the space file's.
-        sampler: replaces the space file's.
-        time_budget: seconds, or "10m", counted from the start in the run's manifest. When it is
-            over, no training begins; a certificate is made if it takes at most a tenth of the
-            budget. The manifest says that the budget ended the search (`complete`, `stopped`), and
-            `resume` continues it.
-        resume: continue the run in `output` instead of refusing it. Only the number of trials may
-            differ in the space; see docs/resume.md.
-        extend: resume with a larger space: wider ranges, new choices, more `start` entries, a
-            larger certificate.
-        accept_versions: resume with another engine, torch or Numba than made the run. No count
-            mixes blocks of different versions.
-        train: a function of your own that trains instead of the built-in network:
-            f(config, seed), or f(config, seeds) for all seeds of a block at once; see
-            docs/own-trainer.md. A space file may name it too.
-        engine: what trains the built-in network on all workers: auto, fused, reference or cuda.
-        workers: how many processes train at once on this machine, or an `xt.Workers`; as many as
-            its CPUs allow if not given. 0 trains in this process, one seed after the other, for a
-            debugger; with `fail_fast` the cause of the TrainingError is then the seed's exception.
-            Of an async function: as of `evaluate`.
-        ray: train by Ray Tune: True on this machine, where the search starts Ray and stops it
-            again, or an `xt.Ray`, which may name a cluster, CPUs and GPUs.
-        address: of a Ray cluster, short for `ray=xt.Ray(address)`.
-        trackers: where each configuration is logged, as `log` does: `xt.TensorBoard`, `xt.MLflow`,
-            `xt.WandB`. A tracker that fails does not end the search.
-        listener: called with each event: a `Progress` after each result, and with what a training
-            reports on its way, once a second for each worker (on Ray once in 5 s); `SeedsDone` of
-            the certificate that the space asks for; a `Message`; the first `Failure`.
-        dry_run: do everything up to the training, say what the search would do, and train nothing.
-        check: whether to call a function of your own before a new run begins, in a process of its
-            own: its first seed twice, and another seed in between. "seeds": its first seed twice
-            even if it takes more than a minute, or the run is resumed.
-        fail_fast: end the search at the first seed that fails; `resume` continues it.
-        retry: exceptions that say nothing of the training, as of `evaluate`.
-        retry_wait: as of `evaluate`.
-        max_void: the share of seeds that may be void; 0.05 if not given. `resume` tries them again.
-        from_: another run, or its directory, also of an imported table: its best two
-            configurations are proposed first. Its seeds count in no result; see docs/resume.md.
-        note: a sentence about the run, for its manifest, `status` and the report.
-        tags: words for the same places; with `resume` they are added to the run's tags.
-        verbose: 0 shows nothing; 1 shows the progress on a terminal or in a notebook, sentences
-            that the user should read and the first failure; 2 shows each step in a line. If your
-            program has set up logging, the sentences go to the logger `xortune`.
 
     Returns:
         The run, with its tables and report written; with `dry_run` what the search would do.
@@ -268,30 +155,24 @@ def search(
         DisturbedError: an InputError; somebody replaced or removed the run's files meanwhile. The
             message says where the finished results are.
     """
-    labels, voice = checked_labels(note, tags), Voice(verbose, listener)
-    how = Resume(resume or extend, extend, accept_versions, _shown(command_line()))
-    cluster = Cluster.of(workers, ray, address)
-    if not isinstance(space, SearchSpace):
-        space = load_space(space, trials_follow=trials is not None)
-    space = with_train(space, train)
-    space = with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
+    labels, voice = checked_labels(given.note, given.tags), Voice(given.verbose, given.listener)
+    how = Resume(
+        given.resume or given.extend, given.extend, given.accept_versions, _shown(command_line())
+    )
+    cluster = Cluster.of(given.workers, given.ray, given.address)
+    space = asked_space(given)
     asked = _Asked(
+        given,
         space,
-        output,
         how,
-        train,
-        engine,
         cluster,
-        taken=None if from_ is None else take_over(space, from_),
-        outages=Outages.of(retry, retry_wait, max_void),
-        trackers=checked_trackers(trackers, output),
-        check=check,
-        dry_run=dry_run,
+        taken=None if given.from_ is None else take_over(space, given.from_),
+        outages=Outages.of(given.retry, given.retry_wait, given.max_void),
+        trackers=checked_trackers(given.trackers, given.output),
         labels=labels,
-        fail_fast=fail_fast,
     )
     checked = _checked(asked, voice)
-    return _dry(checked, voice) if dry_run else _run_search(checked, voice)
+    return _dry(checked, voice) if given.dry_run else _run_search(checked, voice)
 
 
 @exclusive(ray=True)
@@ -315,7 +196,8 @@ def search_with(
         InputError: as `search`.
         KeyboardInterrupt: as `search`.
     """
-    asked = _Asked(with_function(space), output, Resume(resume, command=_shown(command)))
+    given = SearchArguments(space, output=output, check=check)
+    asked = _Asked(given, with_function(space), Resume(resume, command=_shown(command)))
     check_space(asked.space, trainer)
     refuse_unprovable(asked.space)
     checked = _Checked(asked, WhoTrains(trainer, THIS_MACHINE), _goes_on(asked))
@@ -324,6 +206,20 @@ def search_with(
         if check:
             checked = replace(checked, check=check_by_training(asked.space, trainer))
     return _run_search(checked, SILENT, executor)
+
+
+def asked_space(given: SearchArguments) -> SearchSpace:
+    """The space, with the arguments that have the name of a key of `search` in place of its own.
+
+    Raises:
+        InputError: the file, the function or one of these arguments is not usable.
+    """
+    space = given.space
+    if not isinstance(space, SearchSpace):
+        space = load_space(space, trials_follow=given.trials is not None)
+    keys = {one.name for one in fields(SearchSettings)}
+    changes = {name: value for name, value in vars(given).items() if name in keys}
+    return with_search(with_train(space, given.train), **changes)
 
 
 def _shown(command: Sequence[str] | None) -> Sequence[str] | None:
@@ -343,8 +239,8 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
     Raises:
         InputError: it cannot be searched so.
     """
-    if not (isinstance(asked.check, bool) or asked.check == "seeds"):
-        raise InputError(f"{asked.check!r}", field="check", allowed='True, False, or "seeds"')
+    if not (isinstance(asked.given.check, bool) or asked.given.check == "seeds"):
+        raise InputError(f"{asked.given.check!r}", field="check", allowed='True, False, or "seeds"')
     who, space = _who_trains(asked), asked.space
     check_space(space, who.trainer)
     if who.cluster.address is None:  # the memory of a cluster's machines is not known yet
@@ -352,12 +248,12 @@ def _checked(asked: _Asked, voice: Voice) -> _Checked:
     refuse_unprovable(space)
     if not who.here:
         pickled(who.trainer)  # or it says why it cannot be sent to a worker
-    if not (asked.dry_run or who.here or who.cluster.is_ray):
+    if not (asked.given.dry_run or who.here or who.cluster.is_ray):
         processes_for(who.trainer)  # they import while this process goes on
     checked = _Checked(asked, who, _goes_on(asked))
     if not checked.goes_on:
         refuse_unwritable(_planned_directory(asked))
-    if not asked.check or (checked.goes_on and asked.check is True):
+    if not asked.given.check or (checked.goes_on and asked.given.check is True):
         return checked
     return _check_first(checked, voice)
 
@@ -370,7 +266,7 @@ def _who_trains(asked: _Asked) -> WhoTrains:
         threads = threads_of(manifest_of(directory))
     threads, here = threads or threads_for(cluster.each.cpus), cluster.workers == 0
     trainer = trainer_for(
-        asked.space, asked.train, asked.engine, cluster.each.gpus, threads, here=here
+        asked.space, asked.given.train, asked.given.engine, cluster.each.gpus, threads, here=here
     )
     return who_trains(trainer, cluster, asked.outages)
 
@@ -378,7 +274,7 @@ def _who_trains(asked: _Asked) -> WhoTrains:
 def _check_first(checked: _Checked, voice: Voice) -> _Checked:
     """Call a user's function before the search, or say that Ray's workers call it later."""
     asked, who = checked.asked, checked.who
-    if who.cluster.is_ray and not (asked.dry_run or checked.goes_on):
+    if who.cluster.is_ray and not (asked.given.dry_run or checked.goes_on):
         return replace(checked, check_later=partial(_call_first, checked, voice))
     found, trainer = _call_first(checked, voice), who.trainer
     if found is not None and found.known:
@@ -395,7 +291,7 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
     from xortune.driver import session
 
     asked, trainer, cluster = checked.asked, checked.who.trainer, checked.who.cluster
-    space, is_new = asked.space, not (asked.dry_run or checked.goes_on)
+    space, is_new = asked.space, not (asked.given.dry_run or checked.goes_on)
     processes = 0 if checked.who.here or cluster.is_ray else slots_to_come(cluster)
     points: Sequence[Point] = ()
     # The seed of a new search counts, unless Ray's workers train, maybe on a GPU and so otherwise
@@ -403,13 +299,13 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
     if is_new and not cluster.is_ray:
         most = max(TRIED_CONFIGS, processes // space.seeds.ladder[0] + 1)
         points = session.first_proposals(space, trainer, most)
-    twice_up_to = 0.0 if asked.dry_run else LONG_SEED  # seconds of a seed that trains twice
+    twice_up_to = 0.0 if asked.given.dry_run else LONG_SEED  # seconds of a seed that trains twice
     found = check_by_training(
         *(space, trainer, points),
         counts=bool(points),
         most=cluster.each.limit,
         processes=processes,
-        longest=math.inf if asked.check == "seeds" else twice_up_to,
+        longest=math.inf if asked.given.check == "seeds" else twice_up_to,
         later=is_new,
         begins_early=bool(points) and space.search.time_budget is None,
     )
@@ -417,7 +313,7 @@ def _call_first(checked: _Checked, voice: Voice) -> Check | None:
         voice.inform("; ".join(filter(None, (found.sentence, found.note))))
         if found.twice:
             voice.warn(found.twice)
-        if not asked.dry_run and (cost := session.cost_of(space, cluster, found)):
+        if not asked.given.dry_run and (cost := session.cost_of(space, cluster, found)):
             voice.inform(cost)
     return found
 
@@ -440,7 +336,7 @@ def _run_search(checked: _Checked, voice: Voice, executor: Executor | None = Non
     asked = checked.asked
     directory = _run_directory(asked)
     is_there = isinstance(directory, StoredPath) or directory.exists()
-    is_new = not asked.how.allowed and (asked.output is None or not is_there)
+    is_new = not asked.how.allowed and (asked.given.output is None or not is_there)
     with (
         _directory_in_errors(directory),
         # The trackers' thread; it also reads the end of the run.
@@ -485,7 +381,7 @@ def _trained(
                 taken=asked.taken,
                 voice=voice,
                 labels=asked.labels,
-                fail_fast=asked.fail_fast,
+                fail_fast=asked.given.fail_fast,
                 outages=asked.outages,
                 check=checked.check,
                 check_later=checked.check_later,
@@ -598,7 +494,7 @@ def _dry(checked: _Checked, voice: Voice) -> DryRun:
     space, directory = asked.space, _requested_directory(asked)
     if checked.goes_on:
         refuse_held(directory)
-        before = load_run(asked.output if asked.output is not None else directory)
+        before = load_run(asked.given.output if asked.given.output is not None else directory)
         notes = continue_run(
             *(space, checked.who.trainer, before),
             extend=asked.how.extend,
@@ -621,8 +517,8 @@ def _dry(checked: _Checked, voice: Voice) -> DryRun:
 
 def _requested_directory(asked: _Asked) -> Path:
     """The directory by its name alone: it may hold a run, or not exist."""
-    if asked.output is not None:
-        return driver_directory(asked.output)
+    if asked.given.output is not None:
+        return driver_directory(asked.given.output)
     return Path(RUNS) / asked.space.name
 
 
@@ -642,7 +538,7 @@ def _planned_directory(asked: _Asked) -> Path:
     Raises:
         InputError: as `_run_directory`.
     """
-    if asked.output is None and not asked.how.allowed:
+    if asked.given.output is None and not asked.how.allowed:
         return next_directory(RUNS, asked.space.name)
     return _run_directory(asked)
 
@@ -655,7 +551,7 @@ def _run_directory(asked: _Asked) -> Path:
     """
     if not asked.how.allowed:
         fix = "continue it with --resume, or give another --output"
-        return new_directory(asked.output, asked.space.name, fix=fix)
+        return new_directory(asked.given.output, asked.space.name, fix=fix)
     if not _holds(directory := _requested_directory(asked)):
         refuse_files_of_others(directory)
     return directory

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.runs import Reused
+from xortune.comparisons.comparison import Reused
+from xortune.comparisons.contestants import in_order
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.files import writing
 from xortune.core.formats import date
-from xortune.core.outcome import NO_DETAILS, Details, Outcome
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.trainer import (
@@ -38,7 +39,6 @@ from xortune.driver.voice import SILENT, Voice
 from xortune.driver.workplace import Workplace
 from xortune.runs.evaluation import Evaluations, SeedsToTrain
 from xortune.runs.journal import held_journal, read
-from xortune.runs.lock import held
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResults
 from xortune.trainers.verdicts import judged_names
@@ -267,111 +267,161 @@ def later_seeds(kept: Kept, wanted: Sequence[WantedSeeds]) -> Later:
     return later
 
 
-def train_shared(
-    kept: Kept,
-    wanted: Sequence[WantedSeeds],
-    n: int,
-    *,
-    planned: int | None = None,
-    pool: Cluster = THIS_MACHINE,
-    outages: Outages | None = None,
-    void: Void | None = None,
-    later: Later | None = None,
-    settles: bool = False,
-    voice: Voice = SILENT,
-    tells: bool = True,
-    on_fault: Callable[[], None] = lambda: None,
-) -> list[Outcome]:
-    """Train each config under the first n seeds of comparisons, except those trained before.
+@dataclass(frozen=True)
+class SharedTraining:
+    """Trains configs under the same seeds, except those trained before; equal configs train once.
 
-    Equal configs train once. `planned` are the seeds of which a share may be void: those of this
-    call if not given. `void` has seeds that this call does not try again; those that turn out void
-    are added. `later` has seeds that this call does not wait for, unless it `settles` them or a
-    config has no others; it adds more. With `tells` the voice tells an estimate of the time, if it
-    is long, and the seeds done and all seeds, at first and after each block. `on_fault` is called
-    if results of stacks were recorded, here or in an earlier call, and are replaced because they
-    were shown wrong.
-
-    Returns:
-        One outcome for each config, of these seeds but the void ones, ascending. Seeds of a block
-        that finally has no outcome count as crashed.
-
-    Raises:
-        InputError: the seeds of a network need more memory than there is.
-        TrainingError: more seeds are void than `max_void` allows, or all of a config.
+    Attributes:
+        kept: where its seeds are.
+        wanted: the configs.
+        look: how many seeds of each. A sequential one has an estimate and a progress of its own.
+        pool: who trains.
+        outages: what becomes of seeds that cannot be tried.
+        voice: tells an estimate of the time, if it is long, and the seeds done and all seeds.
+        void: seeds that could not be tried, and are not tried again.
+        later: the seeds that a sequential look goes on without; None if it waits for all.
+        replaced: has an entry for each time that results of stacks, recorded here or in an earlier
+            call, were shown wrong and replaced.
     """
-    outages = Outages() if outages is None else outages
-    for config in wanted:
-        config.trainer.refuse_beyond_memory(config.point, n)
-    seeds = range(COMPARE.start, COMPARE.start + n)
-    void = {} if void is None else void
-    waiting = {} if later is None else later.waiting
-    configs = {config.name: config for config in wanted}
-    trainers = {config.fingerprint: config.trainer for config in wanted}
-    total = len(configs) * n
-    with held(kept.directory, on_message=voice.warn):
-        lacking = _lacking(configs, kept, seeds, void, waiting)
-        if settles:
-            lacking |= {name: [] for name in waiting if name in trainers and name not in lacking}
-        if tells and (sentence := _time_of(configs, lacking, n, pool)):
-            voice.inform(sentence)
-        done = total - sum(task.count for tasks in lacking.values() for task in tasks)
+
+    kept: Kept
+    wanted: Sequence[WantedSeeds]
+    look: Look
+    pool: Cluster = THIS_MACHINE
+    outages: Outages = field(default_factory=Outages)
+    voice: Voice = SILENT
+    void: Void = field(default_factory=dict)
+    later: Later | None = None
+    replaced: list[str] = field(default_factory=list)
+
+    @property
+    def planned(self) -> int:
+        """All seeds, a share of which may be void."""
+        return self.look.seeds * len({config.name for config in self.wanted})
+
+    def train(self, n: int, wanted: Sequence[WantedSeeds], *, settles: bool) -> list[Outcome]:
+        """Train these configs under the first n seeds of comparisons.
+
+        It does not wait for the seeds in `later`, unless it `settles` them or a config has no
+        others; it adds more.
+
+        Returns:
+            One outcome for each config, of these seeds but the void ones, ascending. Seeds of a
+            block that finally has no outcome count as crashed.
+
+        Raises:
+            InputError: the seeds of a network need more memory than there is.
+            TrainingError: more seeds are void than `max_void` allows, or all of a config.
+        """
+        for config in wanted:
+            config.trainer.refuse_beyond_memory(config.point, n)
+        configs = {config.name: config for config in wanted}
+        lacking = self._lacking(configs, n)
+        if settles and self.later is not None:
+            waiting = {name: list[SeedsToTrain]() for name in self.later.waiting}
+            lacking = waiting | lacking
+        if not self.look.sequential and (text := _time_of(configs, lacking, n, self.pool)):
+            self.voice.inform(text)
+        done = len(configs) * n - sum(task.count for tasks in lacking.values() for task in tasks)
         for fingerprint, tasks in lacking.items():
-            trainer, path = trainers[fingerprint], kept.journal(fingerprint)
-            executor = executor_here(AskedExecutor(trainer, pool))
             own = {name: config for name, config in configs.items() if name[0] == fingerprint}
-            put_off = None if later is None else later.tried_again(fingerprint, own, outages)
+            if own:
+                self._train(own, tasks, n, done, settles=settles)
+                done += sum(task.count for task in tasks)
+        self.refuse_void()
+        outcomes = outcomes_in(self.kept, wanted, n)
+        if None in outcomes and self.later is not None and not settles:
+            return self.train(n, wanted, settles=True)
+        return _tried(outcomes, wanted, self.void)
 
-            def on_news(news: tuple[int, int], before: int = done) -> None:
-                if tells:
-                    voice.seeds((before + news[0], total))
-
-            untried = void.setdefault(fingerprint, {})
-            known = set(untried)
-            why = None if later is None or settles else later.why.setdefault(fingerprint, {})
-            with held_journal(path, fingerprint, on_message=voice.warn) as journal:
-                place = Workplace(trainer, executor, voice, outages, pool.each.limit, journal, path)
-                left, begins_again = tasks, True
-                while begins_again:
-                    record = place.record(
-                        before=max(0, done - sum(map(len, void.values()))),
-                        planned=planned or total,
-                        void=untried,
-                    )
-                    is_stacked = trainer.traits.stacks_seeds
-                    audit = read(path).lines.audit(fingerprint) if is_stacked else None
-                    fresh = FreshSeeds(left, passed_over=len(put_off.jobs) if put_off else 0)
-                    rests = {"rests": fresh.rests}
-                    passing = {} if why is None else rests | passing_over(fresh, journal, why)
-                    batches = place.batches(fresh, record, audit=audit, untried=put_off, **passing)
-                    place.train(batches, record, on_news)
-                    if begins_again := batches.begins_again:
-                        left = _lacking(own, kept, seeds, void, waiting).get(fingerprint, [])
-                        on_fault()
-            if record.ends is not None:
-                raise TrainingError(record.ends.reason)
-            new = [why for seed, why in untried.items() if seed not in known]
-            if new:
-                voice.warn(count_of_void(new))
-            done += sum(task.count for task in tasks)
-        outcomes = outcomes_in(kept, wanted, n)
-    refuse_void(void, planned or total, outages.max_void)
-    if None in outcomes and later is not None and not settles:
-        return train_shared(
-            kept,
-            wanted,
-            n,
-            planned=planned,
-            pool=pool,
-            outages=outages,
-            void=void,
-            later=later,
-            settles=True,
-            voice=voice,
-            tells=tells,
-            on_fault=on_fault,
+    def _train(
+        self,
+        configs: Mapping[ConfigOfTrainer, WantedSeeds],
+        tasks: list[SeedsToTrain],
+        n: int,
+        done: int,
+        *,
+        settles: bool,
+    ) -> None:
+        """Train tasks of one trainer, which has these configs; `done` seeds have results."""
+        fingerprint, trainer = next((one.fingerprint, one.trainer) for one in configs.values())
+        path, executor = (
+            self.kept.journal(fingerprint),
+            executor_here(AskedExecutor(trainer, self.pool)),
         )
-    return _tried(outcomes, wanted, void)
+        put_off, why = None, None
+        if self.later is not None:
+            put_off = self.later.tried_again(fingerprint, configs, self.outages)
+            why = None if settles else self.later.why.setdefault(fingerprint, {})
+
+        def on_news(news: tuple[int, int]) -> None:
+            if not self.look.sequential:
+                self.voice.seeds((done + news[0], self.planned))
+
+        untried = self.void.setdefault(fingerprint, {})
+        known = set(untried)
+        with held_journal(path, fingerprint, on_message=self.voice.warn) as journal:
+            place = Workplace(
+                *(trainer, executor, self.voice, self.outages, self.pool.each.limit, journal, path)
+            )
+            begins_again = True
+            while begins_again:
+                record = place.record(
+                    before=max(0, done - sum(map(len, self.void.values()))),
+                    planned=self.planned,
+                    void=untried,
+                )
+                is_stacked = trainer.traits.stacks_seeds
+                audit = read(path).lines.audit(fingerprint) if is_stacked else None
+                fresh = FreshSeeds(tasks, passed_over=len(put_off.jobs) if put_off else 0)
+                passing: dict[str, Any] = {}
+                if why is not None:
+                    passing = {"rests": fresh.rests, **passing_over(fresh, journal, why)}
+                batches = place.batches(fresh, record, audit=audit, untried=put_off, **passing)
+                place.train(batches, record, on_news)
+                if begins_again := batches.begins_again:
+                    tasks = self._lacking(configs, n).get(fingerprint, [])
+                    self.replaced.append(fingerprint)
+        if record.ends is not None:
+            raise TrainingError(record.ends.reason)
+        if new := [why for seed, why in untried.items() if seed not in known]:
+            self.voice.warn(count_of_void(new))
+
+    def refuse_void(self, results: int | None = None) -> None:
+        """Raise a TrainingError if too many are void: of all planned seeds, or of those tried.
+
+        `results` are the seeds that have one.
+        """
+        reasons = [why for untried in self.void.values() for why in untried.values()]
+        tried = self.planned if results is None else results + len(reasons)
+        if exceeds(len(reasons), tried, self.outages.max_void):
+            most = self.outages.max_void
+            raise TrainingError(too_many_void(len(reasons), tried, most, reasons[-1]))
+
+    def _lacking(
+        self, configs: Mapping[ConfigOfTrainer, WantedSeeds], n: int
+    ) -> dict[str, list[SeedsToTrain]]:
+        """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
+
+        A trainer that lacks none, and no audit of them, is left out; so are void seeds, and those
+        that wait.
+        """
+        seeds, known = range(COMPARE.start, COMPARE.start + n), _known(self.kept, configs.values())
+        waiting = {} if self.later is None else self.later.waiting
+        lacking: dict[str, list[SeedsToTrain]] = {}
+        for (fingerprint, key), config in configs.items():
+            lines = known[fingerprint].of_keys([key]) if fingerprint in known else ()
+            done = [line.block for line in lines if line.final]
+            untried = self.void.get(fingerprint, {})
+            done += [Block(config.point, seed, 1) for of, seed in untried if of == key]
+            if fingerprint in waiting:
+                jobs = waiting[fingerprint].jobs
+                done += [job.block for job in jobs if job.block.point.key == key]
+            if parts := tuple(missing_seeds(seeds, done)):
+                lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
+            elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
+                lacking.setdefault(fingerprint, [])  # killed before it had audited enough
+        return lacking
 
 
 def _tried(
@@ -386,13 +436,6 @@ def _tried(
             raise TrainingError(f"no seed of config {key} could be tried: {why}")
         found.append(outcome)
     return found
-
-
-def refuse_void(void: Void, seeds: int, max_void: float) -> None:
-    """Raise a TrainingError if too many of so many seeds are void."""
-    reasons = [why for untried in void.values() for why in untried.values()]
-    if exceeds(len(reasons), seeds, max_void):
-        raise TrainingError(too_many_void(len(reasons), seeds, max_void, reasons[-1]))
 
 
 def outcomes_in(kept: Kept, wanted: Sequence[WantedSeeds], n: int) -> tuple[Outcome | None, ...]:
@@ -419,35 +462,9 @@ def _known(kept: Kept, wanted: Iterable[WantedSeeds]) -> dict[str, Evaluations]:
     return {fingerprint: read(path) for fingerprint, path in journals.items() if path.exists()}
 
 
-def _lacking(
-    configs: Mapping[ConfigOfTrainer, WantedSeeds],
-    kept: Kept,
-    seeds: range,
-    void: Void,
-    waiting: Mapping[str, Untried],
-) -> dict[str, list[SeedsToTrain]]:
-    """By the fingerprint of a trainer, the seeds of its configs that its journal lacks.
-
-    A trainer that lacks none, and no audit of them, is left out. `void` has seeds that are not
-    tried again, `waiting` those that are.
-    """
-    known = _known(kept, configs.values())
-    lacking: dict[str, list[SeedsToTrain]] = {}
-    for (fingerprint, key), config in configs.items():
-        lines = known[fingerprint].of_keys([key]) if fingerprint in known else ()
-        done = [line.block for line in lines if line.final]
-        untried = void.get(fingerprint, {})
-        done += [Block(config.point, seed, 1) for of, seed in untried if of == key]
-        if fingerprint in waiting:
-            done += [job.block for job in waiting[fingerprint].jobs if job.block.point.key == key]
-        if parts := tuple(missing_seeds(seeds, done)):
-            lacking.setdefault(fingerprint, []).append(SeedsToTrain(config.point, parts))
-        elif fingerprint in known and lacks_audits(known[fingerprint].lines.audit(fingerprint)):
-            lacking.setdefault(fingerprint, [])  # it was killed before it had audited enough
-    return lacking
-
-
 # -------------------------------------------------------------------------------------------------
+
+
 # Seeds that were trained before this call.
 
 
@@ -612,30 +629,6 @@ def restricted(outcome: Outcome, seeds: range) -> Outcome:
     """The outcome restricted to these seeds, ascending."""
     inside = (outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop)
     return in_order(outcome, np.sort(outcome.seeds[inside]))
-
-
-def in_order(outcome: Outcome, seeds: NDArray[np.int64]) -> Outcome:
-    """The outcome of some of its seeds, in their order."""
-    ascending = np.argsort(outcome.seeds)
-    kept = ascending[np.searchsorted(outcome.seeds, seeds, sorter=ascending)]
-    details = outcome.details
-    if details is not NO_DETAILS:
-        values = {name: numbers[kept] for name, numbers in details.values.items()}
-        among = set(outcome.seeds[kept].tolist())
-        failed, output = (
-            {seed: text for seed, text in texts.items() if seed in among}
-            for texts in (details.failed, details.output)
-        )
-        details = Details(values, failed, output=output, audit=details.audit)
-    return Outcome(
-        seeds=outcome.seeds[kept],
-        epochs=outcome.epochs,
-        status=outcome.status[kept],
-        solved_epoch=outcome.solved_epoch[kept],
-        final_loss=outcome.final_loss[kept],
-        predictions=outcome.predictions[kept],
-        details=details,
-    )
 
 
 def sum_known(seconds: Sequence[float | None]) -> float | None:

@@ -16,7 +16,6 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.plugins import installed
-from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Stacking, Trainer, is_void
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import UNKNOWN, is_imported, last_identity
@@ -230,17 +229,19 @@ def trainer_for(
             allowed="an engine only for the built-in network",
             fix="leave it out",
         )
-    wanted = Wanted(space, train, engine, gpus, threads, here)
-    kind = _kind_of(wanted)
-    trainer = kind.load(wanted, kind.make(wanted))
+    trainer = _ready(Wanted(space, train, engine, gpus, threads, here))
     if not trainer.traits.is_watchable:
         check_reported(space, None)
     return trainer
 
 
-def _kind_of(wanted: Wanted) -> Kind:
+def _ready(wanted: Wanted, check: Callable[[Trainer], None] = lambda _: None) -> Trainer:
+    """The trainer that is wanted. `check` looks at it before the user's code is imported."""
     kinds = installed("xortune.trainers", Kind, KINDS)
-    return next(kind for kind in reversed(kinds) if kind.matches(wanted))
+    kind = next(kind for kind in reversed(kinds) if kind.matches(wanted))
+    trainer = kind.make(wanted)
+    check(trainer)
+    return kind.load(wanted, trainer)
 
 
 def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
@@ -251,36 +252,6 @@ def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
         except InputError as error:
             key = ("task",) if error.field == "task" else ("parameters", "hidden_dim")
             raise error.at(space.at(*key)) from None
-
-
-def _own_of_run(run: Run, train: Callable[..., Any] | None, *, accept: bool, here: bool) -> Trainer:
-    """The user's trainer of a run: `train`, or the one that the run's space names."""
-    space = run.asked
-    if train is None and space.trainer is None:
-        what = f"trained by a function given from Python ({run.manifest.get('trainer')})"
-        how = "give it again"
-        if is_imported(run.manifest):
-            what, how = "imported, and nothing says what trains its configurations", "name it"
-        raise InputError(
-            f"the run was {what}",
-            place=str(run.path),
-            fix=f"{how}: train=f in Python, --trainer ./train.py:run at the command line",
-        )
-    if train is not None and space.trainer is None:
-        space = with_function(space)
-    threads = threads_of(run.manifest) or 1
-    wanted = Wanted(space, train, threads=threads, here=here)
-    kind = _kind_of(wanted)
-    trainer = kind.make(wanted)  # a changed function is never imported
-    changed = changed_trainer(run.manifest, trainer.describe())
-    if changed and not accept and not is_imported(run.manifest):  # whose trainer is not known
-        shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
-        raise InputError(
-            f"the training here is not the one that trained the run ({shown})",
-            place=str(run.path),
-            fix="restore the function, or accept the change with --accept-versions",
-        )
-    return kind.load(wanted, trainer)
 
 
 def trainer_of(
@@ -301,23 +272,36 @@ def trainer_of(
         InputError: the task has changed, the engine is not available, or the user's function
             cannot be loaded or has changed.
     """
-    if not run.is_network:
-        return _own_of_run(run, train, accept=accept, here=here)
-    if engine is None:
-        engine = engine_described(last_identity(run.manifest))
-    trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
-    try:
-        trainer.describe()  # refuses an engine that is not available
-    except InputError as error:
-        if engine != "cuda":
-            raise
+    if run.is_network:
+        space = replace(run.asked, task=task_of(run))
+        engine = engine or engine_described(last_identity(run.manifest))
+        return _ready(Wanted(space, None, engine, gpus if engine == "cuda" else 0.0))
+    space, imported = run.asked, is_imported(run.manifest)
+    if train is None and space.trainer is None:
+        what = f"trained by a function given from Python ({run.manifest.get('trainer')})"
+        how = "give it again"
+        if imported:
+            what, how = "imported, and nothing says what trains its configurations", "name it"
         raise InputError(
-            error.problem,
-            field="engine",
-            fix="certify on a machine with a GPU, name a cluster with --address and "
-            "--gpus-per-trial, or train by another engine than the search: --engine auto",
-        ) from None
-    return trainer
+            f"the run was {what}",
+            place=str(run.path),
+            fix=f"{how}: train=f in Python, --trainer ./train.py:run at the command line",
+        )
+    if train is not None and space.trainer is None:
+        space = with_function(space)
+
+    def refuse_changed(trainer: Trainer) -> None:
+        changed = changed_trainer(run.manifest, trainer.describe())
+        if changed and not accept and not imported:  # whose trainer is not known
+            shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
+            raise InputError(
+                f"the training here is not the one that trained the run ({shown})",
+                place=str(run.path),
+                fix="restore the function, or accept the change with --accept-versions",
+            )
+
+    threads = threads_of(run.manifest) or 1
+    return _ready(Wanted(space, train, threads=threads, here=here), refuse_changed)
 
 
 def threads_of(manifest: Mapping[str, Any]) -> int | None:
@@ -341,26 +325,28 @@ def exceptions_named(texts: Sequence[str]) -> list[type[BaseException]]:
     Raises:
         InputError: one of them names none, or its module cannot be imported.
     """
-    return [_exception_named(text) for text in texts]
-
-
-def _exception_named(text: str) -> type[BaseException]:
-    found: Any = getattr(builtins, text, None)
-    where, dot, name = text.rpartition(".")
-    if ":" in text or (dot and found is None):
+    found: list[type[BaseException]] = []
+    for text in texts:
         try:
-            [found] = functions_named([text if ":" in text else f"{where}:{name}"])
+            where, dot, name = text.rpartition(".")
+            named = f"{where}:{name}" if dot and ":" not in text else text
+            [one] = functions_named([named]) if ":" in named else [getattr(builtins, text, None)]
         except InputError as error:
             raise error.at("retry") from error.__cause__
-    if isinstance(found, type) and issubclass(found, BaseException):
-        return found
-    raise InputError(
-        f"{text!r} names no exception",
-        field="retry",
-        allowed="one of Python's own, such as ConnectionError, or openai:RateLimitError, or "
-        "./train.py:Busy",
-        fix="write the module or the file, a colon, and the name of the class",
-    )
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise InputError(
+                f"{text!r} names no exception",
+                field="retry",
+                allowed="one of Python's own, such as ConnectionError, or openai:RateLimitError, "
+                "or ./train.py:Busy",
+                fix="write the module or the file, a colon, and the name of the class",
+            )
+        found.append(one)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------
+# The check before a search: one seed trains, and trains again.
 
 
 @dataclass(frozen=True)
@@ -577,22 +563,33 @@ def differing(first: Outcome, again: Outcome, names: Collection[str | None]) -> 
 
 
 def two_apart(
-    first: Outcome, again: Outcome, names: Collection[str | None]
+    first: Outcome, again: Outcome, names: Collection[str | None], place: int = 0
 ) -> tuple[str, str] | None:
-    """Both results of a seed if they differ, as `differing`: `accuracy 0.9` and `0.1`, say."""
-    one, other = _counted(first, 0, names), _counted(again, 0, names)
+    """Both results of a seed if they differ, as `differing`: `accuracy 0.9` and `0.1`, say.
+
+    `place` is that of the seed in `first`; `again` is of the seed alone.
+    """
+    one, other = _counted(first, place, names), _counted(again, 0, names)
     for name, value in one.items():
         found = other.get(name, other[""])  # a seed that failed has no number
-        if not _close(value, found):
+        if isinstance(value, float) and isinstance(found, float):
+            same = bool(np.isclose(value, found, rtol=1e-3, atol=1e-6, equal_nan=True))
+        else:
+            same = value == found
+        if not same:
             return f"{name}{_shown_result(value)}", _shown_result(found)
     return None
 
 
-_RESULTS = {status.label: status.ending.result for status in Status}
+def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:
+    """The numbers of a seed by their names, and its status under the empty name."""
+    values = outcome.details.values
+    numbers = {f"{name} ": float(values[name][place]) for name in values if name in names}
+    return {**numbers, "": Status(outcome.status[place]).ending.result}
 
 
 def _shown_result(value: float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else _RESULTS[value]
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _check_pairs(
@@ -630,23 +627,22 @@ def check_independence(
     trainer: Trainer,
     together: Outcome,
     point: Point,
-    names: Collection[str | None],
+    names: Collection[str | None] | None = None,
     *,
-    otherwise: str,
+    otherwise: str = "train one seed in a call, f(config, seed)",
     known: Outcome | None = None,
     most: float | None = None,
 ) -> bool:
     """Check that seeds trained in one call have the results that they have when trained alone.
 
-    It trains the first seed alone, and one with another result, or some if there is none. It
-    compares the status of a seed exactly, and the numbers to 0.1 %, as sums in another order are
-    rounded differently.
+    It trains the first seed alone, and one with another result, or some if there is none, and
+    compares both as `differing`.
 
     Args:
         trainer: trains the seeds.
         together: the outcome of one call.
         point: its config.
-        names: of the numbers that count.
+        names: of the numbers that count; None for those of the trainer's own rule.
         otherwise: the fix, beside to mend the function.
         known: the outcome of the first seed, alone; trained here if not given.
         most: time limit of a call, in seconds; None for any time.
@@ -657,6 +653,7 @@ def check_independence(
     Raises:
         InputError: a result differs.
     """
+    names = judged_names(trainer, together.details.values) if names is None else names
     began, seeds = time.perf_counter(), together.seeds.tolist()
     results = [_counted(together, place, names) for place in range(together.n)]
     other = next((place for place, result in enumerate(results) if result != results[0]), None)
@@ -665,17 +662,16 @@ def check_independence(
         single = single or train_one(trainer, Block(point, seeds[place], 1), most)
         if isinstance(single, TrainingError):
             break  # a seed that ends its process is another problem
-        for name, value in _counted(single, 0, names).items():
-            if not _close(found := results[place].get(name), value):
-                called = f"{seeds[0]} {'and' if together.n == 2 else 'to'} {seeds[-1]}"
-                raise InputError(
-                    f"check with {_shown(point)}: called for seeds {called} at once, seed "
-                    f"{seeds[place]} comes to {name}{found}, and called for alone to {name}{value}",
-                    place=trainer.describe()["trainer"],
-                    allowed="results of a seed that do not depend on the seeds beside it",
-                    fix="draw the numbers of each seed from a generator that it alone has made, "
-                    f"as in [np.random.default_rng(s) for s in seeds]; or {otherwise}",
-                )
+        if apart := two_apart(together, single, names, place):
+            called = f"{seeds[0]} {'and' if together.n == 2 else 'to'} {seeds[-1]}"
+            raise InputError(
+                f"check with {_shown(point)}: called for seeds {called} at once, seed "
+                f"{seeds[place]} gave {apart[0]}, and called for alone {apart[1]}",
+                place=trainer.describe()["trainer"],
+                allowed="results of a seed that do not depend on the seeds beside it",
+                fix="draw the numbers of each seed from a generator that it alone has made, as "
+                f"in [np.random.default_rng(s) for s in seeds]; or {otherwise}",
+            )
         if time.perf_counter() - began > PAIRS_SECONDS:
             break
     return other is not None and len(results[0]) > 1
@@ -699,30 +695,6 @@ def train_again(trainer: Trainer, outcome: Outcome, point: Point) -> str | None:
     if isinstance(again, TrainingError):
         return None
     return differing(first, again, judged_names(trainer, first.details.values))
-
-
-def check_call(trainer: Trainer, together: Outcome, point: Point, rule: str | None) -> None:
-    """Check the independence of seeds that one call has trained without a space's check before.
-
-    Raises:
-        InputError: a result differs.
-    """
-    names = set() if rule is None else set(parse_success(rule).names)
-    fix = "train one seed in a call, f(config, seed)"
-    check_independence(trainer, together, point, names, otherwise=fix)
-
-
-def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:
-    """The numbers of a seed by their names, and its status under the empty name."""
-    values = outcome.details.values
-    numbers = {f"{name} ": float(values[name][place]) for name in values if name in names}
-    return {**numbers, "": Status(outcome.status[place]).label}
-
-
-def _close(a: float | str | None, b: float | str) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        return bool(np.isclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True))
-    return a == b
 
 
 def train_one(

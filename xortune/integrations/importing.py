@@ -13,10 +13,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,63 @@ from xortune.core.files import reading
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.success import Rule, is_name, judged_numbers, parse_success
-from xortune.core.tables import Cell, CodedColumn, ResultsTable, number_of, read_table
+from xortune.core.success import judged_numbers, parse_success
+from xortune.core.tables import Cell, csv_rows, number_of
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
 # -------------------------------------------------------------------------------------------------
 # Each source as a table: a CSV file, a parquet file, a DataFrame, columns of values.
+
+Rows: TypeAlias = NDArray[np.bool_]
+"""Some of R rows: shape (R,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsTable:
+    """Results from elsewhere.
+
+    Attributes:
+        columns: R cells for each column, by its name, in the order of the table.
+        places: of the rows in the source, as `label` says: lines of a file, trials of a study.
+        sha256: of the file, or of the values.
+    """
+
+    source: str
+    columns: Mapping[str, Sequence[Cell]]
+    places: Sequence[int]
+    sha256: str
+    label: str = ":"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether all cells are text."""
+        return self.label == ":"
+
+    def where(self, row: int) -> str:
+        """The place of a row, for messages."""
+        return f"{self.source}{self.label}{self.places[row]}"
+
+    def rows(self, name: str, holds: Callable[[Cell], bool]) -> Rows:
+        """The rows whose cell of a column is such."""
+        return np.array([holds(cell) for cell in self.columns[name]], np.bool_)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column, shape (R,): NaN where a cell is no number."""
+        return np.array([number_of(cell) for cell in self.columns[name]], np.float64)
+
+    def refuse(
+        self,
+        rows: Rows,
+        name: str,
+        problem: Callable[[Cell], str],
+        allowed: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        """Refuse the first of these rows, if there is any, for its cell of a column."""
+        for row in np.flatnonzero(rows)[:1].tolist():
+            told, place = problem(self.columns[name][row]), f"{self.where(row)}: {name}"
+            raise InputError(told, place=place, allowed=allowed, fix=fix)
 
 
 def table_of(source: object) -> tuple[ResultsTable, str]:
@@ -43,29 +93,39 @@ def table_of(source: object) -> tuple[ResultsTable, str]:
         InputError: it is neither, or cannot be read.
     """
     if isinstance(source, pd.DataFrame):
-        return table_of_frame(source, "a DataFrame"), "imported"
+        return _table_of_frame(source, "a DataFrame"), "imported"
     if not isinstance(source, str | os.PathLike):
         allowed = "the path of a CSV or parquet file, a DataFrame"
         raise InputError(kind_of(source), field="source", allowed=allowed)
     path = Path(source)
     if path.suffix != ".parquet":
-        return read_table(source), path.stem
+        return read_table(path), path.stem
     with reading(path):
         content = path.read_bytes()
     try:
         frame = pd.read_parquet(io.BytesIO(content))
     except ValueError as error:  # of pyarrow
         raise InputError(f"is not a parquet file ({error})", place=str(path)) from None
-    sha256 = hashlib.sha256(content).hexdigest()
-    return replace(table_of_frame(frame, str(path)), sha256=sha256), path.stem
+    return _table_of_frame(frame, str(path), content), path.stem
 
 
-def table_of_frame(frame: pd.DataFrame, source: str) -> ResultsTable:
-    """The cells of a DataFrame, without its index.
+def read_table(path: Path) -> ResultsTable:
+    """Read a CSV file. Its cells are text; an empty one is None.
 
     Raises:
-        InputError: no rows, or a column whose name is no text, empty, or given twice.
+        InputError: as `csv_rows`.
     """
+    (_, header), *rows = csv_rows(path)
+    cells = zip(*(row for _, row in rows), strict=True)
+    columns = {
+        name: [c or None for c in column] for name, column in zip(header, cells, strict=True)
+    }
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ResultsTable(str(path), columns, [line for line, _ in rows], sha256)
+
+
+def _table_of_frame(frame: pd.DataFrame, source: str, content: bytes | None = None) -> ResultsTable:
+    """The cells of a DataFrame, without its index; `content` of its file."""
     names = list(frame.columns)
     for name in names:
         if not isinstance(name, str) or not name or names.count(name) > 1:
@@ -79,23 +139,19 @@ def table_of_frame(frame: pd.DataFrame, source: str) -> ResultsTable:
             return None
         return value.item() if isinstance(value, np.generic) else value
 
-    values = ((name, list(map(plain, frame[name].tolist()))) for name in names)
-    return table_of_values(values, source, range(len(frame)), ", row ")
+    columns = {name: list(map(plain, frame[name].tolist())) for name in names}
+    return table_of_values(columns, source, range(len(frame)), ", row ", content)
 
 
 def table_of_values(
-    values: Iterable[tuple[str, Sequence[Cell]]], source: str, places: Sequence[int], label: str
+    columns: Mapping[str, Sequence[Cell]],
+    source: str,
+    places: Sequence[int],
+    label: str,
+    content: bytes | None = None,
 ) -> ResultsTable:
-    """The table of columns of values. 1, 1.0 and True are three cells."""
-    columns, digest = {}, hashlib.sha256()
-    for name, cells in values:
-        known: dict[Any, int] = {}
-        found = (known.setdefault((type(cell), repr(cell)), len(known)) for cell in cells)
-        codes = np.fromiter(found, np.int32, len(cells))
-        firsts = np.unique(codes, return_index=True)[1].tolist()
-        columns[name] = CodedColumn([cells[first] for first in firsts], codes)
-        for part in (name, *known, codes.tobytes()):
-            digest.update(repr(part).encode())
+    """The table of columns of values; `content` of the file that they come from."""
+    digest = hashlib.sha256(repr(columns).encode() if content is None else content)
     return ResultsTable(source, columns, places, digest.hexdigest(), label)
 
 
@@ -116,31 +172,31 @@ reads all cells is the column's."""
 _KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-@dataclass(frozen=True, eq=False)
-class TypedColumn(CodedColumn):
-    """A column of the configuration, read as its type. An empty cell: the row lacks the parameter.
+class ReadParameter(NamedTuple):
+    """A column of the configuration, read as its type.
 
     Attributes:
+        values: of R rows; None where the row lacks the parameter.
         kind: whole number, number, true or false, text, or (of a DataFrame) mixed.
         why: of a text, some cells of which are numbers: the first that is not.
     """
 
+    values: list[Value]
     kind: str
-    why: str
+    why: str = ""
 
 
-def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
+def parameter_in(table: ResultsTable, name: str) -> ReadParameter:
     """A column as a parameter."""
-    column, kind, why = table.columns[name], "text", ""
-    cells = [None if isinstance(c, float) and math.isnan(c) else c for c in column.cells]
+    cells = [None if isinstance(c, float) and math.isnan(c) else c for c in table.columns[name]]
     present = [cell for cell in cells if cell is not None]
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
-    infinite = np.zeros(len(table.places), np.bool_)
+    kind, why, infinite = "text", "", np.zeros(len(cells), np.bool_)
     if not table.is_file:
         table.refuse(
-            column.where(lambda cell: not isinstance(cell, bool | int | float | str | None)),
+            table.rows(name, lambda cell: not isinstance(cell, bool | int | float | str | None)),
             name,
             lambda cell: f"{_short(cell)} is {kind_of(cell)}",
             "a number, a text, true or false",
@@ -153,19 +209,19 @@ def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
         kind = found
         cells = [None if cell is None else _KINDS[kind](cell) for cell in cells]
     elif any(map(_NUMBER.fullmatch, present)):
-        odd = column.where(lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
-        first = column.at(row := int(odd.argmax()))
-        why = f"{first!r} in {table.where(row)}"
-        if not math.isfinite(number_of(first) or 0):
+        odd = table.rows(name, lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
+        row = int(odd.argmax())
+        why = f"{cells[row]!r} in {table.where(row)}"
+        if not math.isfinite(number_of(cells[row]) or 0):
             infinite = odd
-    parameter = TypedColumn(cells, column.codes, kind, why)
+    infinite |= [isinstance(value, float) and not math.isfinite(value) for value in cells]
     table.refuse(
-        infinite | parameter.where(lambda v: isinstance(v, float) and not math.isfinite(v)),
+        infinite,
         name,
         lambda cell: f"{cell} is not finite",
         "a finite number as a parameter, or an empty cell where it does not apply",
     )
-    return parameter
+    return ReadParameter(cells, kind, why)
 
 
 def _short(cell: Cell) -> str:
@@ -192,33 +248,44 @@ class Verdicts(NamedTuple):
     numbers: dict[str, NDArray[np.float64]]
 
 
-def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Verdicts:
+def _verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Verdicts:
     """Which rows are successes.
 
     If there is a column `success`, its cells are true, false, 1 or 0. Otherwise it is a rule such
     as `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A row with a text
     in the column `reason` crashed, and is no success.
     """
-    if success not in table.columns:
-        rule = _rule(table, success)
-        for name in rule.names:
-            _refuse_absent(table, name, "success")
-        numbers = {name: _numbers_of(table, name) for name in rule.names}
-        status, why = _judged(table, rule, numbers)
+    numbers: dict[str, NDArray[np.float64]] = {}
+    why: dict[int, str] = {}
+    if success in table.columns:
+        status = np.array([_status_of(cell) for cell in table.columns[success]], np.uint8)
     else:
-        numbers, why = {}, dict[int, str]()
-        status = table.columns[success].read(_status_of, np.uint8)
-    reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(len(table.places), np.int32)))
-    has_reason = reasons.where(lambda cell: isinstance(cell, str) and bool(cell.strip()))
-    if (both := (status == Status.SOLVED) & has_reason & (not numbers)).any():
-        problem = (
-            f"a success that has a reason for its failure ({_short(reasons.at(both.argmax()))})"
+        rule = _rule(table, success)
+        numbers = {name: _numbers_of(table, name) for name in rule.names}
+        status = np.where(rule.judge(numbers), Status.SOLVED, Status.WRONG_PATTERN).astype(np.uint8)
+        for name, found in reversed(numbers.items()):
+            odd = np.flatnonzero(~np.isfinite(found)).tolist()
+            why |= {row: f"{name} is {found[row]}" for row in odd}
+        status[list(why)] = Status.DIVERGED
+        for name in numbers:
+            status[table.rows(name, lambda cell: cell is None)] = _UNKNOWN
+    reasons = {
+        row: " ".join(cell.split())[:MAX_REASON]
+        for row, cell in enumerate(table.columns.get(REASON, ()))
+        if isinstance(cell, str) and cell.strip()
+    }
+    has_reason = np.isin(np.arange(status.size), list(reasons))
+    if not numbers:
+        table.refuse(
+            (status == Status.SOLVED) & has_reason,
+            success,
+            lambda _: "a success that has a reason for its failure",
+            fix="remove one of the two",
         )
-        table.refuse(both, success, lambda _: problem, fix="remove one of the two")
     unclear = (status == _UNKNOWN) & ~has_reason
     allowed = "a number, or nan" if numbers else ALLOWED
     for name in numbers or (success,):
-        is_empty = table.columns[name].where(_is_empty)
+        is_empty = table.rows(name, lambda cell: cell is None or str(cell).strip().lower() == "nan")
         if not numbers:
             table.refuse(
                 unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed
@@ -231,22 +298,16 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
             "if it failed, say so, or count all such rows as failed (--missing-fails); "
             "if it was never trained, remove the row",
         )
-    why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NO_STATUS)
-    texts = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
-    why |= {row: texts[reasons.codes[row]] for row in np.flatnonzero(has_reason).tolist()}
-    status[has_reason | (status == _UNKNOWN)] = Status.CRASHED
-    return Verdicts(status, why, numbers)
+    why = {row: text for row, text in why.items() if status[row] == Status.DIVERGED}
+    why |= dict.fromkeys(np.flatnonzero(unclear).tolist(), NO_STATUS) | reasons
+    status[has_reason | unclear] = Status.CRASHED
+    return Verdicts(status, dict(sorted(why.items())), numbers)
 
 
-def _is_empty(cell: Cell) -> bool:
-    return cell is None or str(cell).strip().lower() == "nan"
-
-
-def _rule(table: ResultsTable, success: str) -> Rule:
+def _rule(table: ResultsTable, success: str) -> Any:
     try:
         rule = parse_success(success)
     except InputError as error:
-        _refuse_unnameable(table, lambda name: success.startswith(f"{name} "))
         if success.isidentifier():
             raise InputError(
                 f"{table.source} has no column {success!r}",
@@ -255,39 +316,9 @@ def _rule(table: ResultsTable, success: str) -> Rule:
                 fix=nearest(success, table.columns) + ", or give --success",
             ) from None
         raise error.at("success") from None
-    for judged in set(rule.names) - set(table.columns):
-        _refuse_unnameable(table, lambda name: name.startswith(judged))  # noqa: B023  # called here
-    return rule
-
-
-def _judged(
-    table: ResultsTable, rule: Rule, numbers: Mapping[str, NDArray[np.float64]]
-) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Which rows are successes by a rule, uint8 of shape (R,), and why others diverged."""
-    status = np.where(rule.judge(numbers), Status.SOLVED, Status.WRONG_PATTERN).astype(np.uint8)
-    why: dict[int, str] = {}
-    for name in reversed(rule.names):
-        column = table.columns[name]
-        for row in np.flatnonzero(~np.isfinite(numbers[name])).tolist():
-            why[row] = f"{name} is {number_of(column.at(row))}"
-    status[list(why)] = Status.DIVERGED
     for name in rule.names:
-        missing = table.columns[name].where(lambda cell: number_of(cell) is None)
-        status[missing] = _UNKNOWN
-    return status, {row: why[row] for row in sorted(why) if status[row] == Status.DIVERGED}
-
-
-def _refuse_unnameable(table: ResultsTable, is_meant: Callable[[str], bool]) -> None:
-    """Refuse a rule that means a column whose name no rule can contain, such as `acc %`."""
-    for name in table.columns:
-        if not is_name(name) and is_meant(name):
-            raise InputError(
-                f"a rule cannot contain the name of the column {name!r}",
-                field="success",
-                place=table.source,
-                allowed="letters, digits, _, -, dots and /, with a letter or _ first",
-                fix="rename the column",
-            )
+        _refuse_absent(table, name, "success")
+    return rule
 
 
 def _status_of(cell: Cell) -> int:
@@ -298,15 +329,14 @@ def _status_of(cell: Cell) -> int:
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
     """A column of numbers, shape (R,): NaN where a row has none."""
-    column = table.columns[name]
     table.refuse(
-        column.where(lambda cell: cell is not None and number_of(cell) is None),
+        table.rows(name, lambda cell: cell is not None and number_of(cell) is None),
         name,
         lambda cell: f"{_short(cell)} is not a number",
         "a number, nan, or an empty cell",
         f"correct it, name {name!r} with --config, or leave it out with --ignore",
     )
-    return column.numbers
+    return table.numbers(name)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -339,7 +369,7 @@ class Results:
     """The evaluations in a table, and what its columns are."""
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, TypedColumn]
+    parameters: Mapping[str, ReadParameter]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -355,14 +385,12 @@ def results_in(table: ResultsTable, request: ImportRequest) -> Results:
     _check_names(table, request)
     parameters = {name: parameter_in(table, name) for name in request.config}
     seeds = _seeds(table, request.seed)
-    verdicts = verdicts_in(table, request.success, missing_fails=request.missing_fails)
+    verdicts = _verdicts_in(table, request.success, missing_fails=request.missing_fails)
     has_epochs = EPOCHS_TO_SOLVE in table.columns and EPOCHS_TO_SOLVE not in request.config
     used = {*request.config, request.seed, *request.ignore, request.success, *verdicts.numbers}
     used |= {REASON, EPOCHS_TO_SOLVE} if has_epochs else {REASON}
     rest = [name for name in table.columns if name not in used]
-    left_out = [
-        name for name in rest if all(number_of(c) is None for c in table.columns[name].cells)
-    ]
+    left_out = [name for name in rest if all(number_of(c) is None for c in table.columns[name])]
     numbers = {name: _numbers_of(table, name) for name in rest if name not in left_out}
     if len(numbers) > MAX_NAMES - 1:
         problem, allowed = f"{len(numbers)} columns of numbers", f"at most {MAX_NAMES - 1}"
@@ -412,23 +440,20 @@ def _refuse_absent(table: ResultsTable, name: str, option: str) -> None:
 
 def _no_config(table: ResultsTable, request: ImportRequest) -> InputError:
     """The error if no parameter is named, with the columns that may be parameters."""
-    others = (request.seed, request.success, EPOCHS_TO_SOLVE, REASON, *request.ignore)
-    rest = [
-        name for name in table.columns if name not in (*others, *judged_numbers(request.success))
-    ]
-    # A parameter has the same value under several seeds, a result mostly not.
-    likely = [n for n in rest if 2 * len(table.columns[n].cells) <= len(table.places)] or rest
+    others = {request.seed, request.success, EPOCHS_TO_SOLVE, REASON, *request.ignore}
+    others |= {*judged_numbers(request.success)}
+    rest = [name for name in table.columns if name not in others]
     return InputError(
         "it is unknown which columns are the configuration",
         field="config",
         allowed=f"some of {', '.join(rest)}" if rest else "columns beside seed and success",
-        fix=f"name them: --config {','.join(likely)}" if likely else "add a column for each",
+        fix=f"name them: --config {','.join(rest)}" if rest else "add a column for each",
     )
 
 
 def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
     """The seed of each row: shape (R,)."""
-    numbers = table.columns[name].numbers
+    numbers = table.numbers(name)
 
     def problem(cell: Cell) -> str:
         if cell is None:
@@ -442,7 +467,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, TypedColumn], verdicts: Verdicts
+    table: ResultsTable, parameters: Mapping[str, ReadParameter], verdicts: Verdicts
 ) -> NDArray[np.int64]:
     """The first epoch from which each row is solved (0: never), and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
@@ -453,11 +478,10 @@ def _epochs(
             allowed=f"a column {EPOCHS}, a whole number, among the configuration",
             fix=f"name it with --config, or leave the other out: --ignore {EPOCHS_TO_SOLVE}",
         )
-    budgets = parameters[EPOCHS]
-    wrong = budgets.where(lambda most: most is None or not 1 <= most <= MAX_EPOCHS)
+    budgets = parameters[EPOCHS].values
+    wrong = np.array([not (isinstance(e, int) and 1 <= e <= MAX_EPOCHS) for e in budgets])
     table.refuse(wrong, EPOCHS, lambda cell: f"{cell} epochs", f"1 to {MAX_EPOCHS:,}")
-    budget = budgets.read(int, np.int64)
-    found = table.columns[EPOCHS_TO_SOLVE].numbers
+    budget, found = np.array(budgets, np.int64), table.numbers(EPOCHS_TO_SOLVE)
     solved = verdicts.status == Status.SOLVED  # a failed seed has cost all its epochs
     wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
     table.refuse(
@@ -470,22 +494,21 @@ def _epochs(
 
 
 def _groups(
-    table: ResultsTable, parameters: Mapping[str, TypedColumn]
+    table: ResultsTable, parameters: Mapping[str, ReadParameter]
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each configuration, in the order of their first rows."""
-    codes = pd.DataFrame({name: column.codes for name, column in parameters.items()})
-    parts: Any = codes.groupby(list(parameters)).indices.values()
-    found: dict[Point, NDArray[np.int64]] = {}
-    for rows in sorted(parts, key=lambda rows: rows[0]):
-        row = int(rows[0])
-        values = {name: column.cells[column.codes[row]] for name, column in parameters.items()}
-        point = Point({name: value for name, value in values.items() if value is not None})
-        if not point:
-            problem = "no parameter has a value in this row"
-            raise InputError(problem, place=table.where(row), allowed="at least one")
-        # 1 and 1.0 are different cells of one configuration.
-        found[point] = np.sort(np.append(found[point], rows)) if point in found else rows
-    return found
+    known: dict[tuple[str, ...], Point] = {}
+    found: dict[Point, list[int]] = {}
+    for row, values in enumerate(zip(*(one.values for one in parameters.values()), strict=True)):
+        texts = tuple(map(repr, values))
+        if texts not in known:
+            pairs = zip(parameters, values, strict=True)
+            known[texts] = Point({name: value for name, value in pairs if value is not None})
+            if not known[texts]:
+                problem = "no parameter has a value in this row"
+                raise InputError(problem, place=table.where(row), allowed="at least one")
+        found.setdefault(known[texts], []).append(row)
+    return {point: np.array(rows, np.int64) for point, rows in found.items()}
 
 
 def _refuse_twice(
@@ -503,7 +526,7 @@ def _refuse_twice(
         differing = [
             name
             for name, column in table.columns.items()
-            if name not in {*request.config, request.seed} and column.at(before) != column.at(row)
+            if name not in {*request.config, request.seed} and column[before] != column[row]
         ]
         shown = ", ".join(f"{name} {value}" for name, value in point.items())
         fix = "leave one of the two out"
@@ -549,7 +572,7 @@ def _blocks(
 
 def _notes(
     request: ImportRequest,
-    parameters: Mapping[str, TypedColumn],
+    parameters: Mapping[str, ReadParameter],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
@@ -603,9 +626,9 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(column: TypedColumn) -> str:
+def _form(column: ReadParameter) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
-    seen = list({(isinstance(v, bool), v): v for v in column.cells if v is not None}.values())
+    seen = list({(isinstance(v, bool), v): v for v in column.values if v is not None}.values())
     if len(seen) == 1:
         return json.dumps({"value": seen[0]})
     numbers = [v for v in seen if isinstance(v, int | float) and not isinstance(v, bool)]

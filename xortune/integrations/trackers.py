@@ -141,10 +141,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def check(self, output: str | os.PathLike[str] | None) -> None:
-        """Raise an InputError if a run in `output` cannot be logged there."""
-
-    def prepare(self) -> None:  # noqa: B027  # some need nothing
-        """Raise an InputError if nothing can be written there from here."""
+        """Raise an InputError if a run in `output` cannot be logged there, from here."""
 
     @abstractmethod
     def write(self, run: TrackedRun, configs: Iterable[ConfigLog]) -> None:
@@ -166,12 +163,11 @@ def checked_trackers(
     check_type("trackers", trackers, Sequence, allowed)
     for tracker in trackers:
         check_type("trackers", tracker, Tracker, allowed)
-        tracker.check(output)
         if importlib.util.find_spec(tracker.package) is None:
             problem = f"the package {tracker.package} is not installed"
             fix = f"pip install {tracker.package}"
             raise InputError(problem, field=tracker.package, fix=fix)
-        tracker.prepare()
+        tracker.check(output)
     return tuple(trackers)
 
 
@@ -208,9 +204,6 @@ class TensorBoard(Tracker):
         if self.folder is None and output is not None and url_of(output) is not None:
             fix = "name a directory for the event files"
             raise InputError("the run is in an object store", field=self.package, fix=fix)
-
-    def prepare(self) -> None:
-        """See `Tracker`."""
         if self.folder is not None:
             with writing(Path(self.folder), "give another directory"):
                 Path(self.folder).mkdir(parents=True, exist_ok=True)
@@ -476,17 +469,14 @@ class WandB(Tracker):
         return self.project if self.live else str(self._folder(run) / "wandb")
 
     def check(self, output: str | os.PathLike[str] | None) -> None:  # noqa: ARG002
-        """See `Tracker`."""
+        """Check that somebody is logged in, too; on a terminal W&B may ask for the key."""
+        import wandb
+
         allowed = "NAME or ENTITY/NAME"
         check_type(self.package, self.project, str, allowed)
         entity, _, name = self.project.rpartition("/")
         if not name.strip() or "/" in entity:
             raise InputError(f"{self.project!r} is not a project", field="wandb", allowed=allowed)
-
-    def prepare(self) -> None:
-        """Check that somebody is logged in; on a terminal W&B may ask for the key."""
-        import wandb
-
         if self._mode == "disabled":
             fix = "unset WANDB_MODE, or set it to offline"
             raise InputError("W&B is disabled here", field=self.package, fix=fix)

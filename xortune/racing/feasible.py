@@ -14,8 +14,8 @@ and all looks together. A cost that is measured is the one measured so far.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,16 @@ from scipy.special import betaincc
 from xortune.core.errors import InputError
 from xortune.core.outcome import SeedCount
 from xortune.racing.posterior import PRIOR_SHAPE
-from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_lower, race_share, race_upper
+from xortune.racing.race import (
+    Race,
+    RaceAsked,
+    RaceKind,
+    RaceRule,
+    SeenFacts,
+    race_lower,
+    race_share,
+    race_upper,
+)
 from xortune.spaces.model import Requirement
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below
 from xortune.stats.planning import fewest_seeds
@@ -95,25 +104,7 @@ def _is_hopeful(chance: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
     return np.asarray(chance >= chance_to_reach(0, 0, rate))
 
 
-class Arms(NamedTuple):
-    """C configurations in columns, each of shape (C,).
-
-    Attributes:
-        state: see `rate_state`.
-        chance: see `chance_to_reach`.
-        cost: of the objective, less is better; NaN before any result.
-        least: the cost that it may have at least: `cost` itself where that is known exactly.
-        more: bool: whether it has not had all its seeds.
-    """
-
-    state: NDArray[np.int64]
-    chance: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    least: NDArray[np.float64]
-    more: NDArray[np.bool_]
-
-
-def next_feasible(arms: Arms, rate: float) -> list[int]:
+def next_feasible(rows: NDArray[Any], rate: float, top: int) -> list[int]:
     """The configurations that may be the answer, the one that gets seeds next first.
 
     A configuration may be the answer while it may reach the rate, and cost less than each that is
@@ -125,74 +116,50 @@ def next_feasible(arms: Arms, rate: float) -> list[int]:
 
     The order follows Katz-Samuels and Scott (2019): first the arm of the best value among those
     that seem feasible, then the arm that threatens it most.
+
+    Args:
+        rows: of a `feasible_race`.
+        rate: the required one.
+        top: all seeds of a configuration.
     """
-    proven = arms.cost[arms.state == PROVEN]
-    may = (arms.state == OPEN) & arms.more
+    seen, least, chance = rows["n"] > 0, rows["least"], rows["chance"]
+    proven = rows["cost"][seen & (rows["state"] == PROVEN)]
+    may = seen & (rows["state"] == OPEN) & (rows["n"] < top)
     if proven.size:
-        may &= arms.least < proven.min()
-    hopeful = _is_hopeful(arms.chance, rate)
-    rows = np.flatnonzero(may)
-    order = np.lexsort(
-        (
-            rows,
-            -arms.chance[rows],
-            np.where(hopeful[rows], arms.cost[rows], math.inf),
-            ~hopeful[rows],
-        )
-    )
-    found: list[int] = rows[order].tolist()
+        may &= least < proven.min()
+    at = np.flatnonzero(may)
+    hopeful = _is_hopeful(chance[at], rate)
+    cost = np.where(hopeful, rows["cost"][at], math.inf)
+    found: list[int] = at[np.lexsort((at, -chance[at], cost, ~hopeful))].tolist()
     return found
 
 
-class FeasibleGrants(SeedRace):
-    """A search's race with a required rate, for the objective's cost.
+def feasible_race(rule: RaceRule, requirement: Requirement) -> Race:
+    """A race with a required rate, for the objective's cost.
 
-    A decision compares all configurations.
+    A decision compares all configurations. A configuration is stopped once it is proven not to
+    reach the rate. While one whose seeds speak for the rate is in training, none that costs more
+    gets seeds: they would be in vain if it is the answer.
     """
+    rate = requirement.rate
 
-    def __init__(self, rule: RaceRule, requirement: Requirement) -> None:
-        super().__init__(rule, state="i8", chance="f8", cost="f8", least="f8")
-        self._requirement = requirement
-
-    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
-        known, row = self.row(number), self.rows[number - 1]
+    def look(race: Race, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        row = race.rows[number - 1]
         # The bounds of all looks hold together, so what was proven once stays proven.
-        if known is None or known["state"] == OPEN:
-            row["state"] = int(rate_state(seen.k, seen.n, number, self._requirement))
-        row["chance"] = float(chance_to_reach(seen.k, seen.n, self._requirement.rate))
+        if not row["n"] or row["state"] == OPEN:
+            row["state"] = int(rate_state(seen.k, seen.n, number, requirement))
+        row["chance"] = float(chance_to_reach(seen.k, seen.n, rate))
         [row["cost"]], row["least"] = facts.costs, facts.least
 
-    def next(
-        self,
-        busy: Mapping[Hashable, int],
-        *,
-        last: bool = False,  # noqa: ARG002
-        left: float = math.inf,
-    ) -> Hashable:
-        """The configuration to promote; None if there is none, or one in training decides first.
+    def order(race: Race, asked: RaceAsked) -> Iterator[int]:
+        for row in next_feasible(race.rows, rate, rule.rungs[-1]) if asked.left > 0 else ():
+            if race.name_of(row + 1) not in asked.busy:
+                yield row + 1
+            elif _is_hopeful(race.rows["chance"][row], rate):
+                return
 
-        While one whose seeds speak for the rate is in training, none that costs more gets seeds:
-        they would be in vain if it is the answer.
-        """
-        if left <= 0:
-            return None
-        rows, rate = self.rows, self._requirement.rate
-        arms = Arms(
-            np.where(rows["n"] > 0, rows["state"], REFUTED),
-            rows["chance"],
-            rows["cost"],
-            rows["least"],
-            rows["n"] < self.rule.rungs[-1],
-        )
-        for row in next_feasible(arms, rate):
-            name = self._race.name_of(row + 1)
-            if name not in busy:
-                return name
-            if _is_hopeful(rows["chance"][row], rate):
-                return None
-        return None
+    def stops(race: Race, number: int) -> bool:
+        return bool(race.rows["state"][number - 1] == REFUTED)
 
-    def is_stopped(self, name: Hashable) -> bool:
-        """Whether a configuration is proven not to reach the rate."""
-        row = self.row(self.enter(name))
-        return row is not None and bool(row["state"] == REFUTED)
+    columns = (("state", "i8"), ("chance", "f8"), ("cost", "f8"), ("least", "f8"))
+    return Race(rule, RaceKind(order, stops, look, columns))

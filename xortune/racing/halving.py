@@ -18,45 +18,23 @@ from __future__ import annotations
 
 import math
 import sys
-from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import nsmallest
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.outcome import SeedCount
-from xortune.racing.race import RaceRule, SeedRace, SeenFacts, race_share
+from xortune.racing.race import Race, RaceAsked, RaceKind, RaceRule, SeenFacts, race_share
 from xortune.stats.anytime import anytime_quantile
 from xortune.stats.betting import mean_bounds
 from xortune.stats.proportions import clopper_pearson_lower
-
-NumberMember = tuple[float, float, int]
-"""A configuration at a rung: its cost; where failed seeds make that infinite, the median's, and
-infinity if more seeds will not change that; its number. The best first, then the oldest."""
 
 LAST = sys.float_info.max
 """The cost of a configuration that failed seeds make infinite: behind all others."""
 
 
-@dataclass(slots=True)
-class Rung:
-    """A rung of the race, the best configuration first.
-
-    Attributes:
-        seeds: of a configuration that has reached it.
-        came: all that have reached it.
-        waiting: those of them that have not reached the next one.
-    """
-
-    seeds: int
-    came: list[NumberMember] = field(default_factory=list)
-    waiting: list[NumberMember] = field(default_factory=list)
-
-
-def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
+def _asha(race: Race, asked: RaceAsked) -> Iterator[int]:
     """Numbers of the configurations that may be promoted, the next one first.
 
     Li et al. (2020), algorithm 2, `get_job`: from the highest rung down, those in the best 1/eta
@@ -64,17 +42,35 @@ def asha(rungs: Sequence[Rung], *, last: bool) -> Iterator[int]:
     own. Once no new configurations come (`last`), the share is rounded up, so that one
     reaches the top.
     """
-    for rung, above in reversed(list(pairwise(rungs))):
-        share = len(rung.came) / (above.seeds / rung.seeds)
-        most = math.ceil(share) if last else int(share)
-        for member in rung.waiting:
-            if math.inf in member or bisect_left(rung.came, member) >= most:
-                break
-            yield member[-1]
+    n = race.rows["n"]
+    for place, (seeds, above) in reversed(list(enumerate(pairwise(race.rule.rungs)))):
+        came = np.flatnonzero(n >= seeds)
+        cost, hope = race.rows["ranks"][came, place].T
+        share = len(came) / (above / seeds)
+        best = came[np.lexsort((came, hope, cost))][
+            : math.ceil(share) if asked.last else int(share)
+        ]
+        may = (n[best] < above) & (race.rows["ranks"][best, place, 1] < math.inf)
+        yield from (
+            row + 1 for row in best[may].tolist() if race.name_of(row + 1) not in asked.busy
+        )
 
 
-class NumberGrants(SeedRace):
-    """A search's race for an objective on numbers.
+def _stops(race: Race, number: int) -> bool:
+    """Whether its quantile, or mean within limits, is proven worse than another's."""
+    others = race.rows["bounded"].copy()
+    others[number - 1] = False
+    bar, row = race.rows["most"][others].min(initial=math.inf), race.rows[number - 1]
+    return bool(row["bounded"] and row["least"] > bar)
+
+
+def number_race(
+    rule: RaceRule,
+    *,
+    share: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Race:
+    """A race for an objective on numbers.
 
     A configuration is promoted for its numbers, whether a seed succeeded or not.
 
@@ -84,98 +80,41 @@ class NumberGrants(SeedRace):
         limits: of the costs, if the objective is a mean of numbers with known limits.
     """
 
-    needs_success = False
+    def interval(number: int, costs: NDArray[np.float64]) -> tuple[float, float]:
+        alpha = rule.alpha * float(race_share(number)) / 2
+        if share is not None:
+            low, high = map(float, anytime_quantile(costs, share, alpha=alpha))
+            return low, high
+        assert limits is not None
+        # They are sorted, so only their end counts; the bounds of all looks are kept.
+        known = np.nan_to_num(costs, neginf=limits[0], posinf=limits[1])
+        return mean_bounds(known, alpha=alpha, limits=limits, ordered=False)
 
-    def __init__(
-        self,
-        rule: RaceRule,
-        *,
-        share: float | None = None,
-        limits: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__(rule, bounded="?", least="f8", most="f8")
-        self._rungs = [Rung(seeds) for seeds in rule.rungs]
-        self._share, self._limits = share, limits
-        # The two lowest of `most`: where the costs are bounded, a row has both bounds of the
-        # objective's cost, over all looks.
-        self._bars: tuple[tuple[float, int], ...] = ()
+    def ranked(cost: float, costs: NDArray[np.float64] | None) -> tuple[float, float]:
+        """The cost; where failed seeds make it infinite, the median, or inf without any hope.
 
-    def _withdraw(self, number: int) -> None:
-        for rung in self._rungs:
-            _drop(rung.came, number)
-            _drop(rung.waiting, number)
-        if (row := self.row(number)) is not None and row["bounded"]:
-            row["bounded"] = False
-            rest = np.flatnonzero(self.rows["bounded"]).tolist()
-            self._bars = tuple(nsmallest(2, ((float(self.rows["most"][i]), i + 1) for i in rest)))
-
-    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
-        has_bounds = self._share is not None or self._limits is not None
-        if has_bounds and facts.seed_costs is not None:
-            self._bound(number, facts.seed_costs)
-        before, [cost] = self.rows["n"][number - 1], facts.costs
-        member = (*self._ranked(cost, facts.seed_costs), number)
-        for place, rung in enumerate(self._rungs):
-            if not before < rung.seeds <= seen.n:
-                continue
-            insort(rung.came, member)
-            insort(rung.waiting, member)
-            if place:  # it has left the rung before
-                _drop(self._rungs[place - 1].waiting, number)
-
-    def _ranked(self, cost: float, seed_costs: NDArray[np.float64] | None) -> tuple[float, float]:
-        """The first two of `NumberMember`; of few seeds a failed one decides a quantile by luck."""
+        Of few seeds a failed one decides a quantile by luck.
+        """
         if math.isfinite(cost):
             return cost, 0.0
-        if self._share is None or seed_costs is None:
+        if share is None or costs is None:
             return LAST, math.inf
-        failed = int((seed_costs == math.inf).sum())
-        has_hope = clopper_pearson_lower(failed, len(seed_costs)) < 1 - self._share
-        return LAST, float(np.median(seed_costs)) if has_hope else math.inf
+        failed = int((costs == math.inf).sum())
+        has_hope = clopper_pearson_lower(failed, len(costs)) < 1 - share
+        return LAST, float(np.median(costs)) if has_hope else math.inf
 
-    def next(
-        self,
-        busy: Mapping[Hashable, int],
-        *,
-        last: bool = False,
-        left: float = math.inf,  # noqa: ARG002
-    ) -> Hashable:
-        """The configuration to promote, the best of the highest rung with one; None if none may."""
-        for number in asha(self._rungs, last=last):
-            name = self._race.name_of(number)
-            if name not in busy and not self.is_stopped(name):
-                return name
-        return None
+    def look(race: Race, number: int, seen: SeedCount, facts: SeenFacts) -> None:
+        row, [cost] = race.rows[number - 1], facts.costs
+        if (share, limits) != (None, None) and facts.seed_costs is not None:
+            # The bounds of all looks hold together, so the best ones count.
+            low, high = interval(number, facts.seed_costs)
+            if row["bounded"]:
+                low, high = max(low, float(row["least"])), min(high, float(row["most"]))
+            row["bounded"], row["least"], row["most"] = True, low, high
+        for place, seeds in enumerate(rule.rungs):
+            if row["n"] < seeds <= seen.n:  # it comes to this rung
+                row["ranks"][place] = ranked(cost, facts.seed_costs)
 
-    def is_stopped(self, name: Hashable) -> bool:
-        """Whether its quantile, or mean within limits, is proven worse than another's."""
-        number = self.enter(name)
-        if (row := self.row(number)) is None or not row["bounded"]:
-            return False
-        bar = next((cost for cost, other in self._bars if other != number), math.inf)
-        return bool(row["least"] > bar)
-
-    def _interval(self, number: int, costs: NDArray[np.float64]) -> tuple[float, float]:
-        alpha = self.rule.alpha * float(race_share(number)) / 2
-        if self._share is not None:
-            low, high = map(float, anytime_quantile(costs, self._share, alpha=alpha))
-            return low, high
-        assert self._limits is not None
-        least, most = self._limits
-        known = np.where(costs == math.inf, most, np.where(costs == -math.inf, least, costs))
-        # They are sorted, so only their end counts; the bounds of all looks are kept.
-        return mean_bounds(known, alpha=alpha, limits=self._limits, ordered=False)
-
-    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
-        # The bounds of all looks hold together, so the best ones count.
-        low, high = self._interval(number, seed_costs)
-        row = self.rows[number - 1]
-        if row["bounded"]:
-            low, high = max(low, float(row["least"])), min(high, float(row["most"]))
-        row["bounded"], row["least"], row["most"] = True, low, high
-        others = (bar for bar in self._bars if bar[1] != number)
-        self._bars = tuple(nsmallest(2, [*others, (high, number)]))
-
-
-def _drop(members: list[NumberMember], number: int) -> None:
-    members[:] = [member for member in members if member[-1] != number]
+    bounds = (("bounded", "?"), ("least", "f8"), ("most", "f8"))
+    columns = (*bounds, ("ranks", "f8", (len(rule.rungs), 2)))
+    return Race(rule, RaceKind(_asha, _stops, look, columns, needs_success=False))

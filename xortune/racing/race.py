@@ -36,8 +36,8 @@ where the bounds use all seeds of the leader. benchmarks/README.md has figures.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -142,14 +142,77 @@ def best_lower(successes: int, n: int, number: int, least: float, *, alpha: floa
     return max(least, float(race_lower(successes, n, number, alpha=alpha)))
 
 
-class Race:
-    """The state of a race. A look at a configuration is one call, and costs a few logarithms.
+@dataclass(frozen=True)
+class SeenFacts:
+    """What a race is shown of a configuration's results beside its counts.
 
-    The promise holds for any configurations and any order of looks.
+    Attributes:
+        speed: in [0, 1], more is better: decides between equal counts; see `tie_break` of
+            `racing.objectives`.
+        costs: one for each objective, less is better, infinite where failed seeds decide it; none
+            if the success rate is the only one.
+        least: with a required rate the least that the cost may be; -inf if any is possible.
+        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
+            unless the objective says another number, shape (S,); else None.
+        price: of a seed; None if seeds have none, or it is not known.
     """
 
-    def __init__(self, rule: RaceRule) -> None:
-        self.rule = rule
+    speed: float = 0.5
+    costs: tuple[float, ...] = ()
+    least: float = -math.inf
+    seed_costs: NDArray[np.float64] | None = None
+    price: float | None = None
+
+
+class RaceAsked(NamedTuple):
+    """What a race is asked for the next configuration with.
+
+    Attributes:
+        busy: configurations in training, with how many seeds.
+        last: whether no new configurations are left.
+        left: how many seeds may still be granted; infinite: without any limit.
+    """
+
+    busy: Mapping[Hashable, int]
+    last: bool
+    left: float
+
+
+Alike: TypeAlias = tuple[int, int, int]
+"""Successes, seeds, and the class of their price: between such configurations no rule chooses."""
+
+Member: TypeAlias = tuple[float, int]
+"""Minus the speed, and the number: the quickest first, then the oldest."""
+
+Groups: TypeAlias = dict[Alike, list[Member]]
+
+
+class Race:
+    """A race: the table of what is known of configurations, what is proven, and a kind of race.
+
+    A look at a configuration is one call, and costs a few logarithms. The promise holds for any
+    configurations and any order of looks.
+
+    Args:
+        rule: the settings.
+        kind: says who is promoted, and who is stopped for what; without one nobody is promoted.
+
+    Attributes:
+        rows: one for each number of a configuration, from 1; all 0 before the first look. Its
+            columns are `k`, `n`, the speed, the class of the price of a seed, which is log2 of it,
+            whether it is out for good, and those of the kind.
+        alike: all configurations by their counts, so that a decision looks at some dozens of counts
+            instead of a million configurations.
+        waiting: those of them that may be promoted.
+    """
+
+    def __init__(self, rule: RaceRule, kind: RaceKind | None = None) -> None:
+        self.rule, self.kind = rule, kind or RaceKind()
+        common = [("k", "i8"), ("n", "i8"), ("speed", "f8"), ("price", "i8"), ("out", "?")]
+        self.rows = np.zeros(0, [*common, *self.kind.columns])
+        self.alike: Groups = {}
+        self.waiting: Groups = {}
+        self.paid_before: float | None = None  # for seeds up to the last new configuration
         self._numbers: dict[Hashable, int] = {}
         self._names: list[Hashable] = []  # by number - 1; a forgotten configuration has two
         self._bar, self._next = _FLOOR, _FLOOR  # the two highest, of two different configurations
@@ -188,15 +251,58 @@ class Race:
         """The configuration that has, or had, a number."""
         return self._names[number - 1]
 
+    def row(self, number: int) -> np.void | None:
+        """What is known of a number; None before the first look. Writing into it changes `rows`."""
+        known: np.void | None = self.rows[number - 1] if number <= len(self.rows) else None
+        return known if known is not None and known["n"] else None
+
+    def at(self, number: int) -> tuple[Alike, Member] | None:
+        """Where a number is in `alike`; None before the first look."""
+        if (row := self.row(number)) is None:
+            return None
+        return (int(row["k"]), int(row["n"]), int(row["price"])), (-float(row["speed"]), number)
+
     def look(self, name: Hashable, successes: int, n: int) -> LookResult:
         """Record a configuration's results so far, and decide whether it goes on."""
         self.see(name, successes, n)
-        if self.is_stopped(name, successes, n):
+        if self.is_stopped(name):
             return "stopped"
         return "continues" if n < self.rule.rungs[-1] else "full"
 
-    def see(self, name: Hashable, successes: int, n: int) -> None:
-        """Record a configuration's results so far."""
+    def see(self, name: Hashable, successes: int, n: int, **facts: Any) -> None:
+        """Record the results of a configuration.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far.
+            facts: those of `SeenFacts` that are known; a kind reads what it needs.
+        """
+        number, have, seen = self.enter(name), len(self.rows), SeenFacts(**facts)
+        if number > have:
+            more = max(number, 2 * have) - have
+            self.rows = np.append(self.rows, np.zeros(more, self.rows.dtype))
+        self._prove(name, successes, n)
+        self._withdraw(number)
+        row = self.rows[number - 1]
+        self.kind.look(self, number, SeedCount(successes, n), seen)
+        price = self.mean_price() if seen.price is None else seen.price  # no seed of it says one
+        row["k"], row["n"], row["speed"] = successes, n, seen.speed
+        row["price"] = round(math.log2(price))
+        at, member = (successes, n, int(row["price"])), (-seen.speed, number)
+        insort(self.alike.setdefault(at, []), member)
+        may = successes > 0 or not self.kind.needs_success
+        if n < self.rule.rungs[-1] and may and not row["out"]:
+            insort(self.waiting.setdefault(at, []), member)
+
+    def mean_price(self) -> float:
+        """The mean price of a seed of all configurations."""
+        sizes = [(price, len(members)) for (_, _, price), members in self.alike.items()]
+        if not any(price for price, _ in sizes):
+            return 1.0
+        return sum(2.0**price * size for price, size in sizes) / sum(size for _, size in sizes)
+
+    def _prove(self, name: Hashable, successes: int, n: int) -> None:
         # The bounds of all looks hold together, so the highest one counts.
         number, leads = self.enter(name), self._bar.name == name
         least = self._bar.lower if leads else self._next.lower
@@ -210,109 +316,6 @@ class Race:
         else:
             self._next = _Bar(lower, name)
 
-    def forget(self, name: Hashable, others: Iterable[tuple[Hashable, int, int]]) -> None:
-        """Forget the results of a configuration, which enters again; `others` are seen again."""
-        self.enter_anew(name)
-        if name in (self._bar.name, self._next.name):
-            self._bar, self._next = _FLOOR, _FLOOR
-            for other, successes, n in others:
-                self.see(other, successes, n)
-
-    def is_stopped(self, name: Hashable, successes: int, n: int) -> bool:
-        """Whether a configuration is proven worse than another.
-
-        Seeds that may have succeeded count as successes here.
-        """
-        other = self._next if self._bar.name == name else self._bar
-        return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
-
-
-@dataclass(frozen=True)
-class SeenFacts:
-    """What a race is shown of a configuration's results beside its counts.
-
-    Attributes:
-        speed: in [0, 1], more is better: decides between equal counts; see `tie_break` of
-            `racing.objectives`.
-        costs: one for each objective, less is better, infinite where failed seeds decide it; none
-            if the success rate is the only one.
-        least: with a required rate the least that the cost may be; -inf if any is possible.
-        seed_costs: of a rule that judges a number: of each seed, ascending, inf for a failed one
-            unless the objective says another number, shape (S,); else None.
-        price: of a seed; None if seeds have none, or it is not known.
-    """
-
-    speed: float = 0.5
-    costs: tuple[float, ...] = ()
-    least: float = -math.inf
-    seed_costs: NDArray[np.float64] | None = None
-    price: float | None = None
-
-
-class SeedRace(ABC):
-    """A search's race: a table of what is known of configurations, and a rule that reads it.
-
-    The rows are kept here, with what a `Race` says is proven of success rates. A subclass is a
-    rule: it has columns of its own, and says who is promoted.
-
-    Args:
-        rule: of the race.
-        columns: the rule's own, beside `k` and `n`: NumPy's type by name.
-
-    Attributes:
-        rows: one for each number of a configuration, from 1; all 0 before the first look.
-    """
-
-    weighs = False
-    """Whether it weighs promotions against new configurations; else a fixed share decides."""
-    needs_success = True
-    """Whether a configuration without any success gets no more seeds."""
-
-    def __init__(self, rule: RaceRule, **columns: str) -> None:
-        self.rule, self._race = rule, Race(rule)
-        self.rows = np.zeros(0, [("k", "i8"), ("n", "i8"), *columns.items()])
-
-    @property
-    def proven(self) -> float:
-        """As `Race.proven`."""
-        return self._race.proven
-
-    @property
-    def leader(self) -> Hashable:
-        """As `Race.leader`."""
-        return self._race.leader
-
-    def enter(self, name: Hashable) -> int:
-        """As `Race.enter`."""
-        return self._race.enter(name)
-
-    def row(self, number: int) -> np.void | None:
-        """What is known of a number; None before the first look. Writing into it changes `rows`."""
-        known: np.void | None = self.rows[number - 1] if number <= len(self.rows) else None
-        return known if known is not None and known["n"] else None
-
-    def see(self, name: Hashable, successes: int, n: int, **facts: Any) -> None:
-        """Record the results of a configuration.
-
-        Args:
-            name: entered or not.
-            successes: of all its seeds so far.
-            n: its seeds so far.
-            facts: those of `SeenFacts` that are known; a rule reads what it needs.
-        """
-        number, have = self.enter(name), len(self.rows)
-        if number > have:
-            more = max(number, 2 * have) - have
-            self.rows = np.append(self.rows, np.zeros(more, self.rows.dtype))
-        self._race.see(name, successes, n)
-        self._look(number, SeedCount(successes, n), SeenFacts(**facts))
-        row = self.rows[number - 1]
-        row["k"], row["n"] = successes, n
-
-    @abstractmethod
-    def _look(self, number: int, seen: SeedCount, facts: SeenFacts) -> None:
-        """Write the rule's own columns; the row still has the counts of the look before."""
-
     def forget(self, name: Hashable) -> None:
         """Forget the results of a configuration, which enters again.
 
@@ -323,31 +326,51 @@ class SeedRace(ABC):
         self._withdraw(number)
         if number <= len(self.rows):
             self.rows[number - 1] = np.zeros((), self.rows.dtype)
-        known = enumerate(self.rows[["k", "n"]].tolist(), 1)
-        self._race.forget(name, ((self._race.name_of(i), k, n) for i, (k, n) in known if n))
+        self.enter_anew(name)
+        if name in (self._bar.name, self._next.name):
+            self._bar, self._next = _FLOOR, _FLOOR
+            for other, (successes, n) in enumerate(self.rows[["k", "n"]].tolist(), 1):
+                if n:
+                    self._prove(self.name_of(other), successes, n)
 
-    def _withdraw(self, number: int) -> None:  # noqa: B027  # most rules keep nothing else
-        """Forget what the rule keeps of a number beside its row."""
+    def _withdraw(self, number: int) -> None:
+        if (known := self.at(number)) is not None:
+            for groups in (self.alike, self.waiting):
+                _remove(groups, *known)
 
-    @abstractmethod
     def next(
         self, busy: Mapping[Hashable, int], *, last: bool = False, left: float = math.inf
     ) -> Hashable:
         """The configuration to promote; None if there is none, or a new one is worth more.
 
-        Args:
-            busy: configurations in training, with how many seeds.
-            last: whether no new configurations are left.
-            left: how many seeds may still be granted; infinite: without any limit.
+        The arguments are those of `RaceAsked`.
         """
+        names = map(self.name_of, self.kind.order(self, RaceAsked(busy, last, left)))
+        return next((name for name in names if not self.is_stopped(name)), None)
 
-    @abstractmethod
     def is_stopped(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another, and so never promoted again."""
+        number = self.enter(name)
+        return self.row(number) is not None and self.kind.stops(self, number)
+
+    def lower_of_others(self, number: int) -> float:
+        """The highest proven rate of the other configurations."""
+        leads = self._bar.name == self.name_of(number)
+        return (self._next if leads else self._bar).lower
+
+    def stop_below(self, number: int, lower: float) -> bool:
+        """Whether a configuration is out for good, since its rate is proven to be below another."""
+        row = self.rows[number - 1]
+        if not row["out"]:
+            k, n = int(row["k"]), int(row["n"])
+            if is_worse(k, n, number, lower, alpha=self.rule.alpha):
+                row["out"] = True
+                _remove(self.waiting, (k, n, int(row["price"])), (-float(row["speed"]), number))
+        return bool(row["out"])
 
     def continues(self, successes: int, n: int) -> bool:
         """Whether a new configuration gets its next seeds at once, before it is compared."""
-        if self.weighs or successes < n:
+        if self.kind.weighs or successes < n:
             return False
         return any(n < rung <= FLAWLESS_SEEDS for rung in self.rule.rungs)
 
@@ -356,7 +379,45 @@ class SeedRace(ABC):
 
         A look at what is proven of it makes that final.
         """
-        return (successes > 0 or not self.needs_success) and not self.is_stopped(name)
+        may = successes > 0 or not self.kind.needs_success
+        return may and (self.kind.costs_change or not self.is_stopped(name))
+
+
+def _remove(groups: Groups, at: Alike, member: Member) -> None:
+    members = groups.get(at, [])
+    place = bisect_left(members, member)
+    if members[place : place + 1] == [member]:
+        del members[place]
+        if not members:
+            del groups[at]
+
+
+def proven_worse(race: Race, number: int) -> bool:
+    """Whether the rate of a configuration is proven worse than that of another, by the promise."""
+    return race.stop_below(number, race.lower_of_others(number))
+
+
+@dataclass(frozen=True)
+class RaceKind:
+    """What makes a kind of race: functions of the table.
+
+    Attributes:
+        order: yields the numbers of the configurations that may be promoted, the next one first.
+        stops: whether a configuration that has been looked at is stopped.
+        look: writes the kind's own columns; the row still has the counts of the look before.
+        columns: the kind's own: name, NumPy's type, and the shape if it is none.
+        weighs: whether it weighs promotions against new configurations; else a fixed share decides.
+        needs_success: whether a configuration without any success gets no more seeds.
+        costs_change: whether a configuration that is worse now may be better later.
+    """
+
+    order: Callable[[Race, RaceAsked], Iterable[int]] = lambda _race, _asked: ()
+    stops: Callable[[Race, int], bool] = proven_worse
+    look: Callable[[Race, int, SeedCount, SeenFacts], None] = lambda *_: None
+    columns: tuple[tuple[Any, ...], ...] = ()
+    weighs: bool = False
+    needs_success: bool = True
+    costs_change: bool = False
 
 
 @cache

@@ -15,43 +15,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import (
-    count,
-    duration,
-    number,
-    percent,
-    plain,
-)
+from xortune.core.formats import count, duration, number, percent, plain
 from xortune.core.outcome import SeedCount, Status
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import NOT_FINISHED, VOID, is_failure
-from xortune.racing.objectives import (
-    SeedSummary,
-    estimates,
-    mean_price,
-    only_statistic,
-    summary_of,
-)
+from xortune.racing.objectives import SeedSummary, estimates, mean_price, only_statistic, summary_of
 from xortune.racing.statement import Statement
-from xortune.reports.document import (
-    cached_per_run,
-)
-from xortune.reports.parameters import (
-    ParameterEffect,
-    columns_of,
-    parameter_effects,
-    weights_of,
-)
+from xortune.reports.document import cached_per_run
+from xortune.reports.parameters import ParameterEffect, columns_of, parameter_effects, weights_of
 from xortune.reports.scripts import Commands, commands_of, space_of
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
-from xortune.runs.results import (
-    ConfigResult,
-    ConfigResults,
-    Score,
-    number_names,
-    score_of,
-)
+from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import busy_share, moment
 from xortune.spaces.model import SECONDS, Objective
@@ -283,46 +258,27 @@ def pruned_seeds(run: Run) -> PrunedSeeds | None:
 
 
 @dataclass(frozen=True)
-class FewForImportance:
-    """Numbers of configs that are too few for the importance of parameters.
-
-    Attributes:
-        configs: all of them.
-        better: how many are the better tenth.
-        needed: minimum of `better`; `configs` must be at least twice as many.
-    """
-
-    configs: int
-    better: int
-    needed: int
-
-
-@dataclass(frozen=True)
-class TiedForImportance:
-    """Numbers of configs of which too many are equally good for the importance of parameters.
-
-    Attributes:
-        configs: all of them.
-        tied: how many tie for the last place of the better tenth.
-    """
-
-    configs: int
-    tied: int
-
-
-@dataclass(frozen=True)
 class ParameterImportance:
     """Which parameters matter, or why this is not known.
 
     Attributes:
         effects: of each parameter that varies, the most important first.
-        few: why the importance is not known, if there are too few configs.
-        tied: why it is not known, if too many are equally good.
+        configs: all of them.
+        better: how many are the better tenth.
+        needed: minimum of `better`; `configs` must be at least twice as many.
+        tied: how many tie for the last place of the better tenth, if they are too many.
     """
 
     effects: tuple[ParameterEffect, ...]
-    few: FewForImportance | None
-    tied: TiedForImportance | None
+    configs: int
+    better: int
+    needed: int
+    tied: int
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few configs for the importance of parameters."""
+        return not self.tied and (self.better < self.needed or self.configs < 2 * self.needed)
 
 
 def importance_of(run: Run) -> ParameterImportance:
@@ -336,14 +292,8 @@ def importance_of(run: Run) -> ParameterImportance:
         resampled.get("chance", ()),
         weights_of(run),
     )
-    configs, better, needed, tied = (
-        resampled.get(name, 0) for name in ("configs", "better", "needed", "tied")
-    )
-    if tied:
-        return ParameterImportance(effects, None, TiedForImportance(configs, tied))
-    if better < needed or configs < 2 * needed:
-        return ParameterImportance(effects, FewForImportance(configs, better, needed), None)
-    return ParameterImportance(effects, None, None)
+    sizes = (resampled.get(name, 0) for name in ("configs", "better", "needed", "tied"))
+    return ParameterImportance(effects, *sizes)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
-from xortune.comparisons.numbers import NumberComparison
-from xortune.comparisons.runs import (
-    ComparedNumbers,
+from xortune.comparisons.comparison import ComparedNumbers, Comparison, p_text, wanted_seeds
+from xortune.comparisons.contestants import (
+    IMPORTED,
+    OWN,
+    RULE,
+    SEARCHED,
     Contestant,
-    NumberSummary,
-    RunComparison,
-    answer,
-    contestant_notes,
-    old_seeds,
-    p_text,
-    points,
-    points_interval,
-    tested_by,
-    wanted_seeds,
+    known_facts,
 )
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.measures import SIGN
 from xortune.core.formats import (
     capitalized,
     config_text,
@@ -36,9 +28,11 @@ from xortune.core.formats import (
     span,
     value,
 )
+from xortune.core.numbers import Estimate, finite
 from xortune.core.success import larger_is_better
 from xortune.reports.document import (
     Document,
+    Heading,
     Mono,
     Table,
     number_or_dash,
@@ -49,14 +43,12 @@ from xortune.reports.document import (
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures.comparisons import (
     differences,
+    number_figures,
     numbers_profile,
     profile,
     wins,
 )
-from xortune.reports.figures.numbers import number_figures
 from xortune.runs.results import Score, number_names, reported
-
-AnyComparison: TypeAlias = RunComparison | SequentialComparison | NumberComparison
 
 ORIGINS = {"certificate": "certificate", "trained": "trained for this", "given": "as given"}
 """The origin of a contestant's seeds, in words."""
@@ -65,88 +57,168 @@ MOST_SENTENCES = 6  # pairs that have a sentence each; more have only the table
 SHOWN_NAMES = 10  # numbers of trainers that have tables
 
 
-def comparison_document(comparison: AnyComparison) -> Document:
+def comparison_document(comparison: Comparison) -> Document:
     """The report of a comparison."""
-    if isinstance(comparison, SequentialComparison):
-        values = {"comparison": comparison, **_sequential_tables(comparison)}
-        return Document("sequential.md.jinja", values)
-    if isinstance(comparison, NumberComparison):
-        return _number_document(comparison)
-    entries = comparison.contestants
-    figures: dict[str, Plot] = {"differences": differences(comparison)}
-    if len(entries) > 2:
-        figures["wins"] = wins(comparison)
-    if any(comparison.epochs.of):
-        figures["profile"] = profile(comparison)
-    if comparison.numbers:
-        figures["numbers"] = numbers_profile(comparison)
-    first, *others = answer(comparison)
+    entries, of_rates = comparison.contestants, comparison.measure.is_rate
+    first, *others = comparison.lines
     facts, same_facts = known_facts(entries)
     settings, same = _settings_table(comparison)
-    values = {
+    values: dict[str, Any] = {
         "comparison": comparison,
-        "figures": figures,
         "names": ", ".join(one.label for one in entries),
         "first": first,
         "others": others if len(others) <= MOST_SENTENCES else [],
         "contestants": contestants_table(comparison),
         "settings": settings,
         "same": same,
-        "old": [capitalized(sentence) for sentence in old_seeds(comparison)],
-        "notes": contestant_notes(comparison),
+        "old": [f"{capitalized(str(comparison.reused))}."] if comparison.reused else [],
+        "notes": comparison.contestant_notes,
         "pairs": pairs_table(comparison),
-        "tests": sorted({tested_by(pair) for pair in comparison.pairs}),
-        "unused": next((pair for pair in comparison.pairs if any(pair.unused)), None),
+        "facts": _facts_table(entries, facts),
+        "same_facts": same_facts,
+    }
+    if comparison.max_seeds is not None:
+        return Document("sequential.md.jinja", values)
+    plots = _figures(comparison) if of_rates else number_figures(comparison)
+    values["figures"] = {plot.name: plot for plot in plots}
+    if not of_rates:
+        return Document("numbers.md.jinja", values, plots)
+    left_out = ((pair, comparison.unused(pair)) for pair in comparison.pairs)
+    values |= {
+        "tests": sorted({comparison.tested_by(pair) for pair in comparison.pairs}),
+        "unused": next((one for one in left_out if any(one[1])), None),
         "speed": _speed_tables(comparison),
         "numbers": _numbers_tables(comparison),
         "more_numbers": len(comparison.numbers) - SHOWN_NAMES,
-        "facts": facts,
-        "same_facts": same_facts,
         "kinds": {_kind(one) for one in entries},
         "searched": any(one.facts.get("sampler") for one in entries),
     }
-    return Document("comparison.md.jinja", values, tuple(figures.values()))
+    return Document("comparison.md.jinja", values, plots)
 
 
-def tables_of(comparison: AnyComparison) -> tuple[Table, ...]:
+def _figures(comparison: Comparison) -> tuple[Plot, ...]:
+    """The figures of success rates."""
+    plots = [differences(comparison)]
+    if len(comparison.contestants) > 2:
+        plots.append(wins(comparison))
+    if any(comparison.epochs.of):
+        plots.append(profile(comparison))
+    if comparison.numbers:
+        plots.append(numbers_profile(comparison))
+    return tuple(plots)
+
+
+def tables_of(comparison: Comparison) -> tuple[Table, ...]:
     """The tables for a paper."""
-    if isinstance(comparison, SequentialComparison):
-        return tuple(_sequential_tables(comparison).values())
-    if isinstance(comparison, NumberComparison):
-        return number_contestants_table(comparison), number_pairs_table(comparison)
-    return (
-        contestants_table(comparison),
-        pairs_table(comparison),
-        *_speed_tables(comparison),
-        *_numbers_tables(comparison),
-    )
+    tables = contestants_table(comparison), pairs_table(comparison)
+    if comparison.max_seeds is not None or not comparison.measure.is_rate:
+        return tables
+    return (*tables, *_speed_tables(comparison), *_numbers_tables(comparison))
 
 
-def contestants_table(comparison: RunComparison, *, narrow: bool = False) -> Table:
-    """Each contestant with its counts on fresh seeds, and those of its search if there was one.
+Columns: TypeAlias = dict[Heading, list[str]]
+"""The cells of each column."""
 
-    If they have a number of their own, a `narrow` table has it in one column, and no rate.
+number_column = partial(Heading, numeric=True)
+
+
+def _table(columns: Columns, caption: str) -> Table:
+    return table_of(columns, zip(*columns.values(), strict=True), caption)
+
+
+def contestants_table(comparison: Comparison, *, narrow: bool = False) -> Table:
+    """Each contestant: its seeds, what they came to, and the counts of its search if it had one.
+
+    If success rates have a number beside them, a `narrow` table has it in one column, and no rate.
     """
-    searched = any(SEARCHED in one.facts for one in comparison.contestants)
-    score = _score(comparison)
-    heads = ["rate", "95 % interval", *(score.columns if score else ())]
-    if score and narrow:
-        heads = ["95 % CI", f"{score.name} ({score.worst})"]
-    rows = []
-    for one in comparison.contestants:
-        ends = one.outcome.interval()
-        cells = [measured(one.outcome.rate, *ends), interval(*ends)]
-        if score:
-            scores = [*map(number_or_dash, score.of(one.outcome))]
-            cells = [cells[1], "{} ({})".format(*scores)] if narrow else [*cells, *scores]
-        search = [one.facts.get(SEARCHED, "")] * searched
-        rows.append((one.label, one.outcome.count.text, *cells, *search, ORIGINS[one.origin]))
-    columns = numbers("solved", *heads, *["search"] * searched)
-    headings = [*texts("contestant"), *columns, *texts("fresh seeds")]
-    return table_of(headings, rows, "Success rates on fresh seeds")
+    entries, measure = comparison.contestants, comparison.measure
+    outcomes, at_once = [one.outcome for one in entries], comparison.max_seeds is None
+    columns: Columns = {Heading("contestant"): [one.label for one in entries]}
+    if measure.is_rate:
+        columns[number_column("solved")] = [one.count.text for one in outcomes]
+        if at_once:
+            columns |= _rates(comparison, narrow=narrow)
+            if any(SEARCHED in one.facts for one in entries):
+                columns[number_column("search")] = [one.facts.get(SEARCHED, "") for one in entries]
+            columns[Heading("fresh seeds")] = [ORIGINS[one.origin] for one in entries]
+        return _table(columns, "Success rates on fresh seeds")
+    columns[number_column("seeds")] = [f"{one.n:,}" for one in outcomes]
+    if measure.statistic != SIGN:
+        known = [finite(measure.known(one)).size for one in outcomes]
+        failed = [f"{one.n - size:,}" for one, size in zip(outcomes, known, strict=True)]
+        columns[number_column("failed")] = failed
+        estimates = [comparison.estimate(place) for place in range(len(entries))]
+        shown = [estimated(*one) if math.isfinite(one.value) else "failed" for one in estimates]
+        columns[number_column(measure.text)] = shown
+        if at_once:
+            columns[number_column("95 % interval")] = [span(*one[1:]) for one in estimates]
+    return _table(columns, measure.text)
 
 
-def _score(comparison: RunComparison) -> Score | None:
+def _rates(comparison: Comparison, *, narrow: bool) -> Columns:
+    """Success rates with their intervals, and the number beside them, if there is one."""
+    outcomes, score = [one.outcome for one in comparison.contestants], _score(comparison)
+    ends = [one.interval() for one in outcomes]
+    rates = [measured(one.rate, *both) for one, both in zip(outcomes, ends, strict=True)]
+    intervals = [interval(*both) for both in ends]
+    if score is None:
+        return {number_column("rate"): rates, number_column("95 % interval"): intervals}
+    scores = [list(map(number_or_dash, score.of(one))) for one in outcomes]
+    if narrow:
+        beside = number_column(f"{score.name} ({score.worst})")
+        shown = [f"{median} ({worst})" for median, worst in scores]
+        return {number_column("95 % CI"): intervals, beside: shown}
+    heads = numbers("rate", "95 % interval", *score.columns)
+    return dict(zip(heads, [rates, intervals, *map(list, zip(*scores, strict=True))], strict=True))
+
+
+def pairs_table(comparison: Comparison) -> Table:
+    """Every two contestants: difference, interval, test or proof, and who is ahead."""
+    measure, pairs, at_once = comparison.measure, comparison.pairs, comparison.max_seeds is None
+    names = [one.label for one in comparison.contestants]
+    apart = [comparison.apart(pair) for pair in pairs]
+    columns: Columns = {
+        Heading("A"): [names[pair.a] for pair in pairs],
+        Heading("B"): [names[pair.b] for pair in pairs],
+    }
+    if measure.is_rate and at_once:
+        columns[number_column("A solved")] = [f"{pair.k_a:,}/{pair.n_a:,}" for pair in pairs]
+        columns[number_column("B solved")] = [f"{pair.k_b:,}/{pair.n_b:,}" for pair in pairs]
+    if measure.in_points:
+        columns[number_column("only A")] = [_count(pair.wins) for pair in pairs]
+        columns[number_column("only B")] = [_count(pair.losses) for pair in pairs]
+    columns[number_column("difference")] = [shown for shown, _ in apart]
+    level = "" if measure.in_points else f"{100 * comparison.confidence:g} % "
+    columns[number_column(f"{level}interval")] = [ends for _, ends in apart]
+    if at_once:
+        for head, every in (
+            ("p", [pair.p for pair in pairs]),
+            ("p (Holm)", [pair.p_holm for pair in pairs]),
+        ):
+            shown = [p_text(p).removeprefix("p ").removeprefix("= ") for p in every]
+            columns[number_column(head)] = shown
+    if odds := [pair.probability for pair in pairs if pair.probability is not None]:
+        columns[number_column("A better")] = [measured(*one) for one in odds]
+        columns[number_column("95 % CI")] = [interval(*one[1:]) for one in odds]
+    ahead = ["neither" if pair.ahead is None else names[pair.ahead] for pair in pairs]
+    columns[Heading("ahead")] = ahead
+    if not at_once:
+        columns[number_column("proven by")] = [_count(pair.decided_at) for pair in pairs]
+    elif measure.is_rate:
+        more = [pair.more_seeds and wanted_seeds(pair.more_seeds) for pair in pairs]
+        columns[number_column("more seeds")] = [one or "" for one in more]
+    if comparison.margin is not None:
+        shown = ["not worse" if comparison.not_worse(pair) else "not shown" for pair in pairs]
+        columns[Heading(f"A, by {number(comparison.margin)}")] = shown
+    what = "success rates" if measure.is_rate else measure.text
+    return _table(columns, f"Differences of {what}")
+
+
+def _count(seeds: int | None) -> str:
+    return "" if seeds is None else f"{seeds:,}"
+
+
+def _score(comparison: Comparison) -> Score | None:
     """The number that a rule judges, or else the first one; None if the seeds have none."""
     names = comparison.number_names
     outcomes = [one.outcome for one in comparison.contestants]
@@ -159,142 +231,13 @@ def _score(comparison: RunComparison) -> Score | None:
     return Score(names[0], larger_is_better(names[0], ())) if names else None
 
 
-def pairs_table(comparison: RunComparison) -> Table:
-    """Every two contestants: difference, interval, test, and the seeds to distinguish them."""
-    columns = [
-        *texts("A", "B"),
-        *numbers("A solved", "B solved", "only A", "only B", "difference", "interval"),
-        *numbers("p", "p (Holm)"),
-        *texts("ahead"),
-        *numbers("more seeds"),
-    ]
-    names = [one.label for one in comparison.contestants]
-    rows = [
-        (
-            *(names[pair.a], names[pair.b]),
-            *(f"{pair.k_a:,}/{pair.n_a:,}", f"{pair.k_b:,}/{pair.n_b:,}"),
-            *("" if seeds is None else f"{seeds:,}" for seeds in (pair.wins, pair.losses)),
-            points(pair.difference, pair.low, pair.high),
-            points_interval(pair.low, pair.high),
-            *(p_text(p).removeprefix("p ").removeprefix("= ") for p in (pair.p, pair.p_holm)),
-            "neither" if pair.ahead is None else names[pair.ahead],
-            "" if pair.more_seeds is None else wanted_seeds(pair.more_seeds),
-        )
-        for pair in comparison.pairs
-    ]
-    return table_of(columns, rows, "Differences of success rates")
+def _facts_table(entries: Sequence[Contestant], facts: Mapping[str, Sequence[str]]) -> Table:
+    """What differs between contestants besides."""
+    heads = [Heading("what"), *(Heading(one.label) for one in entries)]
+    return table_of(heads, [(name, *found) for name, found in facts.items()])
 
 
-def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
-    """Each contestant, and every two: who is better under more seeds, or by which statistic."""
-    names, tosses = comparison.labels, comparison.of_tosses
-    parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
-    contestants = [
-        (
-            *(label, *shown.values()),
-            *(value(point[name]) if name in point else "" for name in parameters),
-        )
-        for label, shown, point in zip(names, comparison.shown, comparison.points, strict=True)
-    ]
-    pairs = [
-        (
-            *(names[pair.a], names[pair.b]),
-            *([f"{pair.wins:,}", f"{pair.losses:,}"] if tosses else []),
-            (points if tosses else estimated)(pair.difference, pair.low, pair.high),
-            (points_interval if tosses else span)(pair.low, pair.high),
-            "neither" if pair.ahead is None else names[pair.ahead],
-            "" if pair.decided_at is None else f"{pair.decided_at:,}",
-        )
-        for pair in comparison.pairs
-    ]
-    heads = numbers(*comparison.shown[0])
-    apart = numbers(*["only A", "only B"] * tosses, "difference", "interval")
-    columns = [*texts("A", "B"), *apart, *texts("better"), *numbers("proven by")]
-    measure = comparison.measure
-    what = "Success rates" if measure is None else measure.text
-    each = [*texts("contestant"), *heads, *texts(*parameters)]
-    return {
-        "contestants": table_of(each, contestants, what),
-        "pairs": table_of(columns, pairs, "Differences"),
-    }
-
-
-# -------------------------------------------------------------------------------------------------
-# A comparison by a number of the seeds.
-
-
-def _number_document(comparison: NumberComparison) -> Document:
-    plots = number_figures(comparison)
-    settings, same = _settings_table(comparison)
-    facts, same_facts = known_facts(comparison.contestants)
-    first, *others = comparison.lines
-    values = {
-        "comparison": comparison,
-        "measure": comparison.measure,
-        "figures": {plot.name: plot for plot in plots},
-        "names": ", ".join(one.label for one in comparison.contestants),
-        "first": first,
-        "others": others if len(others) <= MOST_SENTENCES else [],
-        "contestants": number_contestants_table(comparison),
-        "pairs": number_pairs_table(comparison),
-        "settings": settings,
-        "same": same,
-        "old": [capitalized(sentence) for sentence in old_seeds(comparison)],
-        "notes": contestant_notes(comparison),
-        "facts": facts,
-        "same_facts": same_facts,
-    }
-    return Document("numbers.md.jinja", values, plots)
-
-
-def number_contestants_table(comparison: NumberComparison) -> Table:
-    """Each contestant: its seeds, failed ones, and the statistic with its interval."""
-    rows = []
-    for place, one in enumerate(comparison.contestants):
-        estimate = comparison.estimate(place)
-        found = one.outcome.details.values.get(comparison.measure.name, np.empty(0))
-        failed = one.outcome.n - int(np.isfinite(found).sum())
-        value = estimated(*estimate) if math.isfinite(estimate.value) else "failed"
-        rows.append((one.label, f"{one.outcome.n:,}", f"{failed:,}", value, span(*estimate[1:])))
-    what = comparison.measure.text
-    heads = numbers("seeds", "failed", what, "95 % interval")
-    return table_of([*texts("contestant"), *heads], rows, what)
-
-
-def number_pairs_table(comparison: NumberComparison) -> Table:
-    """Every two contestants: the difference, its interval, the test, who is more often better."""
-    names = [one.label for one in comparison.contestants]
-    rows = []
-    for pair in comparison.pairs:
-        ahead, chance = comparison.ahead(pair), pair.probability
-        margin = []
-        if comparison.margin is not None:
-            margin = ["not worse" if comparison.not_worse(pair) else "not shown"]
-        known = math.isfinite(pair.difference)
-        rows.append(
-            (
-                *(names[pair.a], names[pair.b]),
-                estimated(pair.difference, pair.low, pair.high) if known else "unknown",
-                span(pair.low, pair.high),
-                *(p_text(p).removeprefix("p ").removeprefix("= ") for p in (pair.p, pair.p_holm)),
-                measured(chance.probability, chance.low, chance.high),
-                interval(chance.low, chance.high),
-                "neither" if ahead is None else names[ahead],
-                *margin,
-            )
-        )
-    within = [] if comparison.margin is None else texts(f"A, by {number(comparison.margin)}")
-    columns = [
-        *texts("A", "B"),
-        *numbers("difference", f"{100 * (1 - comparison.alpha):g} % interval"),
-        *numbers("p", "p (Holm)", "A better", "95 % CI"),
-        *texts("ahead"),
-        *within,
-    ]
-    return table_of(columns, rows, f"Differences of {comparison.measure.text}")
-
-
-def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table, str]:
+def _settings_table(comparison: Comparison) -> tuple[Table, str]:
     """The parameters that differ between contestants, and as text those that are the same."""
     entries = [(one, one.point) for one in comparison.contestants if one.point is not None]
     if not entries:
@@ -313,7 +256,7 @@ def _settings_table(comparison: RunComparison | NumberComparison) -> tuple[Table
     return table_of(texts("contestant", "key", *differ), rows), same
 
 
-def _speed_tables(comparison: RunComparison) -> tuple[Table, ...]:
+def _speed_tables(comparison: Comparison) -> tuple[Table, ...]:
     """The tables of epochs to solve; none if no trainer counts epochs."""
     epochs = comparison.epochs
     if not any(epochs.of):
@@ -331,7 +274,7 @@ def _speed_tables(comparison: RunComparison) -> tuple[Table, ...]:
     )
 
 
-def _numbers_tables(comparison: RunComparison) -> list[Table]:
+def _numbers_tables(comparison: Comparison) -> list[Table]:
     """The tables of numbers of the seeds: who has better ones, and means."""
     tables = []
     for compared_numbers in comparison.numbers[:SHOWN_NAMES]:
@@ -342,9 +285,15 @@ def _numbers_tables(comparison: RunComparison) -> list[Table]:
         tables.append(_wins_table(comparison, compared_numbers, caption))
         rows = [
             (one.label, "tells none", "", "")
-            if summed is None
-            else (one.label, f"{summed.known:,} of {one.outcome.n:,}", *_middle(summed, "without"))
-            for one, summed in zip(comparison.contestants, compared_numbers.of, strict=True)
+            if summed is None or known is None
+            else (
+                one.label,
+                f"{finite(known).size:,} of {one.outcome.n:,}",
+                *_middle(summed, "without"),
+            )
+            for one, summed, known in zip(
+                comparison.contestants, compared_numbers.of, compared_numbers.values, strict=True
+            )
         ]
         heads = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
         direction = f" ({better} is better)" if better else ""
@@ -352,24 +301,22 @@ def _numbers_tables(comparison: RunComparison) -> list[Table]:
     return tables
 
 
-def _middle(summed: NumberSummary, lacking: str) -> tuple[str, str]:
+def _middle(summed: Estimate, lacking: str) -> tuple[str, str]:
     """An interquartile mean and its interval, or why there is none."""
-    if summed.middle is None:
+    if not math.isfinite(summed.value):
         return f"more than a quarter {lacking}", ""
-    ends = summed.low, summed.high
-    return estimated(summed.middle, *ends), "" if ends == (None, None) else span(*ends)
+    low, high = (end if math.isfinite(end) else None for end in summed[1:])
+    return estimated(summed.value, low, high), "" if low is high is None else span(low, high)
 
 
-def _wins_table(
-    comparison: RunComparison, compared_numbers: ComparedNumbers, caption: str
-) -> Table:
+def _wins_table(comparison: Comparison, compared_numbers: ComparedNumbers, caption: str) -> Table:
     """For each pair, the probability that A does better than B, if it is known."""
     names = [one.label for one in comparison.contestants]
     rows = [
         (
             *(names[pair.a], names[pair.b]),
-            measured(win.probability, win.low, win.high),
-            interval(win.low, win.high),
+            measured(*win),
+            interval(*win[1:]),
         )
         for pair, win in zip(comparison.pairs, compared_numbers.wins, strict=True)
         if win is not None

@@ -342,7 +342,7 @@ def _markup(value: Any) -> Markup:
         return value
     text = str(value)
     # In a table, a `|` ends the cell even inside a code span.
-    code = isinstance(value, Mono) and re.fullmatch(r"[\w./:=+,@%-]+", text) and text.isprintable()
+    code = isinstance(value, Mono) and re.fullmatch(r"[\w./:=+,@%…-]+", text) and text.isprintable()
     return Markup(f"`{text}`" if code else escaped(text))
 
 
@@ -414,11 +414,7 @@ def latex_table(table: Table, *, label: str = "", comments: Iterable[str] = ()) 
     return (
         _latex()
         .get_template("table.tex.jinja")
-        .render(
-            table=table,
-            label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
-            comments=[*comments],
-        )
+        .render(table=table, label=re.sub(r"[^A-Za-z0-9:.-]", "-", label), comments=[*comments])
     )
 
 

@@ -13,11 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.comparison import Comparison
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.core.files import ANOTHER_OUTPUT, writing
 from xortune.core.formats import plain
-from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
+from xortune.reports.comparison import comparison_document, tables_of
 from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.figures import known_figures
@@ -234,7 +234,7 @@ NAMES = (
 
 
 def write_comparison(
-    comparison: AnyComparison,
+    comparison: Comparison,
     output: str | os.PathLike[str] | None = None,
     *,
     formats: Sequence[str] = ("md", "html", "csv"),
@@ -255,8 +255,6 @@ def write_comparison(
     formats = checked_formats(formats)
     if output is not None:
         directory = driver_directory(output)
-    elif isinstance(comparison, SequentialComparison):
-        directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])
     old = [f"{COMPARISON_FIGURES}/{name}.svg" for name in NAMES] if "md" in formats else []
@@ -265,7 +263,7 @@ def write_comparison(
 
 
 def _comparison_files(
-    comparison: AnyComparison, formats: Sequence[str]
+    comparison: Comparison, formats: Sequence[str]
 ) -> Iterator[tuple[str, Content]]:
     document = cache(lambda: comparison_document(comparison))
     yield from _shown("comparison", document, formats, COMPARISON_FIGURES)
@@ -275,7 +273,7 @@ def _comparison_files(
         yield "comparison.tex", comparison_tex(comparison).encode()
 
 
-def comparison_tex(comparison: AnyComparison) -> str:
+def comparison_tex(comparison: Comparison) -> str:
     """The tables of a comparison for a paper."""
     return "\n".join(
         latex_table(replace(table, caption=f"{table.caption}."), label=f"tab:comparison-{number}")

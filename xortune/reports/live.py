@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, error_text
 from xortune.core.formats import count, plain
-from xortune.core.formats import interval as interval_text
 from xortune.core.outcome import wilson
 from xortune.core.trainer import PROVEN_WORSE, is_failure
 from xortune.reports.document import PRINTED_CONFIGS, Table, table_of, texts
@@ -148,10 +147,7 @@ def _sentence(status: RunStatus) -> str:
         return f"{state}. No configuration has a result yet."
     if not best.ruled:
         return f"{state}. Best so far: {best.text}, configuration {best.key}."
-    return (
-        f"{state}. Best so far: {best.k:,} of {best.n:,} seeds solved "
-        f"({interval_text(*best.interval())}), configuration {best.key}."
-    )
+    return f"{state}. Best so far: {best.words}, configuration {best.key}."
 
 
 class _LiveRun:

@@ -13,20 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.formats import (
-    number,
-    plain,
-    value,
-)
+from xortune.core.formats import number, plain, value
 from xortune.core.point import as_float
-from xortune.reports.document import (
-    cached_per_run,
-)
+from xortune.reports.document import cached_per_run
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.columns import MISSING
-from xortune.runs.results import (
-    ConfigResult,
-)
+from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from xortune.comparisons.runs import RunComparison
+from xortune.comparisons.comparison import Comparison
 from xortune.core.errors import InputError, check_type, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
@@ -26,9 +26,8 @@ from xortune.reports.figures import (
     seeds,
     surface,
 )
-from xortune.reports.figures import numbers as over_numbers
 from xortune.reports.figures import parameters as over_parameters
-from xortune.reports.figures.numbers import Numbered
+from xortune.reports.figures.comparisons import Numbered
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -208,26 +207,26 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 
 @_verb()
-def plot_differences(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_differences(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """The difference of success rates of every two contestants, with its interval."""
     return comparisons.differences(_of_runs(comparison))
 
 
 @_verb()
-def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_wins(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """Which contestant solves more seeds than which, after Holm's correction."""
     return comparisons.wins(_of_runs(comparison))
 
 
 @_verb()
-def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_profile(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """Epochs to solve: performance profiles, probability of improvement, interquartile means."""
     return comparisons.profile(_of_runs(comparison))
 
 
 @_verb()
 def plot_numbers(
-    comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
+    comparison: Comparison, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """A number of the seeds: profiles, probability of improvement, interquartile means."""
     return comparisons.numbers_profile(_of_runs(comparison), number)
@@ -243,7 +242,7 @@ def plot_strips(
     """
     if isinstance(outcomes, Run | str | os.PathLike):
         return distributions.strips(_loaded(outcomes))
-    return over_numbers.strips(outcomes, number)
+    return comparisons.strips(outcomes, number)
 
 
 @_verb()
@@ -251,7 +250,7 @@ def plot_intervals(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """Median, interquartile mean and mean of a number, with 95 % intervals."""
-    return over_numbers.intervals(outcomes, number)
+    return comparisons.intervals(outcomes, number)
 
 
 @_verb()
@@ -259,7 +258,7 @@ def plot_improvement(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """How probable it is that a seed of one has a better number than a seed of another."""
-    return over_numbers.improvement(outcomes, number)
+    return comparisons.improvement(outcomes, number)
 
 
 @_verb()
@@ -267,16 +266,16 @@ def plot_number_profile(
     outcomes: Numbered, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The share of seeds with a number at least as good as x: performance profiles."""
-    return over_numbers.number_profile(outcomes, number)
+    return comparisons.number_profile(outcomes, number)
 
 
 def _loaded(run: Runlike) -> Run:
     return run if isinstance(run, Run) else load_run(run)
 
 
-def _of_runs(comparison: RunComparison) -> RunComparison:
+def _of_runs(comparison: Comparison) -> Comparison:
     check_type(
-        "comparison", comparison, RunComparison, "what xortune.compare returns for two or more runs"
+        "comparison", comparison, Comparison, "what xortune.compare returns for two or more runs"
     )
     return comparison
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.comparisons.contestants import certified_outcome
 from xortune.core.errors import InputError
 from xortune.core.formats import (
     config_text,
+    count,
+    decimals,
+    duration,
     estimated,
     interval,
     lower_percent,
+    measured,
     number,
     percent,
     plain,
@@ -24,6 +30,7 @@ from xortune.core.formats import (
     value,
 )
 from xortune.core.numbers import FEWEST_FOR_MEANS, finite, known_statistics
+from xortune.core.outcome import SeedCount
 from xortune.core.point import Point
 from xortune.core.success import Rule, has_rule
 from xortune.racing.gaussian_process import (
@@ -36,18 +43,8 @@ from xortune.racing.gaussian_process import (
     learned_number,
     success_rates,
 )
-from xortune.racing.objectives import (
-    numbers_in,
-    summary_of,
-    ties_of,
-)
+from xortune.racing.objectives import numbers_in, summary_of, ties_of
 from xortune.reports.analysis import FrontRow, Report, compared_for_front, ignored_seed, report_of
-from xortune.reports.certificate import (
-    bound_first,
-    certified_lines,
-    certified_table,
-    left_out,
-)
 from xortune.reports.document import (
     PRINTED_CONFIGS,
     ConfigTable,
@@ -61,15 +58,15 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.drawing.model import Plot
+from xortune.reports.drawing.model import Plot, shortened
 from xortune.reports.figures import figures_of, known_figures
 from xortune.reports.figures.distributions import limits_of
-from xortune.reports.figures.effects import number_effects
 from xortune.reports.figures.frontier import required_rate
+from xortune.reports.figures.parameters import number_effects
 from xortune.reports.figures.seeds import Stop, stops_of
-from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect
+from xortune.reports.parameters import MIN_CONFIGS, Level, ParameterEffect, differing
 from xortune.reports.scripts import fresh_seeds, task_argument
-from xortune.runs.certificate import CertifiedResult
+from xortune.runs.certificate import LEDGER, Certificate, CertifiedResult
 from xortune.runs.columns import (
     NOTE,
     READERS,
@@ -82,10 +79,11 @@ from xortune.runs.columns import (
     worth,
 )
 from xortune.runs.manifest import imported_from, is_imported, two_results
-from xortune.runs.results import ConfigResult, measured_names
+from xortune.runs.results import ConfigResult, Score, measured_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, Objective
 from xortune.spaces.neighbours import neighbours
+from xortune.stats.proportions import unpaired_difference
 
 SHOWN_ROWS = 20  # rows in the tables of reasons and of the best subset
 SHOWN_NUMBERS = 10  # numbers of a user's trainer that have a table
@@ -130,13 +128,14 @@ def run_document(run: Run) -> Document:
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
         "number_tables": _number_tables(report),
+        "tables": _tables(report, worded=kind != "numbers"),
         "least": FEWEST_FOR_MEANS,
         "worth": lambda objective, result: worth(objective, result.outcome),
         "direction": lambda one: "more" if one.maximize else "less",
         "named": lambda point: named(point, report.varied),
     }
     if certificate is not None:
-        values["certified"] = bound_first(certified_table(certificate, run))
+        values["certified"] = certified_table(certificate, run)
         values["certified_lines"] = certified_lines(certificate)
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
@@ -154,6 +153,78 @@ def _fewer(run: Run) -> dict[str, int]:
     told = {Stop.WORSE: "worse", Stop.ENDED: "ended", Stop.EARLY: "early"}
     found = Counter(told.get(stop, "paused") for stop in stops_of(run) if stop is not Stop.FULL)
     return {reason: found[reason] for reason in (*told.values(), "paused")}
+
+
+def _tables(report: Report, *, worded: bool) -> dict[str, Table]:
+    """The tables whose rows the report has; `worded`: whether a rule says what a success is."""
+    failures, totals, settings = report.failures, report.totals, report.settings
+    levels = [(at, one) for at in report.importance.effects for one in at.levels]
+    known = any(one.interval for _, one in levels)
+    patterns = bool(failures.patterns)
+    counted = (
+        *(count(totals.proposals, "proposal"), count(totals.configs, "configuration")),
+        count(totals.seeds, "seed"),
+    )
+    return {
+        "subset": table_of(
+            [*texts("configuration", "key"), *numbers("solved")],
+            [
+                (named(one.point, report.varied), Mono(one.key), one.outcome.count.text)
+                for one in report.tied.members[:SHOWN_ROWS]
+            ],
+        ),
+        "levels": table_of(
+            [
+                *texts("parameter", "level"),
+                *numbers("configs", "mean rate", *["95 % interval"] * known),
+            ],
+            [
+                (
+                    *(effect.name if one is effect.levels[0] else "", one.label),
+                    *(f"{one.configs:,}", measured(one.rate, *(one.interval or (0, 1)))),
+                    *[interval(*one.interval) if one.interval else "–"] * known,
+                )
+                for effect, one in levels
+            ],
+        ),
+        "reasons": table_of(
+            [*texts("reason"), *numbers("seeds"), *texts("for example"), *numbers("seed")],
+            [
+                (reason, f"{often:,}", Mono(key), str(seed))
+                for reason, often, key, seed in failures.reasons[:SHOWN_ROWS]
+            ],
+        ),
+        # Where nothing has a pattern, none can be wrong, and nobody asks for the constant ones.
+        "ends": table_of(
+            [*texts("ended as"), *numbers("seeds", "share")],
+            [
+                (status.words(patterns=patterns), f"{n:,}", percent(n / max(totals.seeds, 1)))
+                for status, n in failures.counts.items()
+                if (worded or not status.ending.unread) and status.is_told(n, patterns=patterns)
+            ],
+        ),
+        "patterns": table_of(
+            [*texts("pattern"), *numbers("seeds")],
+            [(Mono(shortened(text, 32)), f"{n:,}") for text, n in failures.patterns],
+        ),
+        "no_outcome": table_of(
+            [
+                *texts("reason"),
+                *numbers("given up", "tried again"),
+                *texts("for example", "seeds"),
+            ],
+            [
+                (
+                    *(shortened(row.reason, 300), str(row.given_up), str(row.retried)),
+                    *(Mono(block.point.key), f"{count(block.count, 'seed')} from {block.first}"),
+                )
+                for row in report.no_outcome[:SHOWN_ROWS]
+                for block in [row.example.block]
+            ],
+        ),
+        "reproduce": table_of(texts("what", "value"), settings.reproduce),
+        "asked": table_of(texts("what", "value"), [*settings.asked, ("done", ", ".join(counted))]),
+    }
 
 
 MATTERED = 2  # parameters that the answer names
@@ -325,6 +396,82 @@ def _number_cells(values: NDArray[np.float64], n: int) -> list[str]:
 
 
 # -------------------------------------------------------------------------------------------------
+# The finalists of a certificate: fresh seeds beside the counts of the search.
+
+WORST = "worst neighbour"  # the last column of a certificate with neighbours
+
+
+def certified_table(certificate: Certificate, run: Run) -> Table:
+    """The finalists, each with its largest bound; the attempt that has it, if they differ."""
+    report = report_of(run)
+    differ = differing(certificate.finalists, report.varied) or report.varied
+    score = report.score
+    several = len({one.attempt for one in certificate.finalists}) > 1
+    has_neighbours = any(one.neighbours for one in certificate.finalists)
+    heads = ["attempt"] if several else []
+    heads += [f"{score.name} ({score.worst})"] if score else []
+    heads += [WORST] if has_neighbours else []
+    rows = [
+        (
+            *(named(one.point, differ), lower_percent(one.lower_bound)),
+            f"{one.search.text} {one.search.rate_text}",
+            f"{one.text} {one.rate_text}",
+            _gap(one),
+            *([str(one.attempt)] if several else []),
+            *([_fresh_score(run, score, one)] if score else []),
+            *([_worst_neighbour(one)] if has_neighbours else []),
+        )
+        for one in certificate.finalists
+    ]
+    # The bounds are second: a telephone has room for two columns.
+    columns = numbers("rate at least", "search", "fresh seeds", "gap", *heads)
+    return table_of([*texts("configuration"), *columns], rows)
+
+
+def _fresh_score(run: Run, score: Score, one: CertifiedResult) -> str:
+    """The median of the trainer's own number on fresh seeds, and its worse decile."""
+    certified = certified_outcome(run, run.certificate, one.key, one.attempt)
+    if certified is None:
+        return "–"
+    median, worst = score.of(certified[1])
+    return "–" if math.isnan(median) else f"{number(median)} ({number(worst)})"
+
+
+def certified_lines(certificate: Certificate) -> list[str]:
+    """What the bounds guarantee together, and the other attempts."""
+    return lines_of("certificate.txt.jinja", certificate=certificate, ledger=LEDGER)
+
+
+def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why the search did not make the certificate it was to make, and the command that does."""
+    entry = manifest.get("not_certified")
+    if entry is None:
+        return None
+    seconds = entry.get("seconds")
+    takes = "does it" if seconds is None else f"takes about {duration(seconds)}"
+    return f"Not certified: {plain(entry['why'])}. This {takes}:", plain(entry["command"])
+
+
+def _gap(result: CertifiedResult) -> str:
+    """The gap in percentage points, with the decimals that its interval supports."""
+    search = result.search
+    ends = unpaired_difference(search.k, search.n, result.k, result.n, alpha=0.05)
+    digits = decimals(*ends)
+    gap = round(100 * result.gap, digits)
+    return f"{gap:+.{digits}f}" if gap else "0"
+
+
+def _worst_neighbour(result: CertifiedResult) -> str:
+    worst = result.worst_neighbour
+    if worst is None:
+        return "–"
+    moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
+    text = f"{worst.rate_text} ({moved})"
+    bound = result.neighbourhood_bound
+    return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
+
+
+# -------------------------------------------------------------------------------------------------
 # The neighbours of the best, where a model of the judged number says what they may solve.
 
 MOVED = 0.2
@@ -440,7 +587,7 @@ def _cells(objective: Objective, row: FrontRow) -> tuple[str, ...]:
         at = row.result.point
         return (value(at[objective.name]) if objective.is_parameter else number(amount),)
     if measured.interval:  # a share of the seeds
-        return f"{round(amount * seen.n)}/{seen.n}", interval(*measured.interval(seen))
+        return SeedCount(round(amount * seen.n), seen.n).text, interval(*measured.interval(seen))
     return (measured.write(amount) if np.isfinite(amount) else "–",)
 
 

@@ -19,24 +19,14 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
-from xortune.comparisons.numbers import Measure, NumberComparison
-from xortune.comparisons.runs import Reused, RunComparison, notes
-from xortune.comparisons.runs import answer as runs_answer
-from xortune.comparisons.sequential import SequentialComparison
+from xortune.comparisons.comparison import Comparison, Reused
+from xortune.comparisons.measures import SIGN
 from xortune.core.formats import config_text, count, duration, estimated, plain, span, value
 from xortune.core.numbers import Summary, statistic_named
 from xortune.core.outcome import MOST_NUMBERS, Outcome
 from xortune.core.point import Point
 from xortune.reports.analysis import Report, report_of
-from xortune.reports.certificate import WORST, certified_lines, certified_table, left_out
-from xortune.reports.comparison import (
-    MOST_SENTENCES,
-    AnyComparison,
-    contestants_table,
-    number_contestants_table,
-    number_pairs_table,
-    pairs_table,
-)
+from xortune.reports.comparison import MOST_SENTENCES, contestants_table, pairs_table
 from xortune.reports.document import (
     PRINTED_CONFIGS,
     Heading,
@@ -54,7 +44,14 @@ from xortune.reports.figures.frontier import required_rate
 from xortune.reports.files import FOLDER, PICTURES
 from xortune.reports.parameters import differing
 from xortune.reports.progress import facts_table
-from xortune.reports.run import config_table, front_table
+from xortune.reports.run import (
+    WORST,
+    certified_lines,
+    certified_table,
+    config_table,
+    front_table,
+    left_out,
+)
 from xortune.runs.certificate import CERTIFICATE
 from xortune.runs.columns import NOTE, Form, Part
 from xortune.runs.manifest import imported_from
@@ -351,130 +348,74 @@ LEFT_OUT = {"A solved", "B solved", "only A", "only B", "p", "more seeds"}
 """The columns of a table of pairs that a terminal lacks if it is too narrow for all."""
 
 
-def render_comparison(comparison: AnyComparison, files: Sequence[Path], console: Console) -> None:
+def render_comparison(comparison: Comparison, files: Sequence[Path], console: Console) -> None:
     """Print what was compared with what, the answer, and where the files are."""
-    if isinstance(comparison, SequentialComparison):
+    lines = comparison.lines
+    if comparison.max_seeds is not None:
         basis = (
             f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
             f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
             f"{comparison.alpha:g} at most."
         )
-        lines = [*comparison.lines, basis, *(f"{note}." for note in comparison.notes)]
+        lines = [*lines, basis]
     else:
-        if isinstance(comparison, RunComparison):
-            first, *others = runs_answer(comparison)
-            contestants = contestants_table(comparison, narrow=True)
-            pairs = pairs_table(comparison)
-        else:
-            first, *others = comparison.lines
-            contestants = number_contestants_table(comparison)
-            pairs = number_pairs_table(comparison)
-        _print(console, first)
-        console.print(rich_table_of(contestants))
-        if len(others) > MOST_SENTENCES:
-            shown = _columns(pairs)
+        _print(console, lines.pop(0))
+        console.print(rich_table_of(contestants_table(comparison, narrow=True)))
+        if len(lines) > MOST_SENTENCES:
+            shown = _columns(pairs_table(comparison))
             if sum(one.width for one in shown) > console.width + 2:
                 shown = [one for one in shown if one.heading.text not in LEFT_OUT]
             console.print(_rich(shown))
-            others = []
-        lines = [*others, *notes(comparison)]
-    _print(console, *lines)
+            lines = []
+    _print(console, *lines, *comparison.notes)
     _print(console, *map(str, files), whole=True)
 
 
-def _numbers_json(comparison: NumberComparison) -> dict[str, Any]:
-    """The answer of a comparison by a number."""
-    contestants = []
-    for place, one in enumerate(comparison.contestants):
-        found, low, high = map(_known, comparison.estimate(place))
-        contestants.append(
-            {
-                "label": one.label,
-                "key": one.key,
-                "config": None if one.point is None else one.point.as_dict(),
-                "n": one.outcome.n,
-                "value": found,
-                "low": low,
-                "high": high,
-            }
-        )
-    return {
-        "answer": comparison.lines,
-        **_measure_json(comparison.measure),
-        "alpha": comparison.alpha,
-        "first_is_worse": comparison.first_is_worse,
-        "pairs": _records(comparison.table),
-        "margin": comparison.margin,
-        "notes": notes(comparison),
-        "contestants": contestants,
-    }
-
-
-def _sequential_json(comparison: SequentialComparison) -> dict[str, Any]:
-    """The answer of a comparison seed after seed."""
-    measure, best = comparison.measure, comparison.best
-    found = [_known(one) for one in comparison.values] if measure is not None else comparison.k
-    contestants = zip(comparison.labels, comparison.points, found, comparison.seeds, strict=True)
-    return {
-        "answer": comparison.lines,
-        "sequential": True,
-        **({} if measure is None else _measure_json(measure)),
-        "best": None if best is None else comparison.labels[best],
-        "first_is_worse": comparison.first_is_worse,
-        **{name: getattr(comparison, name) for name in ("n", "max_seeds", "first_seed", "alpha")},
-        "notes": list(comparison.notes),
-        "contestants": [
-            {"label": label, "config": point.as_dict(), "value" if measure else "k": one, "n": n}
-            for label, point, one, n in contestants
-        ],
-        "pairs": _records(comparison.table),
-    }
-
-
-def _measure_json(measure: Measure) -> dict[str, Any]:
-    return {"by": measure.text, "better": measure.better, "bounds": measure.limits}
-
-
-def _known(amount: float) -> float | None:
-    return amount if math.isfinite(amount) else None
-
-
-def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[str, Any]:
+def comparison_json(comparison: Comparison, files: Sequence[Path]) -> dict[str, Any]:
     """The answer and its basis, with the names of comparison.csv.
 
     In a sequential comparison, `best` is the label of the contestant that is proven better.
     """
-    if isinstance(comparison, NumberComparison):
-        values = _numbers_json(comparison)
-    elif isinstance(comparison, SequentialComparison):
-        values = _sequential_json(comparison)
-    else:
-        contestants = zip(comparison.contestants, comparison.epochs.of, strict=True)
-        values = {
-            "answer": runs_answer(comparison),
-            "alpha": comparison.alpha,
-            "confidence": comparison.confidence,
-            "first_is_worse": comparison.first_is_worse,
-            "contestants": [
-                {
-                    "label": one.label,
-                    "key": one.key,
-                    "config": None if one.point is None else one.point.as_dict(),
-                    "k": one.outcome.successes,
-                    "n": one.outcome.n,
-                    "rate": one.outcome.rate,
-                    **dict(zip(("low", "high"), one.outcome.interval(), strict=True)),
-                    "seeds_from": one.origin,
-                    "first_seed": int(one.outcome.seeds[0]),
-                    "middle_epochs": middle and middle.middle,
-                    "facts": dict(one.facts),
-                    "notes": list(one.notes),
-                }
-                for one, middle in contestants
-            ],
-            "pairs": _records(comparison.table),
-            "notes": notes(comparison),
+    measure, best = comparison.measure, comparison.best
+    sequential = comparison.max_seeds is not None
+    values: dict[str, Any] = {
+        "answer": comparison.lines,
+        "alpha": comparison.alpha,
+        "confidence": comparison.confidence,
+        "margin": comparison.margin,
+        "best": None if best is None else comparison.contestants[best].label,
+        "first_is_worse": comparison.first_is_worse,
+        "contestants": [],
+        "pairs": _records(comparison.table),
+        "notes": comparison.notes,
+    }
+    if not measure.is_rate:
+        values |= {"by": measure.text, "better": measure.better, "bounds": measure.limits}
+    if sequential:
+        looked = {name: getattr(comparison, name) for name in ("n", "max_seeds", "first_seed")}
+        values |= {"sequential": True, **looked}
+    for place, one in enumerate(comparison.contestants):
+        found: dict[str, Any] = {
+            "label": one.label,
+            "key": one.key,
+            "config": None if one.point is None else one.point.as_dict(),
+            "n": one.outcome.n,
+            "seeds_from": one.origin,
+            "first_seed": int(one.outcome.seeds[0]),
+            "facts": dict(one.facts),
+            "notes": list(one.notes),
         }
+        if measure.is_rate:
+            found["k"] = one.outcome.successes
+        if measure.statistic != SIGN:
+            estimate, *ends = map(_known, comparison.estimate(place))
+            found["rate" if measure.is_rate else "value"] = estimate
+            if not sequential:
+                found |= dict(zip(("low", "high"), ends, strict=True))
+        if measure.is_rate and not sequential:
+            epochs = comparison.epochs.of[place]
+            found["middle_epochs"] = epochs and _known(epochs.value)
+        values["contestants"].append(found)
     reused = None if comparison.reused is None else _reused_json(comparison.reused)
     return values | {"reused": reused, "files": [str(path) for path in files]}
 
@@ -488,6 +429,10 @@ def _reused_json(reused: Reused) -> dict[str, Any]:
     return asdict(reused) | times
 
 
+def _known(amount: float) -> float | None:
+    return amount if math.isfinite(amount) else None
+
+
 def _records(frame: Any) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return rows
@@ -499,8 +444,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 def render_outcome(outcome: Outcome, console: Console) -> None:
     """Print how many seeds are solved, how the others ended, and their numbers without a rule."""
-    low, high = outcome.interval()
-    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome, low=low, high=high))
+    _print(console, *lines_of("outcome.txt.jinja", outcome=outcome))
     if not outcome.details.ruled:
         for name in outcome.number_names[:MOST_NUMBERS]:
             console.print(rich_table_of(_summary_table(outcome.summary(name))))

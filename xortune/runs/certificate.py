@@ -232,8 +232,8 @@ class Certificate:
         rows = [
             {
                 **finalist.point,
-                "search": f"{finalist.search.k:,} of {finalist.search.n:,}",
-                "fresh seeds": f"{finalist.k:,} of {finalist.n:,}",
+                "search": finalist.search.text,
+                "fresh seeds": finalist.text,
                 "rate at least": lower_percent(finalist.lower_bound),
                 "key": finalist.key,
             }

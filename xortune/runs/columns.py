@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xortune.core.formats import estimated, interval, measured, number, span, value
 from xortune.core.numbers import finite, known_statistics, summary
-from xortune.core.outcome import Outcome, Status, wilson
+from xortune.core.outcome import Outcome, SeedCount, Status, wilson
 from xortune.core.point import as_float
 from xortune.racing.objectives import (
     constrained,
@@ -289,7 +289,7 @@ COLUMNS: tuple[Column, ...] = (
         "k",
         "solved",
         lambda rows: rows.counts.k,
-        lambda row: f"{row['k']:,}/{row['n']:,}",
+        lambda row: SeedCount(row["k"], row["n"]).text,
         falling=True,
         part=Part.COUNTS,
     ),

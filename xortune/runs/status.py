@@ -650,11 +650,10 @@ class RunStatus:
         if best is not None:
             low, high = best.interval()
             ends = {"rate": best.rate, "low": low, "high": high}
-            solved = {"solved": f"{best.k:,} of {best.n:,}", **ends}
+            solved = {"solved": SeedCount(best.k, best.n).text, **ends}
             if not best.ruled:
-                solved = {**best.scores, "finished": f"{best.k:,} of {best.n:,}"}
-            counts = {**solved, "key": best.key}
-            rows = [{**best.point, **counts}]
+                solved = {**best.scores, "finished": SeedCount(best.k, best.n).text}
+            rows = [{**best.point, **solved, "key": best.key}]
         return as_html(str(self), rows)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
+import pydantic
 from pydantic import Field, StrictStr
 
 from xortune.core.errors import InputError, nearest
@@ -30,7 +31,19 @@ METRICS = (JSON, NUMBER)
 """Where the numbers are in a command's output."""
 
 
-@dataclass(frozen=True)
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def section(form: type[T]) -> type[T]:
+    """A frozen dataclass that is a mapping of a space file: no other keys, and its schema."""
+    about: dict[str, Any] = {"description": form.__doc__}
+    return pydantic.with_config(extra="forbid", json_schema_extra=about)(
+        dataclass(frozen=True)(form)
+    )
+
+
+@section
 class RegexMetric:
     """A number in what a command prints, found by a regular expression."""
 

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeGuard, Union
@@ -46,6 +46,7 @@ from xortune.spaces.command import (
     RegexMetric,
     Template,
     parse_template,
+    section,
 )
 from xortune.spaces.pruners import PRUNERS, SCHEMA, ChosenPruner, chosen_pruner
 from xortune.spaces.yaml_reader import Location, YamlDocument, placed, quoted, unquoted
@@ -207,7 +208,7 @@ _Name: TypeAlias = Annotated[SkipJsonSchema[str], Field(alias="")]
 """A parameter's name, the key before it in a file. `read_file` adds it under the alias ""."""
 
 
-@dataclass(frozen=True)
+@section
 class Fixed:
     """One value, always the same."""
 
@@ -219,7 +220,7 @@ class Fixed:
         return f"{unquoted(self.value)} (fixed)"
 
 
-@dataclass(frozen=True)
+@section
 class Choice:
     """One of a list of values."""
 
@@ -231,7 +232,7 @@ class Choice:
         return ", ".join(map(unquoted, self.values))
 
 
-@dataclass(frozen=True)
+@section
 class Range:
     """A number from a range, both ends included; whole if low, high and step are written whole."""
 
@@ -367,7 +368,7 @@ def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
 # What is trained, how configurations are proposed, how many seeds they get.
 
 
-@dataclass(frozen=True)
+@section
 class CsvSettings:
     """A task from a CSV file with a header."""
 
@@ -379,7 +380,7 @@ class CsvSettings:
     ] = 1.0
 
 
-@dataclass(frozen=True)
+@section
 class FunctionSettings:
     """A function or a class of your own; see docs/own-trainer.md."""
 
@@ -394,7 +395,7 @@ class FunctionSettings:
     ] = None
 
 
-@dataclass(frozen=True)
+@section
 class CommandSettings:
     """A command that trains under one seed; see docs/command.md."""
 
@@ -498,7 +499,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
-@dataclass(frozen=True)
+@section
 class SearchSettings:
     """How configurations are proposed, and how many."""
 
@@ -524,7 +525,7 @@ class SearchSettings:
     ] = False
 
 
-@dataclass(frozen=True)
+@section
 class RaceSettings:
     """A race: rungs of 1, 2, 3, 4, 6, 8, ... seeds; 2, 4, 8, ... if there are other objectives."""
 
@@ -534,7 +535,7 @@ class RaceSettings:
     delta: Annotated[InnerShare, _about("... or not, with this probability.")] = 0.1
 
 
-@dataclass(frozen=True)
+@section
 class SeedSettings:
     """How many seeds a configuration is trained under."""
 
@@ -602,7 +603,7 @@ def number_to_learn(space: SearchSpace) -> Objective | None:
     return None if several else objective.ties
 
 
-@dataclass(frozen=True)
+@section
 class StopSettings:
     """What ends a search before all its trials."""
 
@@ -750,7 +751,7 @@ def measured_objective(name: str) -> MeasuredObjective | None:
 # What a search optimizes.
 
 
-@dataclass(frozen=True)
+@section
 class RequireSettings:
     """What a configuration has to reach before its objective counts."""
 
@@ -771,7 +772,7 @@ class Requirement:
     alpha: float
 
 
-@dataclass(frozen=True)
+@section
 class ObjectiveSettings:
     """What to optimize, and in which direction: {minimize: NAME}, or name and direction."""
 
@@ -845,10 +846,11 @@ class Objective:
 # A file, and the space that it becomes.
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class SpaceFile:
     """A search space of xortune: what to train, what to vary, how to search."""
 
+    _: KW_ONLY
     name: Annotated[
         StrictStr,
         Field(
@@ -948,7 +950,7 @@ class SearchSpace:
     text: str = field(repr=False)
     place: str = field(compare=False)
     lines: Mapping[Location, int] = field(compare=False, repr=False)
-    stop: StopSettings = StopSettings()
+    stop: StopSettings = field(default=StopSettings())
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
     trainer: str | None = None
     success: Rule | None = None
@@ -997,20 +999,6 @@ class SearchSpace:
         """An error about a location of the file."""
         return InputError(problem, place=self.at(*location), allowed=allowed, fix=fix)
 
-
-for _form in (
-    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexMetric, CommandSettings),
-    SearchSettings,
-    *(
-        RaceSettings,
-        SeedSettings,
-        StopSettings,
-        RequireSettings,
-        ObjectiveSettings,
-        SpaceFile,
-    ),
-):  # pydantic before 2.14 does not apply these to the schema of a field's class
-    pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
 
 _FILE = pydantic.TypeAdapter(SpaceFile)
 

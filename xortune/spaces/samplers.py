@@ -27,6 +27,11 @@ GROUP = "xortune.samplers"
 STARTUP: Final = 10
 """TPE draws from the whole space until this number of trials has ended: Optuna's default."""
 
+RANDOM_EVERY: Final = 4
+"""In a race every fourth proposal of TPE is drawn from the whole space. TPE alone settles where it
+first found something good, and in a race a look elsewhere costs a few seeds; see
+benchmarks/README.md."""
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -45,6 +50,12 @@ class Sampler:
             search then asks for earlier proposals again.
         is_sequence: whether all proposals are one sequence, so that `make` gets the search's own
             seed for each.
+        walks: whether it proposes each point of the space once, in place of drawing points.
+        instead: the name of the sampler that proposes where no number can be learned; of one that
+            learns the number that the objective or the rule names.
+        startup: how many proposals are drawn from the whole space before it is asked.
+        random_every: in a race every so many-th proposal is drawn so, too; 0: none.
+        ranks: whether it is told the place of a number in its list, so that close ones are alike.
 
     Example:
         >>> def nsgaiii(seed):
@@ -54,9 +65,6 @@ class Sampler:
         >>> NSGAIII = xt.Sampler(
         ...     "nsgaiii",
         ...     "evolution towards reference points",
-        ...     learns=True,
-        ...     several=True,
-        ...     exact_resume=False,
         ...     make=nsgaiii,
         ...     keeps_state=True,
         ... )
@@ -64,13 +72,18 @@ class Sampler:
 
     name: str
     about: str
-    learns: bool
-    several: bool
-    exact_resume: bool
+    learns: bool = True
+    several: bool = True
+    exact_resume: bool = False
     needs: tuple[Callable[[SearchSpace], None], ...] = ()
     make: Callable[[int], BaseSampler] | None = None
     keeps_state: bool = False
     is_sequence: bool = False
+    walks: bool = False
+    instead: str | None = None
+    startup: int = 0
+    random_every: int = 0
+    ranks: bool = False
 
 
 # -------------------------------------------------------------------------------------------------
@@ -156,30 +169,16 @@ def only_ranges(space: SearchSpace) -> None:
 # How Optuna makes them, with their packages imported at their first proposal.
 
 
-def _tpe(seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
+def of_optuna(kind: str, **settings: Any) -> Callable[[int], BaseSampler]:
+    """Make the sampler of a class of `optuna.samplers`, with settings beside its seed."""
 
-    return TPESampler(
-        n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=True, seed=seed
-    )
+    def make(seed: int) -> BaseSampler:
+        import optuna.samplers
 
+        sampler: BaseSampler = getattr(optuna.samplers, kind)(seed=seed, **settings)
+        return sampler
 
-def _gp(seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed)
-
-
-def _nsgaii(seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIISampler
-
-    return NSGAIISampler(seed=seed)
-
-
-def _cmaes(seed: int) -> BaseSampler:
-    from optuna.samplers import CmaEsSampler
-
-    return CmaEsSampler(seed=seed)
+    return make
 
 
 def _sobol(seed: int) -> BaseSampler:
@@ -204,53 +203,43 @@ def _sobol(seed: int) -> BaseSampler:
     return Sobol(scramble=True, seed=seed)
 
 
+_TPE = {"n_startup_trials": STARTUP, "multivariate": True, "group": True, "constant_liar": True}
+
 SAMPLERS = (
     Sampler(
         "auto",
         "learns the number that the objective or the rule names, by a Gaussian process; else `tpe`",
-        learns=True,
-        several=True,
         exact_resume=True,
+        instead="tpe",
+        startup=STARTUP,
     ),
     Sampler(
         "tpe",
         "tree-structured Parzen estimators",
-        learns=True,
-        several=True,
         exact_resume=True,
-        make=_tpe,
+        make=of_optuna("TPESampler", **_TPE),
+        startup=STARTUP,
+        random_every=RANDOM_EVERY,
+        ranks=True,
     ),
     Sampler(
         "gp",
         "a Gaussian process of the objective",
-        learns=True,
-        several=True,
-        exact_resume=False,
         needs=(package("torch"), failed_counts),
-        make=_gp,
+        make=of_optuna("GPSampler"),
     ),
     Sampler(
         "nsgaii",
         "evolution by non-dominated sorting",
-        learns=True,
-        several=True,
-        exact_resume=False,
-        make=_nsgaii,
+        make=of_optuna("NSGAIISampler"),
         keeps_state=True,
     ),
-    Sampler(
-        "random",
-        "draws each configuration alone",
-        learns=False,
-        several=True,
-        exact_resume=True,
-    ),
+    Sampler("random", "draws each configuration alone", learns=False, exact_resume=True),
     Sampler(
         "sobol",
         "spreads ranges more evenly than `random`, by a scrambled Sobol sequence; draws choices "
         "and conditional parameters at random",
         learns=False,
-        several=True,
         exact_resume=True,
         make=_sobol,
         keeps_state=True,
@@ -260,18 +249,16 @@ SAMPLERS = (
         "grid",
         "every configuration once",
         learns=False,
-        several=True,
         exact_resume=True,
         needs=(finite,),
+        walks=True,
     ),
     Sampler(
         "cmaes",
         "CMA-ES: moves a normal distribution over the ranges",
-        learns=True,
         several=False,
-        exact_resume=False,
         needs=(package("cmaes"), only_ranges),
-        make=_cmaes,
+        make=of_optuna("CmaEsSampler"),
         keeps_state=True,
     ),
 )

@@ -213,15 +213,8 @@ def check_space(space: SearchSpace, trainer: Trainer) -> None:
             check_objectives(space, trained)
 
 
-def with_search(
-    space: SearchSpace,
-    *,
-    trials: int | None = None,
-    sampler: str | None = None,
-    seed: int | None = None,
-    time_budget: float | str | None = None,
-) -> SearchSpace:
-    """The space with some of its search settings replaced, checked again.
+def with_search(space: SearchSpace, **changes: object) -> SearchSpace:
+    """The space with some of its search settings replaced, if they are not None; checked again.
 
     Its `text` has the new settings, so that a run's copy can be read again; `lines` remain those of
     the user's file.
@@ -229,17 +222,16 @@ def with_search(
     Raises:
         InputError: a value is not allowed, in general or for this space.
     """
-    given = {"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget}
-    values = {name: value for name, value in given.items() if value is not None}
+    values = {name: value for name, value in changes.items() if value is not None}
     skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
-        if sampler is not None:
-            sampler_named(sampler)
+        if "sampler" in values:
+            sampler_named(values["sampler"])
         settings = read_file(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
-    changes: dict[str, Any] = {name: getattr(settings, name) for name in values}
-    changed = replace(space, search=replace(space.search, **changes))
+    read: dict[str, Any] = {name: getattr(settings, name) for name in values}
+    changed = replace(space, search=replace(space.search, **read))
     check_search(changed)
     if changed == space:
         return space
@@ -369,7 +361,8 @@ def check_search(space: SearchSpace) -> None:
     check_sampler(space)
     if len(space.objectives) > 1:
         failed_counts(space)
-    if space.search.trials is None and space.search.sampler != "grid":
+    walks = sampler_named(space.search.sampler).walks
+    if space.search.trials is None and not walks:
         raise space.refusal(
             ("search", "trials"),
             f"sampler {space.search.sampler} needs to know how many trials",
@@ -380,7 +373,7 @@ def check_search(space: SearchSpace) -> None:
 
 def _check_empty(space: SearchSpace) -> None:
     """Refuse a space without parameters, unless its one configuration, {}, is asked for."""
-    if not space.parameters and space.search.sampler != "grid":
+    if not space.parameters and not sampler_named(space.search.sampler).walks:
         raise space.refusal(
             ("parameters",),
             f"no parameters with sampler {space.search.sampler}",
@@ -774,7 +767,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     rule = None if judged is None else str(judged)
     first = next(probes(space)).as_dict()
     required = space.objectives[0].required
-    learned = number_to_learn(space) if space.search.sampler == "auto" else None
+    learned = number_to_learn(space) if sampler_named(space.search.sampler).instead else None
     return {
         "name": space.name,
         "task": task and task.name,

@@ -1,6 +1,6 @@
 """Reads YAML as plain values, with the line of each.
 
-Only PyYAML's parser is used, not its constructors: a file cannot name a Python object, and values
+Only PyYAML's composer is used, not its constructors: a file cannot name a Python object, and values
 follow YAML 1.2 (``1e-4`` is a number, ``yes`` and ``off`` are strings).
 """
 
@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -18,6 +18,7 @@ from typing import NoReturn, TypeAlias
 import yaml
 
 from xortune.core.errors import InputError
+from xortune.core.files import reading
 from xortune.core.point import Nested, Value, as_float
 
 NO_FILE = "<space>"
@@ -107,24 +108,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         InputError: the file does not exist, is a directory, may not be read, is larger than 1 MB,
             or is not UTF-8.
     """
-    place = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        folder = Path(path).parent
-        near = sorted(p.name for p in folder.glob("*.y*ml"))[:8] if folder.is_dir() else []
-        fix = f"one of these in {folder}: {', '.join(near)}" if near else "check the path"
-        raise InputError("there is no such file", place=place, fix=fix) from None
-    except IsADirectoryError:
+    place, at = os.fspath(path), Path(path)
+    if at.is_dir() or not at.exists():
+        folder = at if at.is_dir() else at.parent
+        near = sorted(p.name for p in folder.glob("*.y*ml"))[:8]
         raise InputError(
-            "is a directory", place=place, allowed="a YAML file", fix="name a file in it"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"cannot be read ({reason})", place=place, fix="check the path and its permissions"
-        ) from None
+            "is a directory" if at.is_dir() else "there is no such file",
+            place=place,
+            allowed="a YAML file",
+            fix=f"one of these in {folder}: {', '.join(near)}" if near else "check the path",
+        )
+    with reading(at), open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError("is larger than 1 MB", place=place, allowed="a space file of up to 1 MB")
     try:
@@ -157,15 +152,25 @@ def read_yaml(text: str, place: str) -> YamlDocument:
             repeated key or one that is no string, is nested too deeply, or has a number that is not
             finite or an integer above 2**53.
     """
-    reader = _YamlReader(text, place)
+    reader = _Reader(place)
     try:
-        top = reader.document()
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
+                kind = type(token).__name__.removesuffix("Token").lower()
+                problem = f"the {kind} {text[token.start_mark.index : token.end_mark.index]}"
+                reader.refuse(token, (), problem, "plain values", "write the value out")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        top = None if node is None else reader.value(node, ())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InputError(
-            f"is not valid YAML ({error.problem or error.context})",
+            f"is not valid YAML ({', '.join(filter(None, (error.context, error.problem)))})",
             place=f"{place}:{mark.line + 1}" if mark else place,
             fix="check the indentation, brackets and quotes on and above this line",
+        ) from None
+    except RecursionError:
+        raise InputError(
+            "nested too deeply", place=place, allowed=f"{MAX_DEPTH} levels", fix="flatten it"
         ) from None
     except (yaml.YAMLError, OverflowError, ValueError) as error:
         if isinstance(error, InputError):
@@ -191,64 +196,42 @@ def read_yaml(text: str, place: str) -> YamlDocument:
     return YamlDocument(top, reader.lines, place)
 
 
-class _YamlReader:
-    """Builds values from the parser's events; MAX_DEPTH bounds the recursion."""
+class _Reader:
+    """Builds values from PyYAML's nodes, and notes the line of each."""
 
-    def __init__(self, text: str, place: str) -> None:
-        self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
+    def __init__(self, place: str) -> None:
         self.place = place
         self.lines: dict[Location, int] = {}
 
-    def document(self) -> object:
-        top: object = None
-        for event in self.events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if self.lines:
-                    problem = "a second YAML document"
-                    self.refuse(event, (), problem, "one document", "remove this `---`")
-                top = self.value(next(self.events), ())
-        return top
-
-    def value(self, event: yaml.Event, location: Location) -> object:
-        self.lines.setdefault(location, _line(event))
-        self.refuse_marks(event, location)
-        if isinstance(event, yaml.ScalarEvent):
-            return self.scalar(event, location)
+    def value(self, node: yaml.Node, location: Location) -> object:
+        self.lines.setdefault(location, _line(node))
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, location)
         if len(location) >= MAX_DEPTH:
-            self.refuse(event, location, "nested too deeply", f"{MAX_DEPTH} levels", "flatten it")
-        if isinstance(event, yaml.SequenceStartEvent):
-            values: list[object] = []
-            while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-                values.append(self.value(event, (*location, len(values))))
-            return values
-        mapping: dict[str, object] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            key = self.key(event, location)
-            mapping[key] = self.value(next(self.events), (*location, key))
-        return mapping
+            self.refuse(node, location, "nested too deeply", f"{MAX_DEPTH} levels", "flatten it")
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*location, i)) for i, item in enumerate(node.value)]
+        pairs = ((self.key(key, location), value) for key, value in node.value)
+        return {key: self.value(value, (*location, key)) for key, value in pairs}
 
-    def key(self, event: yaml.Event, location: Location) -> str:
-        self.refuse_marks(event, location)
-        if not isinstance(event, yaml.ScalarEvent):
-            problem = "a list or mapping as key"
-            self.refuse(event, location, problem, "a string as key", "check the brackets")
-        key = self.scalar(event, location)
+    def key(self, node: yaml.Node, location: Location) -> str:
+        key = self.scalar(node, location) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str) or not key:
-            problem = f"the key {quoted(key)}"
-            self.refuse(event, location, problem, "a string as key", "put it in quotes")
+            problem = f"the key {quoted(key)}" if key else "a list or mapping as key"
+            self.refuse(node, location, problem, "a string as key", "put it in quotes")
         if first := self.lines.get((*location, key)):
             problem = f"the key {key!r} is given twice, first on line {first}"
-            self.refuse(event, location, problem, "each key once", "remove one of them")
-        self.lines[*location, key] = _line(event)
+            self.refuse(node, location, problem, "each key once", "remove one of them")
+        self.lines[*location, key] = _line(node)
         return key
 
-    def scalar(self, event: yaml.ScalarEvent, location: Location) -> Value:
-        text = event.value
+    def scalar(self, node: yaml.ScalarNode, location: Location) -> Value:
+        text = node.value
         odd = next((c for c in text if not c.isprintable() and c not in "\t\n"), None)
         if odd is not None:
             problem = f"the character {odd!a}"
-            self.refuse(event, location, problem, "printable text", "remove it")
-        if event.style:  # quoted or block text is always a string
+            self.refuse(node, location, problem, "printable text", "remove it")
+        if node.style:  # quoted or block text is always a string
             return str(text)
         if text in _WORDS:
             return _WORDS[text]
@@ -258,40 +241,27 @@ class _YamlReader:
         elif _FLOAT.fullmatch(text):
             value = float(text)
         if _NOT_FINITE.fullmatch(text) or value in (math.inf, -math.inf):
-            self.refuse(
-                event,
-                location,
+            problem, fix = (
                 f"{quoted(text)[1:-1]} is not finite",
-                "a finite number",
-                "write a number, or quote it if you mean the word",
+                "write a number, or quote the word",
             )
+            self.refuse(node, location, problem, "a finite number", fix)
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            problem, fix = f"{quoted(value)} is too large", "write a smaller number"
+            fix = "write a smaller number"
             if math.isfinite(number := as_float(value)):
                 nearest = "" if number == value else ", the nearest float"
                 fix = f"write {inline_yaml(number)}{nearest}"
-            self.refuse(event, location, problem, "integers up to 2**53", fix)
+            problem = f"{quoted(value)} is too large"
+            self.refuse(node, location, problem, "integers up to 2**53", fix)
         return value
 
-    def refuse_marks(self, event: yaml.Event, location: Location) -> None:
-        if isinstance(event, yaml.AliasEvent):
-            problem = f"the alias *{event.anchor}"
-            self.refuse(event, location, problem, "plain values", "write the value out")
-        if anchor := getattr(event, "anchor", None):
-            problem = f"the anchor &{anchor}"
-            self.refuse(event, location, problem, "plain values", "write values out")
-        if tag := getattr(event, "tag", None):
-            problem = f"the tag {quoted(tag)}"
-            self.refuse(event, location, problem, "plain values", "remove the tag")
-
     def refuse(
-        self, event: yaml.Event, location: Location, problem: str, allowed: str, fix: str
+        self, at: yaml.Node | yaml.Token, location: Location, problem: str, allowed: str, fix: str
     ) -> NoReturn:
         no_file = self.place == NO_FILE
-        place = placed(self.place, location, {}) if no_file else f"{self.place}:{_line(event)}"
+        place = placed(self.place, location, {}) if no_file else f"{self.place}:{_line(at)}"
         raise InputError(problem, place=place, allowed=allowed, fix=fix)
 
 
-def _line(event: yaml.Event) -> int:
-    assert event.start_mark is not None
-    return event.start_mark.line + 1
+def _line(at: yaml.Node | yaml.Token) -> int:
+    return int(at.start_mark.line) + 1

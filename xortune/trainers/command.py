@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome
@@ -60,7 +60,13 @@ def read_files(folder: Path, template: Template, names: Sequence[str] | None) ->
         try:
             size += path.stat().st_size
             if size > MAX_FILES_BYTES:
-                raise _too_large(names is None)
+                raise InputError(
+                    f"the files of the command are larger than {MAX_FILES_BYTES:,} bytes",
+                    field="files",
+                    allowed="programs, not data, because each worker is sent all of it",
+                    fix="name those that are to be sent, `files: [train.py]`, or none, "
+                    "`files: []`, and give the command the absolute paths of the others",
+                )
             name = path.relative_to(root).as_posix()
             files.append((name, path.read_bytes()))
             if path.stat().st_mode & 0o111:
@@ -106,17 +112,6 @@ def _paths(root: Path, name: str) -> list[Path]:
 def _is_outside(name: str) -> bool:
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or not path.parts
-
-
-def _too_large(guessed: bool) -> InputError:
-    return InputError(
-        f"the files of the command are larger than {MAX_FILES_BYTES:,} bytes",
-        field="files",
-        allowed="programs, not data, because each worker is sent all of it",
-        fix="name those that are to be sent, `files: [train.py]`, or none, `files: []`"
-        if guessed
-        else "leave the large ones out, and give the command their absolute paths",
-    )
 
 
 # -------------------------------------------------------------------------------------------------
@@ -204,7 +199,7 @@ def run_command(
         reason = getattr(error, "strerror", None) or str(error)
         return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
-        reader = _Reader(process, is_pruned)
+        reader = _PipeReader(process, is_pruned)
         has_ended = False
         try:
             has_ended = reader.read(limit)
@@ -230,7 +225,7 @@ def run_command(
     )
 
 
-class _Reader:
+class _PipeReader:
     """Reads both pipes of a process until it ends."""
 
     def __init__(
@@ -272,7 +267,7 @@ class _Reader:
                 if key.data is None:  # the pidfd
                     return True
                 self._take(key.data)
-            if self._pidfd is None and self._has_ended():
+            if self._pidfd is None and has_ended(self._process.pid):
                 return True
 
     def drain(self) -> None:
@@ -287,9 +282,6 @@ class _Reader:
         self._selector.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
-
-    def _has_ended(self) -> bool:
-        return has_ended(self._process.pid)
 
     def _take(self, pipe: IO[bytes]) -> bool:
         """Read a chunk; return whether there was one."""
@@ -341,22 +333,26 @@ def verdict_of(result: CommandResult, command: CommandSettings, rule: Rule | Non
     A program says no by a number, or by true or false, and exits with 0.
     """
     if result.problem is not None or result.code != 0:
-        code = result.code or 0
-        ended = f"exit code {code}" if code > 0 else f"killed by {signal_of(code)}"
-        why = result.problem or ended
-        last = _last_line(result.stderr) or _last_line(result.stdout)  # mostly the cause
-        return crashed(one_line(f"{why}: {last}" if last else why))
+        return crashed(_why(result))
     if (metric := command.metric) is None:
         return SeedVerdict(SOLVED)
     try:
-        value = (
-            _last_match(result, metric)
-            if isinstance(metric, RegexMetric)
-            else _parsed_line(result, metric)
-        )
+        value: object
+        if isinstance(metric, RegexMetric):
+            value = _last_match(result, metric)
+        else:
+            value = _parsed_line(result, metric)
         return judged(_with_exit_code(value) if command.by_exit else value, rule)
     except InputError as error:
         return crashed(one_line(str(error)))
+
+
+def _why(result: CommandResult) -> str:
+    """Why a command failed, with the last line that it printed, which is mostly the cause."""
+    code = result.code or 0
+    ended = f"exit code {code}" if code > 0 else f"killed by {signal_of(code)}"
+    last = _last_line(result.stderr) or _last_line(result.stdout)
+    return one_line(": ".join(filter(None, (result.problem or ended, last))))
 
 
 def _last_line(printed: bytes) -> str:
@@ -372,34 +368,60 @@ def _parsed_line(result: CommandResult, metric: str) -> object:
         raise InputError("printed nothing on stdout", allowed=f"what `metric: {metric}` says")
     if not result.whole and b"\n" not in result.stdout.rstrip():
         raise InputError(f"the last line is longer than {LINE:,} bytes")
-    shown = line if len(line) <= 120 else line[:117] + "..."
     if metric == NUMBER:
-        if _NUMBER.fullmatch(line) or _NONE.fullmatch(line):
-            return float(line.partition("(")[0])  # C prints nan(0x...) too
-        raise InputError(f"the last line is {shown!r}", allowed="a number and nothing else")
+        if (number := _number(line)) is not None:
+            return number
+        raise InputError(f"the last line is {line!r:.120}", allowed="a number and nothing else")
     try:
-        return json.loads(_WORDS.sub(lambda match: _as_json(match[0]), line))
+        return _read_json(line)
     except (ValueError, RecursionError):  # ValueError: also an integer of too many digits
         raise InputError(
-            f"the last line is {shown!r}",
+            f"the last line is {line!r:.120}",
             allowed='JSON: a number, true, false, or an object of these such as {"accuracy": 0.9}',
         ) from None
 
 
+def _read_json(line: str) -> Any:
+    """JSON in which NaN and infinity may be spelled as by C and awk."""
+
+    def as_python(word: re.Match[str]) -> str:
+        if (match := _NONE.fullmatch(word[0])) is None:  # a string
+            return word[0]
+        return "NaN" if match[2] else f"{'-' * (match[1] == '-')}Infinity"
+
+    return json.loads(_WORDS.sub(as_python, line))
+
+
+def _found(text: str, metric: RegexMetric) -> list[str]:
+    """What a regex matches in a text."""
+    matches = re.finditer(metric.regex, text, re.MULTILINE)
+    return [(match[1 if match.re.groups else 0] or "").strip() for match in matches]
+
+
 def _matches(result: CommandResult, metric: RegexMetric) -> list[str]:
     """All matches of a regex on stdout, or, if there are none, on stderr."""
-    for printed in (result.stdout, result.stderr):
-        text = printed.decode("utf-8", "replace")
-        if matches := list(re.finditer(metric.regex, text, re.MULTILINE)):
-            return [(match[1 if match.re.groups else 0] or "").strip() for match in matches]
-    return []
+    texts = (printed.decode("utf-8", "replace") for printed in (result.stdout, result.stderr))
+    return next(filter(None, (_found(text, metric) for text in texts)), [])
 
 
-def _number(match: str) -> float | None:
-    """A match as a number; None if it is none."""
-    number = match.rstrip(".,;")  # the end of a sentence
+def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
+    """The number in the last match of a regex."""
+    if matches := _matches(result, metric):
+        if (number := _number(matches[-1])) is not None:
+            return {metric.name: number}
+        raise InputError(f"the regex found {matches[-1]!r:.120}", allowed="a number")
+    last = _last_line(result.stdout) or _last_line(result.stderr)
+    raise InputError(
+        f"the regex {metric.regex!r} matches nothing that the command printed"
+        + (f"; the last line is {last!r:.120}" if last else ", because it printed nothing"),
+    )
+
+
+def _number(text: str) -> float | None:
+    """A text as a number; None if it is none."""
+    number = text.strip().rstrip(".,;")  # the end of a sentence
     known = _NUMBER.fullmatch(number) or _NONE.fullmatch(number)
-    return float(number.partition("(")[0]) if known else None
+    return float(number.partition("(")[0]) if known else None  # C prints nan(0x...) too
 
 
 def curve_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
@@ -459,44 +481,18 @@ class _Watch:
         if self._is_pruned is not None and self._is_pruned(count, number):
             self.pruned = count
 
-    def _numbers(self, line: str) -> Iterator[float]:
+    def _numbers(self, line: str) -> list[float]:
         if isinstance(self._metric, RegexMetric):
-            for match in re.finditer(self._metric.regex, line, re.MULTILINE):
-                found = (match[1 if match.re.groups else 0] or "").strip()
-                if (number := _number(found)) is not None:
-                    yield number
-        elif self._metric == NUMBER:
-            if (number := _number(line.strip())) is not None:
-                yield number
-        else:
-            with suppress(ValueError, RecursionError):
-                told = json.loads(_WORDS.sub(lambda match: _as_json(match[0]), line))
-                told = told.get(self._on) if isinstance(told, dict) else told
-                if isinstance(told, int | float) and not isinstance(told, bool):
-                    yield as_float(told)
-
-
-def _last_match(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
-    """The number in the last match of a regex."""
-    if matches := _matches(result, metric):
-        if (number := _number(matches[-1])) is not None:
-            return {metric.name: number}
-        raise InputError(f"the regex found {matches[-1]!r:.120}", allowed="a number")
-    last = _last_line(result.stdout) or _last_line(result.stderr)
-    raise InputError(
-        f"the regex {metric.regex!r} matches nothing that the command printed"
-        + (f"; the last line is {last!r:.120}" if last else ", because it printed nothing"),
-    )
-
-
-def _as_json(word: str) -> str:
-    """Rewrite NaN and infinity, as C and awk print them, for Python's JSON parser."""
-    match = _NONE.fullmatch(word)
-    if match is None:  # a string
-        return word
-    if match[2]:
-        return "NaN"
-    return "-Infinity" if match[1] == "-" else "Infinity"
+            numbers = map(_number, _found(line, self._metric))
+            return [number for number in numbers if number is not None]
+        if self._metric == NUMBER:
+            return [] if (number := _number(line)) is None else [number]
+        with suppress(ValueError, RecursionError):
+            told = _read_json(line)
+            told = told.get(self._on) if isinstance(told, dict) else told
+            if isinstance(told, int | float) and not isinstance(told, bool):
+                return [as_float(told)]
+        return []
 
 
 def _with_exit_code(value: object) -> object:
@@ -615,11 +611,7 @@ def _train(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | Tra
             results.add_pruned(watch.pruned)
             continue
         if result.code == os.EX_TEMPFAIL:
-            last = _last_line(result.stderr) or _last_line(result.stdout)
-            why = one_line(
-                f"exit code {result.code}: {last}" if last else f"exit code {result.code}"
-            )
-            return Void(why, results.outcome() if results.n else None)
+            return Void(_why(result), results.so_far())
         verdict = verdict_of(result, command, trainer.success)
         shown = None
         if verdict.failed:

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import inspect
+import itertools
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,6 @@ from xortune.trainers.reports import (
     Pruned,
     Reports,
     SeedTimeout,
-    reported_arrays,
 )
 from xortune.trainers.source import AnySource
 from xortune.trainers.verdicts import (
@@ -130,8 +130,7 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         InputError: it cannot be called with a config and a seed.
     """
     state = inspect.isclass(function)
-    if state and hasattr(function, STACKED):
-        return _form_of_torch_training(function, label)
+    stacked = state and hasattr(function, STACKED)
     called = getattr(function, RUN, None) if state else function
     if not callable(called):
         raise InputError(
@@ -139,6 +138,13 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
             field="trainer",
             allowed=f"a class that is made with a config, and whose {RUN} trains a seed",
             fix=f"add `def {RUN}(self, seed)`, or name a function",
+        )
+    if stacked and (missing := sorted(getattr(function, "__abstractmethods__", ()))):
+        raise InputError(
+            f"{label} is a TorchTraining without {', '.join(missing)}",
+            field="trainer",
+            allowed="a class with the methods model, optimizer, batches, loss and score",
+            fix="add what is missing",
         )
     before: tuple[Any, ...] = ({},)  # the arguments before the seed: a config
     try:
@@ -153,57 +159,29 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         forms = f"f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
         if state:
             forms = f"__init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
+        if stacked:
+            forms = "__init__(self, config), and call super().__init__(config) there"
         raise InputError(
             f"{label} cannot be called with a config and a seed ({error})",
             field="trainer",
             fix=f"write it as {forms}",
         ) from None
+    if stacked:
+        reports = getattr(function, "report_every", None) is not None
+        return CallForm(reports=reports, state=True, stacked=True)
     names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
     many = names[len(before) : len(before) + 1] == [MANY]
-    awaits = _is_async(called, label, is_plain=not (many or state))
-    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
-
-
-def _is_async(called: Callable[..., Any], label: str, *, is_plain: bool) -> bool:
-    """Whether a function is async.
-
-    Raises:
-        InputError: it is async, and yields, or is no function of one seed.
-    """
-    method = getattr(called, "__call__", None)  # noqa: B004  # of an object that is called
-    yields = inspect.isasyncgenfunction(called) or inspect.isasyncgenfunction(method)
-    awaits = inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(method)
-    if yields or (awaits and not is_plain):
+    # An object that is called has a method that may be async.
+    either = called, getattr(called, "__call__", None)  # noqa: B004
+    awaits = any(map(inspect.iscoroutinefunction, either))
+    if (yields := any(map(inspect.isasyncgenfunction, either))) or (awaits and (many or state)):
         raise InputError(
             f"{label} is async, and {'yields' if yields else 'no function of a config and a seed'}",
             field="trainer",
             allowed="async def f(config, seed), which may take `report` too",
             fix="return the result of one seed",
         )
-    return awaits
-
-
-def _form_of_torch_training(training: Callable[..., Any], label: str) -> CallForm:
-    if missing := sorted(getattr(training, "__abstractmethods__", ())):
-        raise InputError(
-            f"{label} is a TorchTraining without {', '.join(missing)}",
-            field="trainer",
-            allowed="a class with the methods model, optimizer, batches, loss and score",
-            fix="add what is missing",
-        )
-    try:
-        inspect.signature(training).bind({})
-    except TypeError as error:
-        raise InputError(
-            f"{label} cannot be made with a config ({error})",
-            field="trainer",
-            fix="write it as __init__(self, config), and call super().__init__(config) there",
-        ) from None
-    reports = getattr(training, "report_every", None) is not None
-    return CallForm(reports=reports, state=True, stacked=True)
-
-
-_NO_REPORTS = Reports()
+    return CallForm(many, reports, state, inspect.isgeneratorfunction(called), awaits=awaits)
 
 
 END_SECONDS = 1.0
@@ -278,10 +256,9 @@ class Calls:
     """
 
     def __init__(self, trainer: CustomTrainer, block: Block) -> None:
-        self.trainer, self.block = trainer, block
+        self.trainer, self.block, self.reports = trainer, block, Reports()
         self._function, self._form = trainer.source.function(), trainer.form
-        self._plain = not (self._form.reports or self._form.state)
-        self.reports = _NO_REPORTS
+        self._key = self._function, block.point.key
 
     def __call__(self, seeds: Any) -> Any:
         """What the function returns for a seed, or for an array of seeds.
@@ -291,7 +268,12 @@ class Calls:
         """
         process = os.getpid()
         try:
-            return self._returned(seeds)
+            if self._form.awaits:
+                return finished(self.awaited(seeds))
+            return self._result(self._returned(seeds))
+        except BaseException:
+            self.forget()
+            raise
         finally:
             end_fork_of(process)
             restore_descriptors()
@@ -303,8 +285,7 @@ class Calls:
             SeedTimeout: the seed exceeded its time limit.
             Exception: what the function raises.
         """
-        self.reports = self._new_reports(seed)
-        given = {REPORT: self.reports} if self._form.reports else {}
+        given = self._new_reports(seed)
         restore_descriptors()
         try:
             async with asyncio.timeout(self.trainer.limit) as limit:
@@ -316,46 +297,33 @@ class Calls:
         return self._result(returned)
 
     def _returned(self, seeds: Any) -> Any:
-        if self._form.awaits:
-            return finished(self.awaited(seeds))
-        if self._plain:
-            self.reports = _NO_REPORTS
-            returned = self._function(self.block.point.as_dict(), seeds)
-            if type(returned) is not GeneratorType:
-                return returned
-            return self._drained(returned, self._new_reports(seeds))
-        self.reports = self._new_reports(seeds)
-        try:
-            given = {REPORT: self.reports} if self._form.reports else {}
-            if self._form.state:
-                returned = self.state().run(seeds, **given)
-            else:
-                returned = self._function(self.block.point.as_dict(), seeds, **given)
-            if type(returned) is GeneratorType:
-                return self._drained(returned, self.reports)
-        except BaseException:
-            self.forget()
-            raise
-        return self._result(returned)
+        given = self._new_reports(seeds)
+        if self._form.state:
+            returned = self.state().run(seeds, **given)
+        else:
+            returned = self._function(self.block.point.as_dict(), seeds, **given)
+        return self._drained(returned) if type(returned) is GeneratorType else returned
 
-    def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
+    def _drained(self, steps: GeneratorType[Any, Any, Any]) -> Any:
         """The result of a generator, whose values are reports."""
-        self.reports, process = reports, os.getpid()
+        process = os.getpid()
         with closing(steps):
             while True:
                 try:
                     result = next(steps)
                 except StopIteration as end:
-                    return self._result(end.value)
+                    return end.value
                 end_fork_of(process)
-                reports(result)
+                self.reports(result)
 
-    def _new_reports(self, seeds: Any) -> Reports:
+    def _new_reports(self, seeds: Any) -> dict[str, Reports]:
+        """Begin to note reports; return what the function is given to report."""
         many = len(seeds) if self._form.many else None
         limit, on, is_pruned = self.trainer.limit, self.trainer.on, None
         if self.block.pruning is not None and many is None:
             is_pruned = self.block.pruning.of_trained(self.block.point.key, int(seeds))
-        return Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
+        self.reports = Reports(limit, many=many, block=self.block, on=on, is_pruned=is_pruned)
+        return {REPORT: self.reports} if self._form.reports else {}
 
     def _result(self, returned: Any) -> Any:
         self.reports.check()
@@ -363,21 +331,16 @@ class Calls:
 
     def state(self) -> Any:
         """The object of the user's class for the config; a new one if none is kept."""
-        key = self._key
-        if key not in _states:
-            _states[key] = self._function(self.block.point.as_dict())
+        if self._key not in _states:
+            _states[self._key] = self._function(self.block.point.as_dict())
             while len(_states) > KEPT_OBJECTS:
                 _states.popitem(last=False)
-        _states.move_to_end(key)
-        return _states[key]
+        _states.move_to_end(self._key)
+        return _states[self._key]
 
     def forget(self) -> None:
         """Keep the object no longer, since it may be half-changed."""
         _states.pop(self._key, None)
-
-    @property
-    def _key(self) -> tuple[Callable[..., Any], str]:
-        return self._function, self.block.point.key
 
 
 OnRaise: TypeAlias = Callable[[BaseException], None]
@@ -424,7 +387,7 @@ class CustomTrainer(Trainer):
     retry: tuple[type[BaseException], ...] = field(default=(), compare=False)
     on: str | None = field(default=None, compare=False)
 
-    def says_nothing(self, error: BaseException | None) -> bool:
+    def says_nothing(self, error: BaseException | None) -> TypeGuard[BaseException]:
         """Whether an exception says nothing of the training.
 
         Classes are compared by their full names: a worker may have imported their module anew.
@@ -536,8 +499,6 @@ class CustomTrainer(Trainer):
         error: BaseException | None = None
         try:
             returned = await call.awaited(block.first)
-        except BlockCancelled:
-            return Unfinished()
         except asyncio.CancelledError as raised:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # the search ends
@@ -545,11 +506,8 @@ class CustomTrainer(Trainer):
         except KeyboardInterrupt as raised:
             error, on_raise = raised, None  # its own: Ctrl-C comes to the main thread
         except BaseException as raised:
-            if self.says_nothing(raised):
-                return _void(raised)
             error = raised
-        _add_seed(call, returned, error, results, on_raise)
-        return results.outcome()
+        return _add_seed(call, returned, error, results, on_raise) or results.outcome()
 
 
 def custom_trainer(
@@ -609,23 +567,19 @@ def _pass_on(error: BaseException, on_raise: OnRaise | None) -> None:
 def _train_singly(call: Calls, results: SeedResults) -> Outcome | TrainingError:
     """Call the function for one seed after the other."""
     trainer, block = call.trainer, call.block
-    known = trainer.known
     for seed in block.seeds:
-        if known and (outcome := known.get((block.point.key, seed))) is not None:
-            results.add_known(outcome)
+        if (known := trainer.known.get((block.point.key, seed))) is not None:
+            results.add_known(known)
             continue
         if time_is_over():
             return OutOfTime(results.so_far())
         returned, error = None, None
         try:
             returned = call(seed)
-        except BlockCancelled:
-            return Unfinished(results.so_far())
         except BaseException as raised:
-            if trainer.says_nothing(raised):
-                return _void(raised, results.so_far())
             error = raised
-        _add_seed(call, returned, error, results, trainer.on_raise)
+        if (ended := _add_seed(call, returned, error, results, trainer.on_raise)) is not None:
+            return ended
     return results.outcome()
 
 
@@ -635,13 +589,17 @@ def _add_seed(
     error: BaseException | None,
     results: SeedResults,
     on_raise: OnRaise | None,
-) -> None:
-    """Judge and add the next seed: what its call returned, or raised."""
-    shown = None
+) -> TrainingError | None:
+    """Judge and add the next seed: what its call returned, or raised; or return what ends all."""
+    if isinstance(error, BlockCancelled):
+        return Unfinished(results.so_far())
+    if call.trainer.says_nothing(error):
+        return _void(error, results.so_far())
+    results.add_reports(call.reports.curve)
     if isinstance(error, Pruned):
-        results.add_reports(call.reports.curve)
         results.add_pruned(error.report)
-        return
+        return None
+    shown = None
     try:
         if error is not None:
             raise error
@@ -649,8 +607,8 @@ def _add_seed(
     except BaseException as raised:
         _pass_on(raised, on_raise)
         verdict, shown = crashed(_reason(raised)), _shown(raised)
-    results.add_reports(call.reports.curve)
     results.add(_with_reports(verdict, call.reports), shown)
+    return None
 
 
 def _with_reports(verdict: SeedVerdict, reports: Reports) -> SeedVerdict:
@@ -690,12 +648,11 @@ def _train_stacked(
     trainer: CustomTrainer, blocks: Sequence[Block]
 ) -> list[Outcome | TrainingError]:
     """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
-    function, limit = trainer.source.function(), trainer.limit
     stacked = [_StackedBlock(trainer, block) for block in blocks]
     going = [one for one in stacked if one.ended is None]
 
-    def report(group: int, of: Sequence[int], result: Any, number: int) -> Collection[int]:
-        pruned = going[group].hear(of, result, number)
+    def report(group: int, of: Sequence[int], scores: Sequence[Any], count: int) -> Collection[int]:
+        pruned = going[group].hear(of, scores, count)
         if all(one.ended is not None for one in stacked):
             raise _AllEnded
         return pruned
@@ -703,21 +660,23 @@ def _train_stacked(
     def judge(score: Any) -> Any:
         return judged(score, trainer.success).status
 
-    known = [block.agreed for block in blocks]
-    agreed = None if None in known else max(one for one in known if one is not None)
+    known, here = [block.agreed for block in blocks], trainer.on_raise is not None
+    options = {
+        "report": report,
+        "failures": _FAILURES_HERE if here else (BaseException,),
+        "limit": trainer.limit,
+        "agreed": None if None in known else max(one for one in known if one is not None),
+        "judge": judge,
+        "forks": 0 if here else max(block.idle for block in blocks),
+    }
     note = ""
     with suppress(_AllEnded):
         if going:
             groups = [(one.training, list(one.block.seeds)) for one in going]
-            run_all: Any = getattr(function, STACKED)
-            failures = (BaseException,) if trainer.on_raise is None else _FAILURES_HERE
-            idle = 0 if trainer.on_raise is not None else max(block.idle for block in blocks)
-            options = {"failures": failures, "limit": limit, "agreed": agreed, "judge": judge}
-            options |= {"forks": idle}
-            found = run_all(groups, report=report, **options)
+            found = getattr(trainer.source.function(), STACKED)(groups, **options)
             note = found.sentence
-            for one, scores, audit in zip(going, found.scores, found.audits, strict=True):
-                one.scores, one.audit = scores, audit
+            for one, results, audit in zip(going, found.results, found.audits, strict=True):
+                one.trained, one.audit = results, audit
     return [one.outcome(note) for one in stacked]
 
 
@@ -727,7 +686,7 @@ class _StackedBlock:
     Attributes:
         training: the user's object; None if making it raised.
         ended: what ended all seeds of the block; None while they train.
-        scores: the score of each seed, or what its training raised; fewer if time was over.
+        trained: the result of each seed; fewer if time was over.
         audit: what is known of its seeds in stacks.
     """
 
@@ -735,11 +694,9 @@ class _StackedBlock:
         self.block, self._trainer, self._calls = block, trainer, Calls(trainer, block)
         self.training: Any = None
         self.ended: BaseException | None = None
-        self.scores: Sequence[Any] = ()
+        self.trained: Sequence[Any] = ()
         self.audit = Audit()
-        # Of each seed: the number of its training, the reports of that, and what prunes it.
-        self._sampled: dict[int, tuple[int, SampledReports, IsPruned | None]] = {}
-        self._pruned: dict[int, int] = {}
+        self._pruners: dict[int, IsPruned | None] = {}
         self._reports = Reports(block=block, many=block.count)
         try:
             self.training = self._calls.state()
@@ -747,33 +704,23 @@ class _StackedBlock:
             _pass_on(error, trainer.on_raise)
             self.ended = error
 
-    def hear(self, of: Sequence[int], result: Any, number: int) -> set[int]:
-        """Note what these seeds of the block report; return those that are pruned.
-
-        The number is another one where a seed trains again from the start.
-        """
-        on, pruned = self._trainer.on, dict[int, int]()
-        for seed, numbers in zip(of, _numbers_of_each(result, len(of)), strict=True):
-            _, reports, is_pruned = self._training_of(seed, number)
-            reports.add(partial(dict, numbers))
-            if is_pruned and on in numbers and is_pruned(reports.count, numbers[on]):
-                pruned[seed] = reports.count
-        self._pruned |= pruned
+    def hear(self, of: Sequence[int], scores: Sequence[Any], count: int) -> set[int]:
+        """Note the report of a number, the first being 1, of some seeds; return those pruned."""
+        of_each, pruned = list(map(_numbers_in, scores)), set[int]()
+        pruning = self.block.pruning
+        for seed, numbers in zip(of, of_each, strict=True) if pruning else ():
+            if pruning and count == 1:
+                self._pruners[seed] = pruning.of_trained(self.block.point.key, seed)
+            is_pruned, number = self._pruners[seed], numbers.get(self._trainer.on or "")
+            if is_pruned and number is not None and is_pruned(count, number):
+                pruned.add(seed)
         if self.ended is None:
+            names = dict.fromkeys(itertools.chain.from_iterable(of_each))
             try:
-                self._reports(result)
+                self._reports({name: [one.get(name) for one in of_each] for name in names})
             except BlockCancelled as error:
                 self.ended = error
-        return set(pruned)
-
-    def _training_of(self, seed: int, number: int) -> tuple[int, SampledReports, IsPruned | None]:
-        """What `_sampled` has of a seed that trains now."""
-        pruning, is_pruned = self.block.pruning, None
-        if seed not in self._sampled or self._sampled[seed][0] != number:
-            if pruning is not None:
-                is_pruned = pruning.of_trained(self.block.point.key, seed)
-            self._sampled[seed] = number, SampledReports(self._trainer.on), is_pruned
-        return self._sampled[seed]
+        return pruned
 
     def outcome(self, note: str) -> Outcome | TrainingError:
         """The outcome of the block; `note` says how the stack was trained."""
@@ -781,18 +728,19 @@ class _StackedBlock:
         if isinstance(self.ended, BlockCancelled):
             return Unfinished()
         results = SeedResults(block, trainer.on)
-        results.note = note
-        results.audit = self.audit
+        results.note, results.audit = note, self.audit
         if self.ended is not None and trainer.says_nothing(self.ended):
             return _void(self.ended)
         if self.ended is not None:
             results.add(crashed(_reason(self.ended), block.count), _shown(self.ended), block.count)
             return results.outcome()
-        for seed, score in zip(block.seeds, self.scores, strict=False):
-            if seed in self._sampled:
-                results.add_reports(self._sampled[seed][1].points)
+        for score, reports in self.trained:
+            sampled = SampledReports(trainer.on)
+            for report in reports:
+                sampled.add(partial(_numbers_in, report))
+            results.add_reports(sampled.points)
             if isinstance(score, Pruned):
-                results.add_pruned(self._pruned[seed])
+                results.add_pruned(score.report)
             elif isinstance(score, BaseException):
                 self._calls.forget()
                 if trainer.says_nothing(score):
@@ -806,13 +754,12 @@ class _StackedBlock:
         return results.outcome()
 
 
-def _numbers_of_each(result: Any, n: int) -> list[dict[str, float]]:
-    """The numbers of each of n seeds in a report of arrays; of one seed also of numbers."""
-    if n == 1:
-        with suppress(InputError):
-            return [dict(reported_numbers(result))]
-    arrays = reported_arrays(result, n)
-    return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
+def _numbers_in(score: Any) -> Mapping[str, float]:
+    """The numbers of a report; none if it is judged to be something else at the end."""
+    try:
+        return reported_numbers(score)
+    except InputError:
+        return {}
 
 
 def _add_results(call: Calls, seeds: NDArray[np.int64], results: SeedResults) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,8 @@ _MUST: Mapping[str, tuple[str, str]] = {
         "a whole number, how often `batches` is passed over",
         "write `epochs = 20` in the class, or set self.epochs in __init__",
     ),
-    "report_every": (
-        "a positive whole number of epochs, or None",
-        "leave it out, if nothing is to be reported",
-    ),
-    "clip_norm": ("a positive number, or None", "leave it out, if gradients are not to be clipped"),
+    "report_every": ("a positive whole number of epochs, or None", "leave it out"),
+    "clip_norm": ("a positive number, or None", "leave it out"),
     "model": ("a new torch.nn.Module", "end it with `return` and the model"),
     "optimizer": (
         "a new torch.optim.Optimizer",
@@ -33,16 +30,26 @@ _MUST: Mapping[str, tuple[str, str]] = {
         "tuples of tensors: what `loss` takes after the model",
         "write `yield x, y`, or `yield (x,)` for a loss(self, model, x)",
     ),
-    "loss": ("a tensor of one number that has a gradient", "end it with `return` and the loss"),
-    "score": (RETURNS, "end it with `return` and the score"),
+    "loss": (
+        "a tensor of one number that has a gradient",
+        "end it with `return` and the loss, a mean say, without .item(), .detach() and .numpy()",
+    ),
+    "score": (RETURNS, "end it with `return` and the score; of several numbers return their mean"),
 }
 """By the name of an attribute or a method: what it must be or give, and how."""
 
 
-def _refusal(training: Any, name: str, problem: str, fix: str = "") -> MethodError:
-    allowed, usual = _MUST[name]
+def _refusal(training: Any, name: str, problem: str) -> MethodError:
+    allowed, fix = _MUST[name]
     place = f"{type(training).__name__}.{name}"
-    return MethodError(problem, place=place, allowed=allowed, fix=fix or usual)
+    return MethodError(problem, place=place, allowed=allowed, fix=fix)
+
+
+def _returned(result: Any, what: str = "") -> str:
+    if result is None:
+        return f"returned nothing{what}"
+    shape = tuple(getattr(result, "shape", ()))
+    return f"returned {kind_of(result)}{f' of shape {shape}' if shape else ''}{what}"
 
 
 def given_to(training: Any) -> Mapping[str, Any]:
@@ -57,11 +64,8 @@ def given_to(training: Any) -> Mapping[str, Any]:
     return given
 
 
-def _returned(result: Any, what: str = "") -> str:
-    if result is None:
-        return f"returned nothing{what}"
-    shape = tuple(getattr(result, "shape", ()))
-    return f"returned {kind_of(result)}{f' of shape {shape}' if shape else ''}{what}"
+def _is(kind: type, value: Any) -> Any:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def epochs_of(training: Any) -> int:
@@ -70,10 +74,9 @@ def epochs_of(training: Any) -> int:
     Raises:
         MethodError: it is not set, or no whole number.
     """
-    epochs = getattr(training, "epochs", None)
-    if not isinstance(epochs, Integral) or isinstance(epochs, bool) or epochs < 0:
-        problem = "is not set" if epochs is None else f"is {epochs!r:.60}"
-        raise _refusal(training, "epochs", problem)
+    epochs: Any = getattr(training, "epochs", None)
+    if not _is(Integral, epochs) or epochs < 0:
+        raise _refusal(training, "epochs", "is not set" if epochs is None else f"is {epochs!r:.60}")
     return int(epochs)
 
 
@@ -83,13 +86,10 @@ def refuse_attributes(training: Any) -> None:
     Raises:
         MethodError: `report_every` is no number of epochs, or `clip_norm` no positive number.
     """
-    every, norm = training.report_every, training.clip_norm
-    is_whole = isinstance(every, Integral) and not isinstance(every, bool)
-    if every is not None and not (is_whole and every > 0):
-        raise _refusal(training, "report_every", f"is {every!r:.60}")
-    is_real = isinstance(norm, Real) and not isinstance(norm, bool)
-    if norm is not None and not (is_real and norm > 0):
-        raise _refusal(training, "clip_norm", f"is {norm!r:.60}")
+    for name, kind in (("report_every", Integral), ("clip_norm", Real)):
+        value = getattr(training, name)
+        if value is not None and not (_is(kind, value) and value > 0):
+            raise _refusal(training, name, f"is {value!r:.60}")
 
 
 def model_of(training: Any) -> nn.Module:
@@ -132,26 +132,6 @@ def batches_of(training: Any) -> Iterator[Sequence[Any]]:
         yield batch  # type: ignore[misc]  # a list does as well
 
 
-def loss_of(training: Any, model: nn.Module, batch: Sequence[Any]) -> Tensor:
-    """The loss of a batch.
-
-    Raises:
-        MethodError: it is no tensor of one number with a gradient.
-    """
-    loss = training.loss(model, *batch)
-    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
-        return loss
-    problem, fix = _returned(loss), "compute it from what the model returns by torch's functions"
-    if loss is None:
-        fix = ""
-    elif isinstance(loss, Tensor) and loss.numel() != 1:
-        fix = "return its mean, loss.mean()"
-    else:
-        problem += " without a gradient" if isinstance(loss, Tensor) else ""
-        fix += ", without .item(), .detach() and .numpy()"
-    raise _refusal(training, "loss", problem, fix)
-
-
 def step(training: Any, model: nn.Module, optimizer: Any, batch: Sequence[Any]) -> None:
     """Train a model on a batch, in the loop.
 
@@ -161,7 +141,10 @@ def step(training: Any, model: nn.Module, optimizer: Any, batch: Sequence[Any]) 
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = loss_of(training, model, batch)
+        loss = training.loss(model, *batch)
+        if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
+            is_number = isinstance(loss, Tensor) and loss.numel() == 1
+            raise _refusal(training, "loss", _returned(loss, " without a gradient" * is_number))
         loss.backward()  # type: ignore[no-untyped-call]
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
@@ -188,79 +171,10 @@ def _number(training: Any, value: Any, what: str = "") -> Any:
     if isinstance(value, Tensor) and value.numel() == 1:
         return value.item()
     if value is None or (isinstance(value, Tensor | np.ndarray) and value.shape != ()):
-        fix = "" if value is None else "return one number of these, such as their mean"
-        raise _refusal(training, "score", _returned(value, what), fix)
+        raise _refusal(training, "score", _returned(value, what))
     return value
-
-
-# -------------------------------------------------------------------------------------------------
-# Each seed has a model, an optimizer and a scheduler of its own.
-
-
-class Made(NamedTuple):
-    """What a training made for a seed, with copies of what no optimizer changes.
-
-    Attributes:
-        constant: the buffers and frozen parameters as they were before the first step.
-    """
-
-    model: nn.Module
-    optimizer: Any = None
-    scheduler: Any = None
-    constant: Mapping[str, Tensor] = {}
-
-
-def constants_of(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of a model's buffers and frozen parameters."""
-    return {name: one.clone() for name, one in _all_of(model).items() if not one.requires_grad}
-
-
-def refuse_reused(training: Any, first: Made, second: Made) -> None:
-    """Refuse a training whose seeds go on with what another seed has trained.
-
-    A buffer or frozen parameter may be shared as long as no training changes it.
-
-    Args:
-        training: a user's.
-        first: made for a seed.
-        second: made for another one; its training has begun.
-
-    Raises:
-        MethodError: both have the same trained weights, optimizer or scheduler.
-    """
-    storages = set(map(_storage, _all_of(first.model).values())) - {None}
-    for name, one in _all_of(second.model).items():
-        before = second.constant.get(name)
-        if _storage(one) in storages and (before is None or not torch.equal(before, one)):
-            raise _reused(training, "model", "model", "weights")
-    for what in ("optimizer", "scheduler"):
-        one, other = getattr(first, what), getattr(second, what)
-        if one is other and one is not None:
-            raise _reused(training, what, what, "one")
-
-
-def _reused(training: Any, method: str, what: str, same: str) -> MethodError:
-    return MethodError(
-        f"{method}() must build a new {what}: two calls returned the same {same}",
-        place=type(training).__name__,
-        fix=f"build it in `{method}`, not in __init__: otherwise a seed goes on where the seed "
-        "before it has ended",
-    )
-
-
-def _all_of(model: nn.Module) -> dict[str, Tensor]:
-    parameters, buffers = tensors_of(model)
-    return parameters | buffers
 
 
 def tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The parameters and the buffers of a model, by name."""
     return dict(model.named_parameters()), dict(model.named_buffers())
-
-
-def _storage(tensor: Tensor) -> int | None:
-    """Where a tensor's numbers lie; None if it has none yet, or several places, as a sparse one."""
-    try:
-        return tensor.untyped_storage().data_ptr() or None
-    except (NotImplementedError, RuntimeError, ValueError):
-        return None

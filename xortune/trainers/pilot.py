@@ -23,19 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from xortune.trainers.audit import copy_of
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.limits import clock, keeping_freed_memory
 from xortune.trainers.methods import (
-    Made,
     batches_of,
-    constants_of,
     epochs_of,
     given_to,
     model_of,
     optimizer_of,
     refuse_attributes,
-    refuse_reused,
     scored,
     step,
 )
@@ -187,8 +183,7 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
     """The pilot of a user's training; a new one trains some steps of the first two seeds.
 
     Raises:
-        MethodError: a method gives something else than it must for each of the two seeds. If it
-            does so for one of them alone, the pilot says that the loop trains the seeds.
+        MethodError: a method gives something else than it must for each of the two seeds.
         BaseException: what the training of a seed raised.
     """
     found = _kind_of(training)
@@ -197,7 +192,6 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
             _try(found, training, seeds[:2])
         else:
             found.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
-            refuse_reused(training, *(Made(model_of(training)) for _ in range(2)))
         _pilots[found.kind] = found
     return _pilots[found.kind]
 
@@ -208,9 +202,8 @@ def _kind_of(training: Any) -> Pilot:
     given = given_to(training)
     torch.manual_seed(0)
     model = model_of(training)
-    own = copy_of(training)  # an optimizer that it keeps would be another seed's
-    optimizer = optimizer_of(own, model)
-    scheduler = own.scheduler(optimizer)
+    optimizer = optimizer_of(training, model)
+    scheduler = training.scheduler(optimizer)
     held = _held(given, optimizer, scheduler)
     other = sorted((name, repr(value)) for name, value in given.items() if name not in held)
     settings = epochs_of(training), training.clip_norm, training.report_every
@@ -246,38 +239,29 @@ def _held(given: Mapping[str, Any], optimizer: Any, scheduler: Any) -> dict[str,
 
 def _try(pilot: Pilot, training: Any, seeds: Sequence[int]) -> None:
     """Note in a pilot whether two seeds can be stacked, and the loop's time."""
-    tried: list[tuple[Made, float]] = []
     wrong: list[MethodError] = []
     for seed in seeds:
         try:
-            tried.append(_tried(training, seed))
+            pilot.loop = min(pilot.loop, _tried(training, seed))
         except MethodError as error:
             wrong.append(error)
     if len(wrong) == len(seeds):
         raise wrong[0]
-    if wrong:
-        pilot.reason = f"of a seed {wrong[0].place} {wrong[0].problem}: {LOOP}"
-        return
-    refuse_reused(training, tried[0][0], tried[1][0])
-    pilot.loop = min(seconds for _, seconds in tried)
     if math.isinf(pilot.loop):
         pilot.reason = f"a training without a step is not stacked: {LOOP}"
-        return
-    pilot.try_stack(training)
+    else:
+        pilot.try_stack(training)
 
 
-def _tried(training: Any, seed: int) -> tuple[Made, float]:
+def _tried(training: Any, seed: int) -> float:
     """Train the first steps of a seed in the loop, and score its model once.
 
     Returns:
-        What the training has made for it, and the seconds of the fastest step; infinity if there is
-        none.
+        The seconds of the fastest step; infinity if there is none.
     """
     torch.manual_seed(seed)
     model = model_of(training)
-    constants = constants_of(model)
     optimizer = optimizer_of(training, model)
-    made = Made(model, optimizer, training.scheduler(optimizer), constants)
     epochs = (batches_of(training) for _ in range(epochs_of(training)))
     model.train()
     times = [clock()]
@@ -285,7 +269,7 @@ def _tried(training: Any, seed: int) -> tuple[Made, float]:
         step(training, model, optimizer, batch)
         times.append(clock())
     scored(training, model)
-    return made, _fastest(times)
+    return _fastest(times)
 
 
 def _fastest(ends: Sequence[float]) -> float:

@@ -68,7 +68,7 @@ class Stack:
         losses: of the last step, shape (S,).
 
     Raises:
-        CannotStack: an optimizer is not elementwise.
+        CannotStack: a hook belongs to one model, or an optimizer is none of torch's kind.
         NotAtOnce: the batches cannot be made by one call.
     """
 

@@ -30,7 +30,7 @@ def optimizer_of_stack(
         starts: the first row of each configuration, and the end.
 
     Raises:
-        CannotStack: an optimizer is not elementwise.
+        CannotStack: an optimizer is none of torch's kind.
     """
     trained = {name: one for name, one in parameters.items() if one.requires_grad}
     return _as_one(optimizers, owns, trained, starts) or _OneEach(

@@ -160,12 +160,11 @@ class TorchTraining(ABC):
                 "there are none", place="seeds", allowed="one or more seeds", fix="give range(8)"
             )
 
-        def tell(_: int, of: Sequence[int], scores: Any, __: int) -> Collection[int]:
-            # As no seed leaves, a single one is always trained in the loop, with plain numbers.
-            on_report(of, arrays_of([scores]) if len(of) == 1 else scores)
+        def tell(_: int, of: Sequence[int], scores: Sequence[Any], __: int) -> Collection[int]:
+            on_report(of, arrays_of(scores))
             return ()
 
-        [results] = train_stacked(groups, tell).scores
+        [results] = train_stacked(groups, report=tell).scores
         for result in results:
             if isinstance(result, Exception):
                 raise result

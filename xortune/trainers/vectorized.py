@@ -21,7 +21,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,10 +47,10 @@ from xortune.trainers.reports import Ended, Pruned, SeedTimeout
 from xortune.trainers.stack import Group, Stack
 from xortune.trainers.verdicts import MethodError
 
-Report = Callable[[int, Sequence[int], Any, int], Collection[int]]
-"""Called with the index of a group, some of its seeds, their intermediate scores, and a number that
-is another one where they train again from the start. It returns the seeds that leave, with
-`Pruned` in place of a score."""
+Report = Callable[[int, Sequence[int], Sequence[Any], int], Collection[int]]
+"""Called with the index of a group, some of its seeds, the intermediate score of each, and how
+often they have reported: 1 at first, and where they train again. It returns the seeds that leave,
+with `Pruned` in place of a score."""
 
 Row = tuple[int, int]
 """The index of a group, and one of its seeds."""
@@ -60,15 +60,20 @@ class StackedSeeds(NamedTuple):
     """What `train_stacked` comes to.
 
     Attributes:
-        scores: for each group the score of each seed, or the exception that its training raised, or
-            `SeedTimeout`; only the first seeds if the search's time was over before.
+        results: for each group that of each seed; only of the first ones if the search's time was
+            over before. A score may be the exception that the training raised, or `SeedTimeout`.
         sentence: whether the seeds of the last group train as one.
         audits: for each group what is known of its seeds in stacks.
     """
 
-    scores: list[list[Any]]
+    results: list[list[SeedResult]]
     sentence: str
     audits: list[Audit]
+
+    @property
+    def scores(self) -> list[list[Any]]:
+        """Those of the results."""
+        return [[one.score for one in of_group] for of_group in self.results]
 
 
 def arrays_of(results: Sequence[Any]) -> Any:
@@ -79,32 +84,17 @@ def arrays_of(results: Sequence[Any]) -> Any:
     return {name: np.array([score.get(name, math.nan) for score in results]) for name in names}
 
 
-def train_stacked(  # noqa: PLR0917
-    groups: Sequence[Group],
-    report: Report = lambda *_: (),
-    failures: tuple[type[BaseException], ...] = (Exception,),
-    limit: float | None = None,
-    agreed: int | None = 0,
-    judge: Callable[[Any], Any] | None = None,
-    forks: int = 0,
-) -> StackedSeeds:
+def train_stacked(groups: Sequence[Group], **options: Any) -> StackedSeeds:
     """Train the seeds of some configurations of one class.
 
     Args:
         groups: each configuration's training with its seeds.
-        report: called after every `report_every` epochs but the last. What it raises ends all.
-        failures: exceptions of a training that are the failure of its seed; all others end all.
-        limit: seconds for a seed, checked when it reports and at its end; None for no limit.
-        agreed: how many seeds of this training are known to agree with themselves in a stack; None:
-            no seed is to be stacked.
-        judge: says of a score whether it is a success, as a number; None if no rule does.
-        forks: how many forks of this process may train seeds alone, beside the stack. None does
-            where threads run, as of a GPU.
+        options: other attributes of `_StackedGroups`.
 
     Raises:
         MethodError: a method of a training gives something else than it must.
     """
-    block = _StackedGroups(groups, report, failures, limit, agreed, judge, forks)
+    block = _StackedGroups(groups, **options)
     sentence = ""
     for pilot, indices in block.by_pilot():
         rows = [(index, seed) for index in indices for seed in groups[index][1]]
@@ -115,11 +105,11 @@ def train_stacked(  # noqa: PLR0917
             sentence = block.refusal or pilot.sentence
     in_order = zip(groups, block.results, strict=True)
     # Where a stack is given up, a seed may have left it before one that is not trained any more.
-    scores = [
+    results = [
         [of[seed] for seed in itertools.takewhile(of.__contains__, seeds)]
         for (_, seeds), of in in_order
     ]
-    return StackedSeeds(scores, sentence, block.audits)
+    return StackedSeeds(results, sentence, block.audits)
 
 
 @dataclass
@@ -127,27 +117,33 @@ class _StackedGroups:
     """The seeds of some configurations, and their results so far.
 
     Attributes:
-        groups, report, failures, limit, agreed, judge, forks: see `train_stacked`.
-        results: of each group, by the seed: its score, or the exception that it raised.
+        groups: each configuration's training with its seeds.
+        report: called after every `report_every` epochs but the last. What it raises ends all.
+        failures: exceptions of a training that are the failure of its seed; all others end all.
+        limit: seconds for a seed, checked when it reports and at its end; None for no limit.
+        agreed: how many seeds of this training are known to agree with themselves in a stack; None:
+            no seed is to be stacked.
+        judge: says of a score whether it is a success, as a number; None if no rule does.
+        forks: how many forks of this process may train seeds alone, beside the stack. None does
+            where threads run, as of a GPU.
+        results: of each group, by the seed.
         audits: of each group.
         of_stacks: rows whose results are those of a stack.
-        numbers: of the times that seeds train, for `Report`.
         knowledge: what this process knows of the training's stacks.
     """
 
     groups: Sequence[Group]
-    report: Report
-    failures: tuple[type[BaseException], ...]
-    limit: float | None
-    agreed: int | None
-    judge: Callable[[Any], Any] | None
-    forks: int
-    of_stacks: list[Row] = field(default_factory=list)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
+    report: Report = lambda *_: ()
+    failures: tuple[type[BaseException], ...] = (Exception,)
+    limit: float | None = None
+    agreed: int | None = 0
+    judge: Callable[[Any], Any] | None = None
+    forks: int = 0
 
     def __post_init__(self) -> None:
-        self.results: list[dict[int, Any]] = [{} for _ in self.groups]
+        self.results: list[dict[int, SeedResult]] = [{} for _ in self.groups]
         self.audits = [Audit() for _ in self.groups]
+        self.of_stacks: list[Row] = []
         self.knowledge = knowledge_of(self.groups[0][0])
 
     @property
@@ -213,7 +209,7 @@ class _StackedGroups:
         for index, seed in rows:
             if time_is_over():
                 return
-            self.results[index][seed] = self._train_alone(index, seed).score
+            self.results[index][seed] = self._train_alone(index, seed)
 
     def _train_all_again(self, rows: Sequence[Row]) -> None:
         """Train in the loop what a stack has trained in this call, and the rest of some rows."""
@@ -267,7 +263,7 @@ class _StackedGroups:
             return
         for index, seed in self._left(rows):
             if (index, seed) in stacked:
-                self.results[index][seed] = stacked[index, seed].score
+                self.results[index][seed] = stacked[index, seed]
                 self.audits[index] += Audit(stacked=1)
                 self.of_stacks.append((index, seed))
 
@@ -294,12 +290,10 @@ class _StackedGroups:
                 elif result is None or isinstance(result.score, BaseException):
                     result = train(number)  # again: a traceback stays in its process
                 else:
-                    told = next(self.numbers)
-                    for report in result.reports:
-                        self.report(index, [seed], report, told)
+                    for count, report in enumerate(result.reports, start=1):
+                        self.report(index, [seed], [report], count)
                 if result is not None:
-                    alone[index, seed] = result
-                    self.results[index][seed] = result.score
+                    alone[index, seed] = self.results[index][seed] = result
             return alone
 
         with working_beside(train, len(rows), self.forks) as results:
@@ -351,7 +345,7 @@ class _StackedGroups:
             return
         self.train_each(self._left(left))
         both = [self.results[index].get(seed) for index, seed in left]
-        if not any(one is None or isinstance(one, BaseException) for one in both):
+        if not any(one is None or isinstance(one.score, BaseException) for one in both):
             said = f"{type(raised).__name__}: {raised}".partition("\n")[0]
             if not isinstance(raised, MemoryError) and "alloc" not in said:
                 seeds = " and ".join(str(seed) for _, seed in left)
@@ -368,8 +362,7 @@ class _StackedGroups:
             instead: a training in place of the group's; its reports are not told, and it has no
                 time limit.
         """
-        number, began = next(self.numbers), time.monotonic()
-        reports: list[Any] = []
+        began, reports = time.monotonic(), list[Any]()
 
         def check_time() -> None:
             if instead is None and self._is_late(began, 1):
@@ -377,10 +370,10 @@ class _StackedGroups:
 
         def report(told: Any) -> None:
             reports.append(told)
-            leaves = self.report(index, [seed], told, number) if instead is None else ()
+            leaves = instead is None and self.report(index, [seed], [told], len(reports))
             check_time()
             if leaves:
-                raise Pruned
+                raise Pruned(len(reports))
 
         restore_descriptors()  # which the seed before may have closed
         try:
@@ -410,8 +403,7 @@ class _StackedGroups:
         indices = list(dict.fromkeys(index for index, _ in rows))
         groups = [(self.groups[index][0], [s for i, s in rows if i == index]) for index in indices]
         steps = trained_as_one(groups, at_once=pilot.at_once)
-        number, began = next(self.numbers), time.monotonic()
-        reports: dict[Row, list[Any]] = {row: [] for row in rows}
+        began, reports = time.monotonic(), {row: list[Any]() for row in rows}
         staying, leaving = list(rows), list[int]()
         while staying:
             try:
@@ -428,9 +420,10 @@ class _StackedGroups:
                     reports[row].append(score)
             if epoch == groups[0][0].epochs:
                 return None
-            leaving = self._reported(staying, scores, number, alone)
+            count = len(reports[staying[0]])
+            leaving = self._reported(staying, scores, count, alone)
             for place in leaving:
-                stacked[staying[place]] = SeedResult(Pruned(), reports[staying[place]])
+                stacked[staying[place]] = SeedResult(Pruned(count), reports[staying[place]])
             staying = [row for place, row in enumerate(staying) if place not in leaving]
             if self._is_late(began, len(rows)):
                 steps.close()
@@ -446,7 +439,7 @@ class _StackedGroups:
         self,
         rows: Sequence[Row],
         scores: Sequence[Any],
-        number: int,
+        count: int,
         alone: Sequence[Row],
     ) -> list[int]:
         """Report the intermediate scores of rows; the places of those that leave."""
@@ -455,8 +448,7 @@ class _StackedGroups:
             of_group = [place for place in places if rows[place] not in alone]
             if of_group:
                 seeds = [rows[place][1] for place in of_group]
-                told = arrays_of([scores[place] for place in of_group])
-                pruned = self.report(index, seeds, told, number)
+                pruned = self.report(index, seeds, [scores[place] for place in of_group], count)
                 leaving += [place for place in of_group if rows[place][1] in pruned]
         return leaving
 

@@ -13,8 +13,6 @@ def make(seed):
 UNIVARIATE = xt.Sampler(
     "univariate",
     "tree-structured Parzen estimators of one parameter at a time",
-    learns=True,
-    several=True,
     exact_resume=True,
     make=make,
 )

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xortune
-from xortune.comparisons.numbers import compare_numbers, measure_of
+from xortune.comparisons.comparison import compare_all
+from xortune.comparisons.measures import measure_of
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details, Outcome, Status, wilson
@@ -29,17 +30,16 @@ from xortune.core.trainer import PROVEN_WORSE
 from xortune.reports.analysis import best_subset
 from xortune.reports.drawing.model import Cells, Mark
 from xortune.reports.figures import FIGURES, comparisons, figures_of, parameters
+from xortune.reports.figures.comparisons import number_figures
 from xortune.reports.figures.distributions import (
     learning_curves,
     scores,
     strips,
     success_by_epoch,
 )
-from xortune.reports.figures.effects import number_slices
 from xortune.reports.figures.frontier import frontier
 from xortune.reports.figures.history import number_history, optimization_history, timeline
-from xortune.reports.figures.numbers import number_figures
-from xortune.reports.figures.parameters import contour, slices, smooth
+from xortune.reports.figures.parameters import contour, number_slices, slices, smooth
 from xortune.reports.figures.ranking import pareto_front, ranking
 from xortune.reports.figures.seeds import (
     MOST_ROWS,
@@ -121,7 +121,7 @@ def every(plots, tmp_path_factory):
     outcomes = [one.outcome for one in contestants]
     name = outcomes[0].number_names[0]
     measure = measure_of(f"{name}_iqm", outcomes, [None] * len(outcomes), None)
-    more += number_figures(compare_numbers(contestants, measure))
+    more += number_figures(compare_all(contestants, measure))
     return {plot.name: plot for plot in [*plots, *more]}
 
 

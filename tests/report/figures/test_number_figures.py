@@ -9,7 +9,7 @@ from figure_runs import MEAN, RATE, column, numbers, rules, scored, series, told
 from hand_made import done, solved, write_run
 from scipy.stats import mannwhitneyu, trim_mean
 
-from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
+from xortune.comparisons.comparison import NUMBER_ENDINGS, PAIR_COLUMNS, compare_all
 from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Status
 from xortune.core.point import Point
@@ -135,28 +135,29 @@ def test_a_failed_seed_is_worse_than_any_other():
     accuracy, loss = numbers().numbers
     assert (accuracy.name, accuracy.better) == ("accuracy", "larger")
     assert (loss.name, loss.better) == ("loss", "")
-    assert [(one.known, one.n) for one in accuracy.of] == [(19, 20), (20, 20), (20, 20)]
+    assert [np.isfinite(one).sum() for one in accuracy.values] == [19, 20, 20]
+    assert [one.size for one in accuracy.values] == [20, 20, 20]
     narrow, other = (start + 0.01 * np.arange(20) for start in (0.76, 0.8))
     failed = np.append(0.81 + 0.01 * np.arange(1, 20), -1.0)  # as bad as can be
     pairs = combinations((failed, narrow, other), 2)
     for win, (one, two) in zip(accuracy.wins, pairs, strict=True):
-        assert win.probability == pytest.approx(mannwhitneyu(one, two).statistic / 400)
-        assert win.low < win.probability < win.high
-    means = [one.middle for one in accuracy.of]
+        assert win.value == pytest.approx(mannwhitneyu(one, two).statistic / 400)
+        assert win.low < win.value < win.high
+    means = [one.value for one in accuracy.of]
     assert means == pytest.approx([trim_mean(v, 0.25) for v in (failed, narrow, other)])
-    assert all(one.low < one.middle < one.high for one in accuracy.of)
+    assert all(one.low < one.value < one.high for one in accuracy.of)
 
 
 def test_less_is_better_where_the_rule_says_so():
     falls = {"a": [3.0, 2.0, 1.0, np.nan], "b": [2.5] * 4}
     rule = {"accuracy": [0.9] * 4, "rule": "error <= 2"}
-    found = compare_runs([contestant(one, **told(**rule, error=v)) for one, v in falls.items()])
+    found = compare_all([contestant(one, **told(**rule, error=v)) for one, v in falls.items()])
     error = found.numbers[0]
     assert (error.name, error.better) == ("error", "smaller")
-    assert error.wins[0].probability == pytest.approx(0.5)  # two of four are less, one never came
-    assert error.of[0].middle == pytest.approx(2.5)
-    assert error.of[0].high is None, "of some resamples most seeds have none"
-    assert np.isposinf(values_of(found.contestants[0].outcome, "error", "smaller")[3])
+    assert error.wins[0].value == pytest.approx(0.5)  # two of four are less, one never came
+    assert error.of[0].value == pytest.approx(2.5)
+    assert np.isposinf(error.of[0].high), "of some resamples most seeds have none"
+    assert np.isposinf(error.values[0][3])
     plot = numbers_profile(found)
     [line] = series(plot, "steps", "a")
     assert {mark.x: mark.y for mark in line.marks}[3.0] == pytest.approx(0.75)
@@ -166,10 +167,10 @@ def test_less_is_better_where_the_rule_says_so():
 def test_without_a_rule_only_seeds_with_the_number_count():
     accuracy = numbers(rule=None).numbers[0]
     assert accuracy.better == ""
-    assert [one.n for one in accuracy.of] == [19, 20, 20]
+    assert [one.size for one in accuracy.values] == [19, 20, 20]
     wide, narrow = 0.81 + 0.01 * np.arange(1, 20), 0.76 + 0.01 * np.arange(19)
     expected = mannwhitneyu(wide, narrow).statistic / 19**2  # pairs of the seeds that both have
-    assert accuracy.wins[0].probability == pytest.approx(expected)
+    assert accuracy.wins[0].value == pytest.approx(expected)
 
 
 def test_any_number_may_be_drawn_and_no_other():
@@ -178,7 +179,7 @@ def test_any_number_may_be_drawn_and_no_other():
         numbers_profile(numbers(), "accurcy")
     one, other = told([1.0])["found"], told([np.nan], loss=[1.0])["found"]
     with pytest.raises(InputError, match="have recorded the same number"):
-        numbers_profile(compare_runs([contestant("a", one), contestant("b", other)]))
+        numbers_profile(compare_all([contestant("a", one), contestant("b", other)]))
 
 
 def test_the_table_has_what_is_shown():
@@ -187,8 +188,8 @@ def test_the_table_has_what_is_shown():
     names = [f"{name}_{end}" for name in ("accuracy", "loss") for end in NUMBER_ENDINGS]
     assert tuple(table.columns) == (*PAIR_COLUMNS, *names)
     assert table["accuracy_n_a"].tolist() == [19, 19, 20]
-    assert table["accuracy_iqm_b"].tolist() == [accuracy.of[i].middle for i in (1, 2, 2)]
-    assert table["accuracy_wins"].tolist() == [win.probability for win in accuracy.wins]
+    assert table["accuracy_iqm_b"].tolist() == [accuracy.of[i].value for i in (1, 2, 2)]
+    assert table["accuracy_wins"].tolist() == [win.value for win in accuracy.wins]
     assert table["sooner"].isna().all(), "nobody counted epochs"
 
 

@@ -17,11 +17,10 @@ from xortune.core.success import has_rule
 from xortune.reports.document import cached_per_run, without_rule
 from xortune.reports.drawing.model import Plot
 from xortune.reports.figures import (
+    comparisons,
     distributions,
-    effects,
     frontier,
     history,
-    numbers,
     parameters,
     ranking,
     seeds,
@@ -70,7 +69,9 @@ def _rates_differ(run: Run, counts: Counts) -> bool:
 
 FIGURES = (
     Figure("ranking", "finalists", ranking.ranking, _solved),
-    Figure("intervals", "finalists", numbers.intervals_of_best, lambda run, _: not _has_rule(run)),
+    Figure(
+        "intervals", "finalists", comparisons.intervals_of_best, lambda run, _: not _has_rule(run)
+    ),
     Figure("frontier", "required", frontier.frontier),
     Figure(
         "success-by-epoch",
@@ -104,7 +105,7 @@ FIGURES = (
     Figure("same-seeds", "failures", seeds.same_seeds),
     Figure("timeline", "seeds", history.timeline),
     Figure("importance", "parameters", parameters.param_importances),
-    Figure("number-slices", "parameters", effects.number_slices),
+    Figure("number-slices", "parameters", parameters.number_slices),
     Figure("slices", "parameters", parameters.slices, _rates_differ),
     Figure("contour", "folded", parameters.contour, _rates_differ),
     Figure("parallel-coordinate", "folded", parameters.parallel_coordinate, _rates_differ),

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import config_text, count, interval, measured, value
-from xortune.core.outcome import Outcome
 from xortune.reports.document import blocks_of
 from xortune.reports.drawing.model import Ends, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.parameters import differing, varying
@@ -32,7 +31,7 @@ LOG_FROM_RATIO = 100.0  # of the largest to the smallest positive number: such a
 
 def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:
     """The figure; its template makes the title, the alt text and the note of the values."""
-    helpers = {"between": between, "counted": counted, "with_interval": with_interval}
+    helpers = {"between": between, "with_interval": with_interval}
     blocks = blocks_of(f"figures/{name}.txt.jinja", **helpers, **values)
     return Plot(name, **blocks, panels=panels, columns=columns)
 
@@ -112,12 +111,6 @@ def described(run: Run, result: ConfigResult) -> str:
 def with_interval(rate: float, ends: Ends) -> str:
     """`98.4 %, 95 % interval 91.7–99.8 %`."""
     return f"{measured(rate, *ends)}, 95 % interval {interval(*ends)}"
-
-
-def counted(outcome: Outcome) -> str:
-    """`63 of 64 seeds solved: 98.4 %, 95 % interval 91.7–99.8 %`."""
-    rate = with_interval(outcome.rate, outcome.interval())
-    return f"{outcome.successes:,} of {outcome.n:,} seeds solved: {rate}"
 
 
 def between(sizes: Iterable[int]) -> str:

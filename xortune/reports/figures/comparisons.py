@@ -1,29 +1,28 @@
-"""Figures of comparisons of runs with each other."""
+"""Figures of comparisons, of rates and of numbers of the seeds; and of outcomes by themselves.
+
+Those of numbers draw what rliable does (Agarwal et al., 2021, NeurIPS 34), with intervals that hold
+for few seeds too (`core.numbers`, `stats.numbers`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.comparisons.runs import (
-    ComparedNumbers,
-    Pair,
-    RunComparison,
-    answer,
-    epochs_needed,
-    headline,
-    p_text,
-    points,
-    points_interval,
-    sentence,
-    values_of,
-)
-from xortune.core.errors import InputError, refuse_unknown
+from xortune.comparisons.comparison import ComparedNumbers, Comparison, p_text
+from xortune.comparisons.measures import Better, Measure
+from xortune.core.errors import InputError, kind_of, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
+from xortune.core.numbers import Estimate, finite, statistic_named, summed
+from xortune.core.outcome import Outcome
+from xortune.core.success import Rule, larger_is_better
+from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
     Axis,
@@ -39,44 +38,53 @@ from xortune.reports.drawing.model import (
 from xortune.reports.figures.common import (
     CHOSEN,
     HUGE,
+    KEY,
     LOG_FROM_RATIO,
     LONGEST_NAME,
+    finished,
     plot_of,
+    sampled,
     share_line,
 )
+from xortune.runs.results import number_names, reported
+from xortune.runs.run import Run
+from xortune.stats.numbers import probability_of_larger
 
 Floats = NDArray[np.float64]
 
 # -------------------------------------------------------------------------------------------------
 # Success rates of runs: the difference of every two, and who beats whom.
 
-HALF = (LONGEST_NAME - 3) // 2  # characters of one of two names in a label
 
-
-def differences(comparison: RunComparison) -> Plot:
+def differences(comparison: Comparison) -> Plot:
     """The difference of success rates of every two contestants, with its interval."""
-    marks = []
+    marks: dict[bool, list[Mark]] = {False: [], True: []}
     for row, pair in enumerate(comparison.pairs):
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
-        text = sentence(comparison, pair)
-        marks.append((pair.differs, Mark(difference, float(row), x_ends=ends, text=text)))
-    names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
+        text = comparison.sentence(pair)
+        marks[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
+    series = (
+        Series("not told apart", tuple(marks[False]), role="neutral", marker="ring"),
+        Series("told apart", tuple(marks[True])),
+    )
+    labels = [one.label for one in comparison.contestants]
+    names = tuple(pair_label(labels[pair.a], labels[pair.b], "−") for pair in comparison.pairs)
     return plot_of(
         "differences",
         Panel(
             Axis("difference of success rates, percentage points"),
             Axis("pair", "category", categories=names),
-            (Guide("x", 0.0, "no difference"), *_by_difference(marks, "told apart")),
+            (Guide("x", 0.0, "no difference"), *(one for one in series if one.marks)),
         ),
         **_test_facts(comparison),
         apart=sum(pair.differs for pair in comparison.pairs),
         confidence=f"{100 * comparison.confidence:.4g}",
-        first=sentence(comparison, comparison.pairs[0]),
-        headline=headline(comparison),
+        first=comparison.sentence(comparison.pairs[0]),
+        headline=comparison.headline,
     )
 
 
-def wins(comparison: RunComparison) -> Plot:
+def wins(comparison: Comparison) -> Plot:
     """Which contestant solves more seeds than which, after Holm's correction."""
     labels = tuple(one.label for one in comparison.contestants)
     places = range(len(labels))
@@ -91,34 +99,24 @@ def wins(comparison: RunComparison) -> Plot:
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
     against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
-    finding = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
+    finding = comparison.headline if len(labels) > 2 else comparison.lines[0]
     return plot_of(
         "wins", Panel(against, rate, (cells,)), **_test_facts(comparison), finding=finding
     )
 
 
-def _by_difference(marks: Sequence[tuple[bool, Mark]], label: str) -> list[Series]:
-    """Marks of tests with a difference (True), drawn over those without."""
-    apart, alike = (tuple(m for differs, m in marks if differs is at) for at in (True, False))
-    series = Series("not told apart", alike, role="neutral", marker="ring"), Series(label, apart)
-    return [one for one in series if one.marks]
-
-
-def _cell(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
+def _cell(comparison: Comparison, row: int, column: int) -> tuple[float, str, str]:
     """Value, text and note of a cell of `wins`."""
     if row == column:
         return math.nan, "", ""
     pair = comparison.pair(row, column)
-    low, high, difference = pair.low, pair.high, pair.difference
-    if row > column:
-        low, high, difference = -high, -low, -difference
-    text = points(difference, low, high)
-    shown = f"+{text}" if difference > 0 else text
-    note = f"{shown} points {points_interval(low, high)}, {p_text(pair.p_holm)}"
-    return difference, shown if pair.differs else f"{shown} ?", note
+    text, ends = comparison.apart(pair)
+    shown = f"+{text}" if pair.difference > 0 else text
+    note = f"{shown} points {ends}, {p_text(pair.p_holm)}"
+    return pair.difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _test_facts(comparison: RunComparison) -> dict[str, Any]:
+def _test_facts(comparison: Comparison) -> dict[str, Any]:
     """Values of tested.txt.jinja."""
     return {
         "comparison": comparison,
@@ -128,11 +126,6 @@ def _test_facts(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
-def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
-    labels = (comparison.contestants[place].label for place in (pair.a, pair.b))
-    return f" {sign} ".join(shortened(label, HALF) for label in labels)
-
-
 # -------------------------------------------------------------------------------------------------
 # Epochs to solve, and numbers of the seeds.
 #
@@ -140,17 +133,16 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 # improvement and the interquartile mean. Unlike theirs, the bands are simultaneous.
 
 
-def profile(comparison: RunComparison) -> Plot:
+def profile(comparison: Comparison) -> Plot:
     """The share of seeds solved by each epoch, and which contestant solves seeds sooner."""
-    counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
+    counting = [one.outcome.epochs for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
-    longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
+    longest = float(max(counting[: len(CHOSEN)]))
     return _profiles(
         "profile",
         comparison,
         comparison.epochs,
-        [(label, epochs_needed(outcome)) for label, outcome in counting],
         ends=(1.0, longest),
         x=Axis("epochs", "log", limits=(1.0, longest)),
         axis=Axis("epochs", "log"),
@@ -161,7 +153,7 @@ def profile(comparison: RunComparison) -> Plot:
     )
 
 
-def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plot:
+def numbers_profile(comparison: Comparison, number: str | None = None) -> Plot:
     """A number of the seeds: profiles, which contestant has better ones, interquartile means.
 
     The default is the first number of the comparison: one that a rule judges, if there is one.
@@ -169,14 +161,13 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
     numbers = _chosen(comparison, number)
     called, better = shortened(numbers.name, LONGEST_NAME), numbers.better or "larger"
     known = [
-        (one, summed)
-        for one, summed in zip(comparison.contestants, numbers.of, strict=True)
-        if summed is not None
+        (one.label, values, summed)
+        for one, values, summed in zip(
+            comparison.contestants, numbers.values, numbers.of, strict=True
+        )
+        if values is not None and summed is not None
     ]
-    by_label = [
-        (one.label, values_of(one.outcome, numbers.name, numbers.better)) for one, _ in known
-    ]
-    drawn = np.concatenate([values for _, values in by_label[: len(CHOSEN)]])
+    drawn = np.concatenate([values for _, values, _ in known[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < LOG_FROM_RATIO * ends[0] <= ends[1] else "number")
@@ -185,7 +176,6 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         "numbers",
         comparison,
         numbers,
-        by_label,
         ends=ends,
         x=axis,
         axis=axis,
@@ -195,20 +185,19 @@ def numbers_profile(comparison: RunComparison, number: str | None = None) -> Plo
         called=called,
         better=better,
         means=[
-            f"{plain(one.label)} {estimated(summed.middle, summed.low, summed.high)}"
-            for one, summed in known
-            if summed.middle is not None
+            f"{plain(label)} {estimated(summed.value, *_ends(summed))}"
+            for label, _, summed in known
+            if math.isfinite(summed.value)
         ][: len(CHOSEN)],
-        known_sizes=_sizes(summed.known for _, summed in known),
-        all_known=all(summed.known == summed.n for _, summed in known),
+        known_sizes=_sizes(finite(values).size for _, values, _ in known),
+        all_known=all(np.isfinite(values).all() for _, values, _ in known),
     )
 
 
 def _profiles(
     name: str,
-    comparison: RunComparison,
+    comparison: Comparison,
     numbers: ComparedNumbers,
-    by_label: Sequence[tuple[str, Floats]],
     *,
     ends: Ends,
     x: Axis,
@@ -220,10 +209,15 @@ def _profiles(
 ) -> Plot:
     """A performance profile, the probability of improvement, and interquartile means.
 
-    `by_label` has the label and the `values_of` of each contestant with these numbers. The profiles
-    span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that of the means.
-    `words` are further values of the template.
+    The profiles span `ends` on the axis `x`, and their y axis is labelled `share`; `axis` is that
+    of the means. `words` are further values of the template.
     """
+    labels = tuple(one.label for one in comparison.contestants)
+    by_label = [
+        (label, values)
+        for label, values in zip(labels, numbers.values, strict=True)
+        if values is not None
+    ]
     larger = numbers.better != "smaller"
     lines = [
         share_line(
@@ -234,46 +228,30 @@ def _profiles(
         for (label, values), role in zip(by_label, CHOSEN, strict=False)
         if values.size
     ]
-    panels = [Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile")]
-    rows = [(pair, win) for pair, win in zip(comparison.pairs, numbers.wins, strict=True) if win]
-    probabilities = [measured(win.probability, win.low, win.high) for _, win in rows]
-    if rows:
-        names = tuple(_pair_label(comparison, pair, ">" if larger else "<") for pair, _ in rows)
-        marks = [
-            Mark(win.probability, float(row), (win.low, win.high), text=f"{text} of pairs of seeds")
-            for row, ((_, win), text) in enumerate(zip(rows, probabilities, strict=True))
-        ]
-        layers = (Guide("x", 0.5, "neither"), Series("", tuple(marks)))
-        pairs = Axis("pair", "category", categories=names)
-        panels.append(Panel(Axis("probability", "rate", RATES), pairs, layers, won_title))
-    labels, marks = tuple(one.label for one in comparison.contestants), []
-    for place, summed in enumerate(numbers.of):
-        mean, low, high = (summed.middle, summed.low, summed.high) if summed else (None,) * 3
-        if mean is not None and all(one is None or abs(one) < HUGE for one in (mean, low, high)):
-            # A bar without an end reaches to the point.
-            bar = (mean if low is None else low, mean if high is None else high)
-            text = f"{estimated(mean, low, high)} {axis.label}"
-            if (low, high) != (None, None):
-                text += f", 95 % interval {span(low, high)}"
-            marks.append(Mark(mean, float(place), bar, text=text))
-    if marks:
-        contestants = Axis("contestant", "category", categories=labels)
-        panels.append(Panel(axis, contestants, (Series("", tuple(marks)),), middles_title))
-    named = [(plain(labels[pair.a]), plain(labels[pair.b])) for pair, _ in rows[: len(CHOSEN)]]
+    found = zip(comparison.pairs, numbers.wins, strict=True)
+    rows = [(labels[pair.a], labels[pair.b], win) for pair, win in found if win]
+    means = [one and (one.value, *_ends(one)) for one in numbers.of]
+    middles = estimates(axis, labels, means, "interquartile mean", title=middles_title)
+    known = sum(len(one.marks) for one in middles.layers if isinstance(one, Series))
+    panels = [
+        Panel(x, Axis(share, "rate", RATES), tuple(lines), "performance profile"),
+        *([chances(rows, "probability", ">" if larger else "<", won_title)] if rows else []),
+        *([middles] if known else []),
+    ]
     return plot_of(
         name,
         *panels,
         numbers=numbers,
-        won=[(*pair, text) for pair, text in zip(named, probabilities, strict=False)],
+        won=told(rows[: len(CHOSEN)]),
         sizes=_sizes(values.size for _, values in by_label),
         having=len(by_label),
-        known=len(marks),
+        known=known,
         most=len(CHOSEN),
         **words,
     )
 
 
-def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
+def _chosen(comparison: Comparison, name: str | None) -> ComparedNumbers:
     known = {numbers.name: numbers for numbers in comparison.numbers}
     if not known:
         raise InputError("no two of what is compared have recorded the same number")
@@ -283,5 +261,281 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
     return known[name]
 
 
+def _ends(estimate: Estimate) -> tuple[float | None, float | None]:
+    """The ends of its interval, None where it is open."""
+    low, high = (end if math.isfinite(end) else None for end in estimate[1:])
+    return low, high
+
+
 def _sizes(sizes: Iterable[int]) -> str:
     return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
+
+
+# -------------------------------------------------------------------------------------------------
+# A number of the seeds: all seeds, means and medians, who is better, profiles.
+Numbered: TypeAlias = Comparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
+"""What has numbers of seeds: a comparison, an outcome, several of them, by their names or not."""
+
+MOST_INTERVALS = 12
+"""Configurations of a run whose intervals are drawn."""
+
+ROWS, STEP = 7, 0.09
+"""Seeds of a strip lie in so many rows, so far apart, that they do not hide each other."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A number of the seeds of several contestants.
+
+    Attributes:
+        name: of the number.
+        better: which direction is better.
+        labels: of the contestants.
+        outcomes: theirs.
+        comparison: by this number, if there is one.
+    """
+
+    name: str
+    better: Better
+    labels: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+    comparison: Comparison | None = None
+
+    def values(self, place: int) -> Floats:
+        """float64, shape (S,): a failed seed is the worst infinity."""
+        return Measure(self.name, "iqm", self.better).of(self.outcomes[place])
+
+    def finite(self, place: int) -> Floats:
+        """The numbers that can be drawn."""
+        values = self.values(place)
+        return values[np.abs(values) < HUGE]
+
+    def estimate(self, place: int, statistic: str) -> Estimate:
+        """A statistic of the seeds that have a number."""
+        return summed(self.name, self.values(place))[statistic]
+
+    @property
+    def sizes(self) -> str:
+        """The numbers of seeds, as text."""
+        return " and ".join(f"{n:,}" for n in sorted({one.n for one in self.outcomes}))
+
+    @property
+    def failed(self) -> int:
+        """Seeds without a number."""
+        return sum(one.n - self.finite(i).size for i, one in enumerate(self.outcomes))
+
+    def chance(self, a: int, b: int) -> Estimate:
+        """How probable it is that a seed of one is better than one of another."""
+        if self.comparison is not None:
+            found = self.comparison.pair(a, b).probability
+            assert found is not None  # of a comparison by a number
+            return found
+        sign = 1.0 if self.better == "larger" else -1.0
+        one, other = self.outcomes[a], self.outcomes[b]
+        shared = np.array_equal(one.seeds, other.seeds)
+        numbers = (sign * self.values(a), sign * self.values(b))
+        return Estimate(*probability_of_larger(*numbers, shared=shared))
+
+
+def samples_of(what: Numbered, number: str | None = None) -> Samples:
+    """The number of what is to be drawn: by default the one that is compared, or the first.
+
+    Raises:
+        InputError: it is nothing of that kind, or has no such number.
+    """
+    comparison = None
+    rules: list[Rule | None] = []
+    if isinstance(what, Comparison):
+        by_label = {one.label: one.outcome for one in what.contestants}
+        rules = [one.rule for one in what.contestants]
+        if not what.measure.is_rate:
+            comparison, number = what, number or what.measure.name
+        else:
+            number = number or next(iter(what.number_names), None)
+    elif isinstance(what, Outcome):
+        by_label = {"": what}
+    elif isinstance(what, Mapping):
+        by_label = dict(what)
+    elif isinstance(what, Sequence):
+        by_label = {f"outcome {place}": one for place, one in enumerate(what, 1)}
+    else:
+        by_label = {"": what}
+    if not by_label or not all(isinstance(one, Outcome) for one in by_label.values()):
+        wrong = next((o for o in by_label.values() if not isinstance(o, Outcome)), what)
+        raise InputError(
+            kind_of(wrong),
+            field="outcomes",
+            allowed="what xortune.compare returns, an Outcome, or several by their names: "
+            '{"PPO": first, "SAC": second}',
+        )
+    names = number_names(list(by_label.values()))
+    if not names:
+        raise InputError("no seed has a number", field="outcomes")
+    number = names[0] if number is None else number
+    refuse_unknown(number, names, f"there is no number {number!r}", field="number")
+    if comparison is not None and number != comparison.measure.name:
+        comparison = None
+    every = reported([*by_label.values()], number)
+    better: Better = "larger" if larger_is_better(number, rules, every) else "smaller"
+    if comparison is not None:
+        better = comparison.measure.better
+    return Samples(number, better, tuple(by_label), tuple(by_label.values()), comparison)
+
+
+def number_figures(comparison: Comparison) -> tuple[Plot, ...]:
+    """The figures of a comparison by a number."""
+    return (
+        strips(comparison),
+        intervals(comparison),
+        improvement(comparison),
+        number_profile(comparison),
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# The panels of numbers and of times: estimates, and who is better. (Bands: `share_line`.)
+
+Row: TypeAlias = tuple[str, str, Estimate]
+"""Two labels, and how probable it is that a seed of the first is better than one of the second."""
+
+
+def chances(rows: Sequence[Row], axis: str, sign: str = ">", title: str = "") -> Panel:
+    """How probable it is that one is better than another, with the interval of each two."""
+    marks = tuple(
+        Mark(one.value, float(row), (one.low, one.high), text=f"{text} of pairs of seeds")
+        for row, ((*_, one), (*_, text)) in enumerate(zip(rows, told(rows), strict=True))
+    )
+    names = tuple(pair_label(one, other, sign) for one, other, _ in rows)
+    pairs = Axis("pair", "category", categories=names)
+    layers = (Guide("x", 0.5, "neither"), Series("", marks))
+    return Panel(Axis(axis, "rate", RATES), pairs, layers, title)
+
+
+def told(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """The same for texts."""
+    return [(plain(a), plain(b), measured(*found)) for a, b, found in rows]
+
+
+def pair_label(one: str, other: str, sign: str) -> str:
+    """The label of two contestants."""
+    half = (LONGEST_NAME - 3) // 2
+    return f" {sign} ".join(shortened(label, half) for label in (one, other))
+
+
+def estimates(
+    axis: Axis,
+    labels: Sequence[str],
+    found: Iterable[Sequence[float | None] | None],
+    what: str,
+    *,
+    title: str = "",
+    seeds: Sequence[Series] = (),
+) -> Panel:
+    """An estimate of each contestant, with its interval, over its `seeds`.
+
+    `found` has the estimate and its ends, or None. What is too large for an axis is not drawn; a
+    bar without an end reaches to its mark.
+    """
+    marks = []
+    for place, (amount, low, high) in enumerate(one or (None,) * 3 for one in found):
+        if amount is not None and abs(amount) < HUGE:
+            known = [amount if end is None or abs(end) >= HUGE else end for end in (low, high)]
+            text = f"{what} {estimated(amount, low, high)}"
+            text += "" if low is high is None else f", 95 % interval {span(low, high)}"
+            marks.append(Mark(amount, float(place), (known[0], known[1]), text=text))
+    look = Series("interquartile mean, 95 % interval", tuple(marks), marker="diamond")
+    names = tuple(shortened(label, LONGEST_NAME) for label in labels)
+    layers = (*seeds, look if seeds else Series("", tuple(marks)))
+    return Panel(axis, Axis("contestant", "category", categories=names), layers, title)
+
+
+def of_statistic(samples: Samples, statistic: str, seeds: Sequence[Series] = ()) -> Panel:
+    """The `estimates` of a statistic of all samples."""
+    heading = statistic_named(statistic).heading
+    found = [samples.estimate(place, statistic) for place in range(len(samples.labels))]
+    title = "" if seeds else heading
+    axis = Axis(samples.name)
+    return estimates(axis, samples.labels, found, heading, title=title, seeds=seeds)
+
+
+# -------------------------------------------------------------------------------------------------
+# The figures.
+
+
+def strips(what: Numbered, number: str | None = None) -> Plot:
+    """All seeds side by side, with the interquartile mean and its interval."""
+    samples = samples_of(what, number)
+    layers = []
+    for place, label in enumerate(samples.labels):
+        values = np.sort(samples.finite(place))
+        marks = tuple(
+            Mark(x, place + STEP * (index % ROWS - ROWS // 2), text=f"{label}: {x:g}")
+            for index, x in enumerate(values[sampled(values.size)].tolist())
+        )
+        layers.append(Series("", marks, role="neutral", marker="ring"))
+    summaries = [
+        (plain(label), str(samples.estimate(place, "iqm")))
+        for place, label in enumerate(samples.labels)
+    ]
+    panel = of_statistic(samples, "iqm", layers)
+    return plot_of("number-strips", panel, samples=samples, summaries=summaries)
+
+
+def intervals(what: Numbered, number: str | None = None) -> Plot:
+    """Median, interquartile mean and mean of each, with 95 % intervals."""
+    samples, shown = samples_of(what, number), ("median", "iqm", "mean")
+    panels = [of_statistic(samples, statistic) for statistic in shown]
+    summaries = [
+        (plain(label), [str(samples.estimate(i, one)) for one in shown])
+        for i, label in enumerate(samples.labels)
+    ]
+    return plot_of("intervals", *panels, columns=3, samples=samples, summaries=summaries)
+
+
+def intervals_of_best(run: Run) -> Plot | None:
+    """As `intervals`, of the configurations that are first by a number; None without one."""
+    results, objective = finished(run), only_statistic(run.objectives)
+    if objective is None or objective.number is None:
+        return None
+    best = {one.key[:KEY]: one.outcome for one in results[:MOST_INTERVALS]}
+    if not any(objective.number in one.number_names for one in best.values()):
+        return None
+    return intervals(best, objective.number)
+
+
+def improvement(what: Numbered, number: str | None = None) -> Plot:
+    """How probable it is that a seed of one is better than a seed of another."""
+    samples = samples_of(what, number)
+    labels, pairs = samples.labels, combinations(range(len(samples.labels)), 2)
+    rows = [(labels[a], labels[b], samples.chance(a, b)) for a, b in pairs]
+    if not rows:
+        raise InputError("one outcome, and nothing to compare it with", field="outcomes")
+    panel = chances(rows, f"probability of a better {samples.name}")
+    return plot_of("improvement", panel, samples=samples, chances=told(rows[: len(CHOSEN)]))
+
+
+def number_profile(what: Numbered, number: str | None = None) -> Plot:
+    """The share of seeds with a number at least as good as x: a performance profile."""
+    samples = samples_of(what, number)
+    larger = samples.better == "larger"
+    known = [np.sort(samples.finite(place)) for place in range(len(samples.labels))]
+    drawn = np.concatenate(known)
+    ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
+    if ends[0] == ends[1]:
+        ends = (ends[0] - 0.5, ends[1] + 0.5)
+    shown = zip(samples.labels, known, samples.outcomes, CHOSEN, strict=False)
+    lines = tuple(
+        share_line(label, values, outcome.n, ends, larger=larger, role=role)
+        for label, values, outcome, role in shown
+    )
+    share = f"share of seeds with {'more than' if larger else 'at most'} that"
+    return plot_of(
+        "number-profile",
+        Panel(Axis(samples.name), Axis(share, "rate", RATES), lines),
+        samples=samples,
+        medians=[
+            (plain(label), f"{np.median(values):.3g}" if values.size else "unknown")
+            for label, values in zip(samples.labels, known, strict=True)
+        ],
+        drawn=len(lines),
+    )

@@ -274,9 +274,7 @@ def strips(run: Run) -> Plot | None:
         Panel(
             Axis(score.name),
             Axis(
-                "configuration",
-                "category",
-                categories=listed(run, [r for r, _ in known], solved),
+                "configuration", "category", categories=listed(run, [r for r, _ in known], solved)
             ),
             (
                 Series("a seed", tuple(dots), role="neutral"),

@@ -15,7 +15,6 @@ from xortune.reports.document import cached_per_run, lines_of
 from xortune.reports.drawing.model import Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
 from xortune.reports.figures.common import (
     LOG_FROM_RATIO,
-    counted,
     described,
     finished,
     plot_of,
@@ -187,7 +186,7 @@ def frontier(run: Run) -> Plot | None:
                 float(amounts[at]),
                 results[at].outcome.rate,
                 y_ends=results[at].outcome.interval(),
-                text=f"{described(run, results[at])}: {counted(results[at].outcome)}; {label}",
+                text=f"{described(run, results[at])}: {results[at].outcome.count.words}; {label}",
                 key=results[at].key,
             )
             for at in drawn[states[drawn] == state].tolist()
@@ -230,7 +229,7 @@ def frontier(run: Run) -> Plot | None:
         rate=required.requirement.rate,
         best=written(float(amounts[0])) if reached else "",
         described=described(run, results[0]),
-        count_of=counted(results[0].outcome),
+        count_of=results[0].outcome.count.words,
         states={
             "proven": int((states == PROVEN).sum()),
             "refuted": int((states == REFUTED).sum()),

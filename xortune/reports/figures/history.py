@@ -15,25 +15,8 @@ from xortune.core.formats import count, duration, lower_percent, number, percent
 from xortune.core.outcome import wilson
 from xortune.racing.objectives import numbers_in, statistic_value
 from xortune.reports.analysis import busy_sentence, report_of
-from xortune.reports.drawing.model import (
-    RATES,
-    Axis,
-    Guide,
-    Layer,
-    Mark,
-    Panel,
-    Plot,
-    Role,
-    Series,
-)
-from xortune.reports.figures.common import (
-    DRAWN_POINTS,
-    HUGE,
-    described,
-    finished,
-    plot_of,
-    sampled,
-)
+from xortune.reports.drawing.model import RATES, Axis, Guide, Layer, Mark, Panel, Plot, Role, Series
+from xortune.reports.figures.common import DRAWN_POINTS, HUGE, described, finished, plot_of, sampled
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, is_imported, sessions_of
 from xortune.runs.results import by_version
@@ -253,9 +236,10 @@ def _dots(
     marks: dict[bool, list[Mark]] = {False: [], True: []}
     for at in kept:
         r = run.results[int(places[order[at]])]
-        k, n = r.outcome.successes, r.outcome.n
-        text = f"{described(run, r)}: {k:,} of {n:,}"
-        marks[n >= full].append(Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key))
+        text = f"{described(run, r)}: {r.outcome.count.words}"
+        marks[r.outcome.n >= full].append(
+            Mark(float(costs[at]), r.outcome.rate, text=text, key=r.key)
+        )
     fewer = Series("fewer seeds", tuple(marks[False]), role="neutral", marker="ring")
     whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
     return [series for series in (fewer, whole) if series.marks], len(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, refuse_unknown
-from xortune.core.formats import count, interval, measured, number, percent
+from xortune.core.formats import count, interval, measured, number, percent, plain, span
+from xortune.core.success import has_rule
+from xortune.racing.objectives import numbers_in, statistic_value
 from xortune.reports.analysis import report_of
 from xortune.reports.document import cached_per_run
 from xortune.reports.drawing.model import (
@@ -40,8 +42,10 @@ from xortune.reports.parameters import (
     MIN_CONFIGS,
     Level,
     ParameterColumn,
+    ParameterEffect,
     columns_of,
     level_of,
+    parameter_effects,
     quantile_bins,
     weights_of,
 )
@@ -243,7 +247,7 @@ def slices(run: Run) -> Plot | None:
     return plot_of(
         "slices",
         *panels,
-        columns=2 if len(shown) in (2, 4) else min(3, len(shown)),
+        columns=_columns(shown),
         configs=len(rates),
         findings=findings,
         shown=shown,
@@ -337,11 +341,7 @@ def _by_level(parameter: Parameter, rates: Floats, weights: Floats) -> Drawn:
     # Jitter: steps of the golden ratio fill a width evenly.
     jitter = 0.5 * ((np.arange(len(rates)) * 0.618034) % 1 - 0.5)
     places = np.where(which < 0, np.nan, which + jitter)
-    marks = (
-        Mark(float(at), level.rate, y_ends=level.interval, text=_level_text(level))
-        for at, level in enumerate(levels)
-    )
-    means = Series("mean, with its 95 % interval", tuple(marks), marker="diamond")
+    means = _means(levels, map(_level_text, levels))
     left_out = len(parameter.column.values) - len(levels)
     # "Other", not "rarer": a value that is omitted may be as frequent as one that is shown.
     some = f"(configurations), {count(left_out, 'other value')} not shown"
@@ -355,12 +355,95 @@ def _by_level(parameter: Parameter, rates: Floats, weights: Floats) -> Drawn:
     return axis, places, [means], finding
 
 
+def _means(levels: Sequence[Level], texts: Iterable[str]) -> Series:
+    """The mean of each level, with its interval."""
+    marks = (
+        Mark(float(at), level.rate, y_ends=level.interval, text=text)
+        for at, (level, text) in enumerate(zip(levels, texts, strict=True))
+    )
+    return Series("mean, with its 95 % interval", tuple(marks), marker="diamond")
+
+
+def _columns(panels: Sequence[Any]) -> int:
+    """How many of these panels are side by side."""
+    return min(2 if len(panels) in (2, 4) else 3, len(panels))
+
+
 def _level_text(level: Level) -> str:
     configs = count(level.configs, "configuration")
     if level.interval is None:
         return f"{level.label}, mean {percent(level.rate)} of {configs}"
     mean = measured(level.rate, *level.interval)
     return f"{level.label}, mean {mean} of {configs}, 95 % interval {interval(*level.interval)}"
+
+
+# -------------------------------------------------------------------------------------------------
+# The number that is looked for over each parameter, where success rates say nothing.
+MOST_CONFIGS = 2_000  # the best; the number of each is computed from all its seeds
+
+
+@cached_per_run
+def number_effects(run: Run) -> tuple[str, tuple[ParameterEffect, ...]]:
+    """The name of the number, and the effect of each parameter on its mean over configs.
+
+    The number is the objective of a run without a rule, or the median of the judged number where no
+    seed is solved. Without either the name is empty.
+    """
+    report, results = report_of(run), run.results[:MOST_CONFIGS]
+    objective, score = report.looked_for, report.score
+    if objective is not None and not has_rule(run.manifest.get("success")):
+        name = objective.name
+        amounts = [
+            statistic_value(objective, numbers_in(one.outcome, objective.number or ""))
+            for one in results
+        ]
+    elif score is not None and not report.totals.solved:
+        name = f"{score.name}_median"
+        amounts = [score.of(one.outcome)[0] for one in results]
+    else:
+        return "", ()
+    values = np.array(amounts, np.float64)
+    known = np.flatnonzero(np.abs(values) < HUGE)  # NaN is not
+    if known.size < 2 or not np.ptp(values[known]):
+        return "", ()
+    columns = {
+        parameter: ParameterColumn(column.values, column.codes[: len(results)][known])
+        for parameter, column in columns_of(run).items()
+    }
+    varying = {one: c for one, c in columns.items() if np.unique(c.codes).size > 1}
+    return name, parameter_effects(varying, values[known], {})
+
+
+def number_slices(run: Run) -> Plot | None:
+    """The mean of the number over configs at each level of each parameter; None without one."""
+    name, effects = number_effects(run)
+    shown = effects[:MOST_PANELS]
+    if not shown:
+        return None
+    levels = [level for effect in shown for level in effect.levels]
+    ends = [end for level in levels for end in (level.interval or (level.rate,))]
+    room = 0.05 * (max(ends) - min(ends))
+    axis = Axis(plain(name), limits=(min(ends) - room, max(ends) + room))  # the same in all panels
+    panels = []
+    for effect in shown:
+        texts = [
+            f"mean {number(level.rate)} of {count(level.configs, 'configuration')}"
+            + (f", 95 % interval {span(*level.interval)}" if level.interval else "")
+            for level in effect.levels
+        ]
+        labels = tuple(shortened(level.label, LONGEST_NAME) for level in effect.levels)
+        title = shortened(effect.name, LONGEST_NAME)
+        x = Axis(title, "category", categories=labels)
+        panels.append(Panel(x, axis, (_means(effect.levels, texts),), title))
+    return plot_of(
+        "number-slices",
+        *panels,
+        columns=_columns(shown),
+        name=plain(name),
+        configs=sum(level.configs for level in shown[0].levels) + shown[0].left_out,
+        first=shown[0],
+        more=len(effects) - len(shown),
+    )
 
 
 # -------------------------------------------------------------------------------------------------
@@ -502,10 +585,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     absent = bool(np.isnan(heights).any())
     results = [run.results[place] for place in shown]
     rows = list(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist()))
-    words = [
-        f"{described(run, r)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
-        for r in results
-    ]
+    words = [f"{described(run, r)}: {r.outcome.count.words}" for r in results]
     standing_out = min(MOST_LINES, best)  # the last rows are those of the best
 
     def lines(part: slice, *, faint: bool) -> Lines:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import combinations, groupby, pairwise
 
-from xortune.core.formats import lower_percent, measured, number, plain
+from xortune.core.formats import lower_percent, number, plain
+from xortune.core.outcome import SeedCount
 from xortune.reports.analysis import FrontRow, compared_for_front, report_of
 from xortune.reports.drawing.model import Axis, Ends, Guide, Layer, Mark, Panel, Plot, Series
 from xortune.reports.figures.common import (
-    counted,
     described,
     finished,
     has_enough,
@@ -59,7 +59,7 @@ def ranking(run: Run, top: int = 12) -> Plot:
             r.outcome.rate,
             row - APART * (r.key in fresh),
             x_ends=(max(r.outcome.interval()[0], start), r.outcome.interval()[1]),
-            text=f"{described(run, r)}: {counted(r.outcome)}",
+            text=f"{described(run, r)}: {r.outcome.count.words}",
             key=r.key,
         )
         for row, r in enumerate(shown)
@@ -200,7 +200,7 @@ def _mark(run: Run, row: FrontRow, x: Objective, y: Objective) -> Mark:
         row.estimate[y.name],
         x_ends=ends(x),
         y_ends=ends(y),
-        text=f"{described(run, row.result)}: {counted(outcome)}{epochs}",
+        text=f"{described(run, row.result)}: {outcome.count.words}{epochs}",
         key=row.result.key,
     )
 
@@ -231,7 +231,6 @@ def _label(objective: Objective) -> str:
 
 def _estimate_text(objective: Objective, row: FrontRow) -> str:
     estimate = row.estimate[objective.name]
-    if objective.measured and (interval := objective.measured.interval):
-        shown = measured(estimate, *interval(row.seen))
-        return f"{round(estimate * row.seen.n):,} of {row.seen.n:,} ({shown})"
+    if objective.measured and objective.measured.interval:  # a share of the seeds
+        return SeedCount(round(estimate * row.seen.n), row.seen.n).words
     return number(estimate) if math.isfinite(estimate) else "none, without a success"

@@ -103,9 +103,9 @@ def seeds_spent(run: Run) -> Plot:
     """
     results, stops = finished(run), stops_of(run)
     few, n = len(results) <= MOST_ROWS, results.counts.n
-    by_stop = [(stop, n[stops == stop].tolist()) for stop in Stop if (stops == stop).any()]
     priced = report_of(run).end.is_priced
-    panels = (_bar_of_each if few else _bars_of_groups)(run, stops, priced=priced)
+    panels = _bar_of_each(run, stops) if few else _bars_of_groups(run, stops)
+    panels = panels if priced else panels[:-1]  # the last one has seconds
     return plot_of(
         "seeds-spent",
         *panels,
@@ -114,77 +114,69 @@ def seeds_spent(run: Run) -> Plot:
         full=n[stops == Stop.FULL].tolist(),
         total=int(n.sum()),
         priced=priced,
-        by_stop=by_stop,
+        by_stop=[(stop, n[stops == stop].tolist()) for stop in Stop if (stops == stop).any()],
         workers="" if (share := busy_share(run)) is None else busy_sentence(*share),
         same=same_in_all(results, run.parameters) if few else "",
     )
 
 
-MILLI = 1000
-"""Bars are whole numbers: of seeds, and of milliseconds."""
-
-
-def _bar_of_each(run: Run, stops: Stops, *, priced: bool) -> tuple[Panel, ...]:
+def _bar_of_each(run: Run, stops: Stops) -> list[Panel]:
+    """The seeds and the seconds of each config."""
     results = run.results
-    labels = listed(run, results)
+    k, y = results.counts.k, Axis("configuration", "category", categories=listed(run, results))
 
-    def text(stop: str, seeds: int, row: int) -> str:
-        r = results[row]
-        spent = f"{count(seeds, 'seed')}, {r.outcome.successes:,} solved; {stop}"
-        return f"{described(run, r)}: {spent}"
+    def panel(x: Axis, spent: NDArray[Any], written: Callable[[float, int], str]) -> Panel:
+        def text(stop: str, amount: float, row: int) -> str:
+            return f"{described(run, results[row])}: {written(amount, row)}; {stop}"
 
-    parts = [(stop.words, stop.role, results.counts.n * (stops == stop)) for stop in Stop]
-    bars = _stacked(parts, [1] * len(results), text, results.keys)
-    y = Axis("configuration", "category", categories=labels)
-    seeds = Panel(Axis("seeds", whole=True), y, bars)
-    if not priced:
-        return (seeds,)
-    spent = np.round(results.seconds * MILLI)
-    times = [(stop.words, stop.role, spent * (stops == stop)) for stop in Stop]
+        parts = [(stop.words, stop.role, spent * (stops == stop)) for stop in Stop]
+        return Panel(x, y, _stacked(parts, [1] * len(results), text, results.keys))
 
-    def seconds(stop: str, amount: int, row: int) -> str:
-        return f"{described(run, results[row])}: {duration(amount / MILLI)}; {stop}"
-
-    time_bars = _stacked(times, [MILLI] * len(results), seconds, results.keys)
-    return seeds, Panel(Axis("seconds"), y, time_bars)
+    return [
+        panel(
+            Axis("seeds", whole=True),
+            results.counts.n,
+            lambda seeds, row: f"{count(int(seeds), 'seed')}, {k[row]:,} solved",
+        ),
+        panel(Axis("seconds"), results.seconds, lambda seconds, _: duration(seconds)),
+    ]
 
 
-def _bars_of_groups(run: Run, stops: Stops, *, priced: bool) -> tuple[Panel, ...]:
-    """Configs and the share of all seeds that they got, by the seeds that a config reached."""
-    n = run.results.counts.n
+def _bars_of_groups(run: Run, stops: Stops) -> list[Panel]:
+    """Configs, and their shares of all seeds and seconds, by the seeds that a config reached."""
+    n, seconds = run.results.counts.n, run.results.seconds
     axis, places = _reached(n)
-    total, size = int(n.sum()), len(axis.categories)
-    own = [(stop.words, stop.role, stops == stop) for stop in Stop]
-    configs = [(name, role, np.bincount(places[at], minlength=size)) for name, role, at in own]
-    seeds = [(name, role, np.bincount(places[at], n[at], size)) for name, role, at in own]
-    config_bars = _stacked(
-        configs,
-        [1] * size,
-        lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}",
-    )
-    seed_bars = _stacked(
-        seeds,
-        [total] * size,
-        lambda stop, n, _: f"{stop}: {count(n, 'seed')}, {percent(n / total)}",
-    )
-    heading = "how many configurations got so far"
-    share = Axis("share of all seeds", "rate")
-    panels = (
-        Panel(axis, Axis("configurations", whole=True), config_bars, heading),
-        Panel(axis, share, seed_bars, "what share of all seeds they got"),
-    )
-    if not priced:
-        return panels
-    spent = np.round(run.results.seconds * MILLI)
-    all_time = max(1, int(spent.sum()))
-    times = [(name, role, np.bincount(places[at], spent[at], size)) for name, role, at in own]
-    time_bars = _stacked(
-        times,
-        [all_time] * size,
-        lambda stop, n, _: f"{stop}: {duration(n / MILLI)}, {percent(n / all_time)}",
-    )
-    time_share = Axis("share of all seconds", "rate")
-    return (*panels, Panel(axis, time_share, time_bars, "what share of all seconds they took"))
+    size = len(axis.categories)
+
+    def panel(
+        y: Axis, title: str, spent: NDArray[Any], total: float, written: Callable[[float], str]
+    ) -> Panel:
+        parts = [
+            (stop.words, stop.role, np.bincount(places[at], spent[at], size))
+            for stop in Stop
+            for at in [stops == stop]
+        ]
+        bars = _stacked(parts, [total] * size, lambda stop, n, _: f"{stop}: {written(n)}")
+        return Panel(axis, y, bars, title)
+
+    def shares(unit: str, title: str, spent: NDArray[Any], of: Callable[[float], str]) -> Panel:
+        total, y = float(spent.sum()) or 1.0, Axis(f"share of all {unit}", "rate")
+        return panel(y, title, spent, total, lambda n: f"{of(n)}, {percent(n / total)}")
+
+    def seeds(n: float) -> str:
+        return count(int(n), "seed")
+
+    return [
+        panel(
+            Axis("configurations", whole=True),
+            "how many configurations got so far",
+            np.ones(len(n)),
+            1,
+            lambda n: count(int(n), "configuration"),
+        ),
+        shares("seeds", "what share of all seeds they got", n, seeds),
+        shares("seconds", "what share of all seconds they took", seconds, duration),
+    ]
 
 
 def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
@@ -197,31 +189,32 @@ def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
 
 
 def _stacked(
-    parts: Iterable[tuple[str, Role, Iterable[float]]],
-    totals: Sequence[int],
-    text_of: Callable[[str, int, int], str],
-    keys: Sequence[str] = (),
+    parts: Iterable[tuple[str, Role, NDArray[Any]]],
+    totals: Sequence[float],
+    text_of: Callable[[str, float, int], str],
+    keys: Sequence[str] | None = None,
 ) -> tuple[Series, ...]:
-    """Stacked bars, one for each group.
+    """Stacked bars, one for each of G groups.
 
     Args:
-        parts: a label, a role, and the amount in each group.
+        parts: a label, a role, and the amount in each group, shape (G,).
         totals: of each group; amounts are shown as shares of it.
         text_of: the text of a mark, given the part's label, the amount and the group's index.
         keys: of the config that each group is; with keys the bars are horizontal.
     """
-    tops, series = [0] * len(totals), []
+    series, tops = [], np.zeros(len(totals))
     for label, role, amounts in parts:
-        marks = []
-        for group, amount in enumerate(map(int, amounts)):
-            if amount:
-                start, tops[group] = tops[group], tops[group] + amount
-                total, at, text = totals[group], float(group), text_of(label, amount, group)
-                ends = (start / total, tops[group] / total)
-                if keys:
-                    marks.append(Mark(amount / total, at, x_ends=ends, text=text, key=keys[group]))
-                else:
-                    marks.append(Mark(at, amount / total, y_ends=ends, text=text))
+        starts, tops, marks = tops, tops + amounts, []
+        for group in np.flatnonzero(amounts).tolist():
+            start, end, share = (
+                float(one[group] / totals[group]) for one in (starts, tops, amounts)
+            )
+            at, ends = float(group), (start, end)
+            text = text_of(label, float(amounts[group]), group)
+            if keys is None:
+                marks.append(Mark(at, share, y_ends=ends, text=text))
+            else:
+                marks.append(Mark(share, at, x_ends=ends, text=text, key=keys[group]))
         if marks:
             series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
@@ -238,9 +231,9 @@ def seeds_so_far(run: Run) -> Plot:
         ("not solved", "failed", np.bincount(places, counts.n - counts.k, size)),
     ]
 
-    def text(label: str, seeds: int, group: int) -> str:
+    def text(label: str, n: float, group: int) -> str:
         alike = count(configs[group], "configuration")
-        return f"{alike} with {axis.categories[group]} seeds each: {count(seeds, 'seed')} {label}"
+        return f"{alike} with {axis.categories[group]} seeds each: {count(int(n), 'seed')} {label}"
 
     series = _stacked(parts, [total] * size, text)
     return plot_of(
@@ -292,50 +285,53 @@ def failures(run: Run, top: int = 10) -> Plot:
 
     Configs with few seeds have no bar of their own: a single seed is all or nothing.
     """
-    results, all_failures = finished(run), report_of(run).failures
-    kinds, counts = _kinds(all_failures), results.counts
-    unsolved = np.flatnonzero(counts.k < counts.n).tolist()
-    with_bar = np.flatnonzero((counts.k < counts.n) & has_enough(counts.n))[:top].tolist()
+    results, found = finished(run), report_of(run).failures
+    kinds, counts, failed = _kinds(found), results.counts, results.counts.k < results.counts.n
     of_all = f"all {count(len(results), 'configuration')}"
-    together = _Row("all", of_all, "", int(counts.n.sum()), _ends(all_failures, kinds))
-    panels = [
-        Panel(
-            Axis("share of the unsolved seeds", "rate", (0, 1)),
-            Axis("unsolved", "category", categories=(together.category,)),
-            _bars([together], kinds, total=together.ends.total()),
-            of_all,
-        )
+    together = _Row("all", of_all, "", int(counts.n.sum()), _ends(found, kinds))
+    panels = [_panel([together], kinds, "unsolved", of_all)]
+    with_bar = np.flatnonzero(failed & has_enough(counts.n))[:top].tolist()
+    shown = [results[place] for place in with_bar]
+    rows = [
+        _Row(label, described(run, r), r.key, r.outcome.n, _ends(own, kinds))
+        for place, label, r in zip(with_bar, listed(run, shown), shown, strict=True)
+        for own in [failures_of(results.chosen(np.array([place])), None)]
     ]
-    rows: list[_Row] = []
-    if shown := [results[place] for place in with_bar]:
-        for place, label, r in zip(with_bar, listed(run, shown), shown, strict=True):
-            own = failures_of(results.chosen(np.array([place])), None)
-            ends = _ends(own, kinds)
-            rows.append(_Row(label, described(run, r), r.key, r.outcome.n, ends))
-        if all(row.ends.total() == row.n and len(row.ends) == 1 for row in rows):
-            rows = []  # all seeds of each failed in one way: the bar of all says so
-    if rows:
-        # Up to a round share that no bar goes beyond.
-        most = math.ceil(10 * max(row.ends.total() / row.n for row in rows)) / 10
-        panels.append(
-            Panel(
-                Axis("share of its seeds", "rate", (0, most)),
-                Axis("configuration", "category", categories=tuple(r.category for r in rows)),
-                _bars(rows, kinds),
-                "configurations with many seeds, the best first",
-            )
-        )
-    failed = {status: n for status, n in all_failures.counts.items() if status != Status.SOLVED}
+    # Where all seeds of each failed in one way, the bar of all says so.
+    if any(row.ends.total() < row.n or len(row.ends) > 1 for row in rows):
+        title = "configurations with many seeds, the best first"
+        panels.append(_panel(rows, kinds, "configuration", title))
+    ended = {status: n for status, n in found.counts.items() if status != Status.SOLVED}
     return plot_of(
         "failures",
         *panels,
         seeds=together.n,
         unsolved=together.ends.total(),
-        most=max(failed.items(), key=lambda entry: entry[1]),
+        most=max(ended.items(), key=lambda entry: entry[1]),
         kinds=[(kinds[kind][0], n) for kind, n in together.ends.most_common() if n],
-        failed=len(unsolved),
+        failed=int(failed.sum()),
         configs=len(results),
-        patterns=bool(all_failures.patterns),
+        patterns=bool(found.patterns),
+    )
+
+
+def _panel(rows: Sequence[_Row], kinds: Kinds, label: str, title: str) -> Panel:
+    """The stacked bars of configs, as shares of their seeds, or of all, of the unsolved ones."""
+    each = bool(rows[0].key)
+
+    def text(name: str, amount: float, place: int) -> str:
+        row = rows[place]
+        return f"{row.text}: {amount:,.0f} of {count(row.ends.total(), 'unsolved seed')}: {name}"
+
+    parts = [(*named, np.array([row.ends[kind] for row in rows])) for kind, named in kinds.items()]
+    totals = [row.n if each else max(row.ends.total(), 1) for row in rows]
+    most = max(row.ends.total() / total for row, total in zip(rows, totals, strict=True))
+    share = "share of its seeds" if each else "share of the unsolved seeds"
+    return Panel(
+        Axis(share, "rate", (0, math.ceil(10 * most) / 10 if each else 1)),
+        Axis(label, "category", categories=tuple(row.category for row in rows)),
+        _stacked(parts, totals, text, [row.key for row in rows]),
+        title,
     )
 
 
@@ -363,17 +359,6 @@ def _ends(failures: Failures, kinds: Kinds) -> Counter[Kind]:
     return ends + Counter({Status.WRONG_PATTERN: rest})
 
 
-def _bars(rows: Sequence[_Row], kinds: Kinds, total: int = 0) -> tuple[Series, ...]:
-    """The stacked bars of these rows, as shares of the seeds of each, or of a common total."""
-
-    def text(name: str, amount: int, place: int) -> str:
-        row = rows[place]
-        return f"{row.text}: {amount:,} of {count(row.ends.total(), 'unsolved seed')}: {name}"
-
-    parts = [(*named, [row.ends[kind] for row in rows]) for kind, named in kinds.items()]
-    return _stacked(parts, [total or row.n for row in rows], text, [row.key for row in rows])
-
-
 # -------------------------------------------------------------------------------------------------
 # Whether the same seeds fail in several configs.
 
@@ -386,49 +371,50 @@ def same_seeds(run: Run, top: int = 10) -> Plot | None:
     None if fewer than two of them have an unsolved seed, or none share seeds, or no seed is solved.
     """
     results = finished(run)
-    counts = results.counts
-    chosen = np.flatnonzero((counts.k < counts.n) & has_enough(counts.n))[:top]
-    shown = [results[place] for place in chosen.tolist()]
-    failed = [set(r.outcome.seeds[~r.outcome.solved].tolist()) for r in shown]
-    trained = [set(r.outcome.seeds.tolist()) for r in shown]
-    both, chance, pairs = 0, 0.0, 0
-    for i in range(len(shown)):
-        for j in range(i):
-            if common := trained[i] & trained[j]:
-                one, other = failed[i] & common, failed[j] & common
-                both += len(one & other)
-                chance += len(one) * len(other) / len(common)
-                pairs += 1
-    if not pairs or failed == trained:  # where no seed is solved, all fail
+    chosen = np.flatnonzero((results.counts.k < results.counts.n) & has_enough(results.counts.n))
+    shown = [results[place] for place in chosen[:top].tolist()]
+    if len(shown) < 2:
         return None
-    often = Counter(seed for seeds in failed for seed in seeds)
-    seeds = sorted(often, key=lambda seed: (-often[seed], seed))[:SHOWN_SEEDS]
+    every = np.unique(np.concatenate([r.outcome.seeds for r in shown]))
+    # Configs by seeds: whether it was trained, and whether it failed.
+    trained = np.array([np.isin(every, r.outcome.seeds) for r in shown])
+    failed = np.array([np.isin(every, r.outcome.seeds[~r.outcome.solved]) for r in shown])
+    one, other = np.triu_indices(len(shown), 1)
+    common, of_other, of_one, both = (
+        (mine[one] & theirs[other]).sum(axis=1)
+        for mine in (trained, failed)
+        for theirs in (trained, failed)
+    )
+    pairs = common > 0
+    if not pairs.any() or (failed == trained).all():  # where no seed is solved, all fail
+        return None
+    often = failed.sum(axis=0)
+    columns = np.lexsort((every, -often))[: min(SHOWN_SEEDS, np.count_nonzero(often))]
     marks: dict[bool, list[Mark]] = {True: [], False: []}
-    for row, r in enumerate(shown):
-        for column, seed in enumerate(seeds):
-            if seed in trained[row]:
-                failing = seed in failed[row]
-                text = f"{described(run, r)}: seed {seed} {'fails' if failing else 'is solved'}"
-                marks[failing].append(Mark(float(column), float(row), text=text, key=r.key))
+    for row, column in np.argwhere(trained[:, columns]).tolist():
+        r, seed, failing = shown[row], every[columns[column]], bool(failed[row, columns[column]])
+        text = f"{described(run, r)}: seed {seed} {'fails' if failing else 'is solved'}"
+        marks[failing].append(Mark(float(column), float(row), text=text, key=r.key))
     drawn = (
         Series("solved", tuple(marks[False]), role="solved", marker="ring"),
         Series("failed", tuple(marks[True]), role="failed"),
     )
-    heads = [f"{len(f):,} of {len(t):,}" for f, t in zip(failed, trained, strict=True)]
+    sums = zip(failed.sum(axis=1), trained.sum(axis=1), strict=True)
+    heads = [f"{k:,} of {n:,}" for k, n in sums]
     return plot_of(
         "same-seeds",
         Panel(
-            Axis("seed", "category", categories=tuple(map(str, seeds))),
+            Axis("seed", "category", categories=tuple(map(str, every[columns].tolist()))),
             Axis("configuration", "category", categories=listed(run, shown, heads)),
             tuple(one for one in drawn if one.marks),
         ),
-        both=both / pairs,
-        chance=chance / pairs,
-        pairs=pairs,
-        total=len(often),
-        shown=len(seeds),
+        both=float(both[pairs].mean()),
+        chance=float((of_one[pairs] * of_other[pairs] / common[pairs]).mean()),
+        pairs=int(pairs.sum()),
+        total=int(np.count_nonzero(often)),
+        shown=len(columns),
         configs=len(shown),
-        seed=seeds[0],
-        often=often[seeds[0]],
-        having=sum(seeds[0] in t for t in trained),
+        seed=int(every[columns[0]]),
+        often=int(often[columns[0]]),
+        having=int(trained[:, columns[0]].sum()),
     )
