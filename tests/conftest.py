@@ -178,7 +178,7 @@ def one_ray() -> Iterator[None]:
         path = os.pathsep.join(map(str, folders))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", path)
-            patch.setattr(cluster, "_init", functools.partial(cluster._init, num_gpus=1))
+            patch.setitem(cluster.QUIET, "num_gpus", 1)
             cluster._start(2)
     yield
     assert ray.is_initialized()

@@ -11,14 +11,14 @@ processes would go on with the same work, and fork again at the next seed.
 from __future__ import annotations
 
 import os
-import pickle
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xortune.core.system import threads_besides
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 def end_fork_of(process: int) -> None:
@@ -55,62 +55,43 @@ def working_beside(
         others. It returns the results, by the number; none of a fork that has failed, or whose
         result cannot be pickled.
     """
+    import multiprocessing  # slow to import
+
     numbers, given = os.pipe()
     os.write(given, bytes(range(count)))
     os.close(given)
-    results: dict[int, int] = {}  # the ends of pipes, by the process id
+    context = multiprocessing.get_context("fork")
+    started: list[tuple[Any, Connection]] = []
 
     def worked() -> Iterator[tuple[int, Any]]:
         while number := os.read(numbers, 1):  # each byte is read by one process
             yield number[0], work(number[0])
 
+    def send(end: Connection) -> None:
+        with suppress(Exception):  # what has come until then is sent
+            for found in worked():
+                with suppress(Exception):
+                    end.send(found)
+
     def finish() -> dict[int, Any]:
         found = dict(worked())
-        for end in results.values():
-            with open(end, "rb", closefd=False) as stream, suppress(Exception):
+        for _, end in started:
+            with suppress(Exception):  # at the end of what it has sent
                 while True:
-                    found.update([pickle.load(stream)])  # noqa: S301  # from our own fork
+                    found.update([end.recv()])
         return found
 
     try:
         for _ in range(min(forks, count) if threads_besides() == 0 else 0):
-            _flush()
-            end, sends = os.pipe()
-            try:
-                process = os.fork()
-            except OSError:  # the system has no room for it: fewer do the work
-                process = -1
-            if process == 0:
-                _send(worked(), sends)
-            os.close(sends)
-            if process < 0:
-                os.close(end)
-                break
-            results[process] = end
+            end, sends = context.Pipe(duplex=False)
+            with sends, suppress(OSError):  # without room for it fewer do the work
+                fork = context.Process(target=send, args=(sends,))
+                fork.start()
+                started.append((fork, end))
         yield finish
     finally:
         os.close(numbers)
-        for process, end in results.items():
-            os.close(end)
-            with suppress(ProcessLookupError, ChildProcessError):
-                os.kill(process, signal.SIGKILL)
-                os.waitpid(process, 0)
-
-
-def _send(results: Iterator[tuple[int, Any]], sends: int) -> None:
-    """Send the results of a fork, and end it."""
-    try:
-        with open(sends, "wb") as stream:
-            for result in results:
-                with suppress(Exception):
-                    stream.write(pickle.dumps(result))
-                    stream.flush()  # what comes next may end the fork
-            _flush()  # before the stream is closed: then the fork may be killed
-    finally:
-        os._exit(0)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # there is none, or nobody reads it
-            stream.flush()
+        for fork, end in started:
+            end.close()
+            fork.kill()
+            fork.join()

@@ -84,16 +84,6 @@ def set_auto_connect(*, on: bool) -> None:
     auto_init_hook.enable_auto_connect = on
 
 
-def ray_node() -> Any:
-    """Return what Ray knows of this node: its processes and addresses; None for a Ray client.
-
-    The public API asks the GCS, which may be what has died.
-    """
-    from ray._private import worker
-
-    return worker._global_node
-
-
 def print_raylet_messages(*, on: bool) -> None:
     """Let Ray print what the raylet says, or not.
 

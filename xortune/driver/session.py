@@ -138,7 +138,6 @@ def search_session(
                 trainer,
                 cluster,
                 directory,
-                cancels=session.cancels,
                 on_message=voice.warn,
                 is_checked=check_later is None,
             )

@@ -8,8 +8,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 from xortune.core.errors import InputError, require
 from xortune.core.files import is_full
@@ -50,31 +49,30 @@ def connected(cluster: Cluster) -> Iterator[None]:
     with ray_settings():
         import ray.tune  # noqa: F401  # with the loggers of both
 
-        with levels_kept(), ray_watchdog() if is_connected() else _started(cluster):
+        with levels_kept(), ray_watchdog() if is_connected() else _begun(cluster):
             yield
 
 
 @contextmanager
-def _started(cluster: Cluster) -> Iterator[None]:
+def _begun(cluster: Cluster) -> Iterator[None]:
+    """A Ray that is started or connected to here; it ends on exit, also where only a part began."""
     import ray
 
-    try:
+    with ExitStack() as ends:
+        ends.callback(ray.shutdown)
         with sigterm_kept():
             if cluster.place == "local":
                 _start(cores_of(cluster))
             else:
                 _reach(cluster.place)
-    except KeyboardInterrupt:
-        ray.shutdown()  # some processes may have started
-        raise
-    print_raylet_messages(on=False)
-    with ray_watchdog():
-        try:
-            yield
-        finally:
-            ray.shutdown()
-            print_raylet_messages(on=True)
+        print_raylet_messages(on=False)
+        ends.callback(print_raylet_messages, on=True)
+        ends.enter_context(ray_watchdog())
+        ends.callback(ray.shutdown)  # which may hang, too
+        yield
 
+
+QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 RAY_FILES = 50 * 2**20
 """Bytes that Ray's logs and sockets need at its start, with some to spare."""
@@ -87,9 +85,9 @@ def _start(cores: int) -> None:
         # Workers inherit the environment; by a `runtime_env` each starts later.
         with on_loopback(), environment_kept():
             os.environ.update(_for_workers())
-            _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
+            here = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            ray.init("local", num_cpus=cores, **here, **QUIET)
     except Exception as error:  # Ray raises a plain Exception if a node does not start in time
-        ray.shutdown()  # some processes may have started
         folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
         if is_full(error) or shutil.disk_usage(folder).free < RAY_FILES:
             raise InputError(
@@ -105,6 +103,8 @@ def _start(cores: int) -> None:
 
 
 def _reach(address: str) -> None:
+    import ray
+
     if address.startswith(("http://", "https://")):
         raise InputError(
             f"{address!r} is the address of a job server",
@@ -116,7 +116,7 @@ def _reach(address: str) -> None:
     try:
         if host and port.isdecimal():  # Ray would retry for minutes, and print each attempt
             socket.create_connection((host, int(port)), timeout=5).close()
-        _init(address, runtime_env={"env_vars": _for_workers()})
+        ray.init(address, runtime_env={"env_vars": _for_workers()}, **QUIET)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{address!r} cannot be reached ({_first_line(error)})",
@@ -128,17 +128,6 @@ def _reach(address: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _init(where: str, **more: Any) -> None:
-    import ray
-
-    ray.init(
-        address=where,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **more,
-    )
 
 
 def _for_workers() -> dict[str, str]:

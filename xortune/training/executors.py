@@ -10,7 +10,7 @@ import queue
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -110,7 +110,8 @@ class Pool(Executor):
         super().__init__(trainer, slots, Limits(limit, trainer.traits.killed_after))
         self._encodes, self._processes = encodes, processes_for(trainer)
         self._workers: dict[Batch, Worker] = {}
-        self._early: set[Batch] = set()  # those that train since the check, without `Batch.again`
+        # `Batch.again` of those that began with the check.
+        self._again: dict[Batch, tuple[Block, ...]] = {}
         self._failed_starts = 0
 
     def send(self, batch: Batch) -> None:
@@ -118,21 +119,12 @@ class Pool(Executor):
         if not self._processes.is_usable:
             self._processes = processes_for(self.trainer)
         if (worker := self._processes.take_early(batch.blocks)) is not None:
-            self._workers[batch] = worker
-            self._early.add(batch)
+            self._workers[batch], self._again[batch] = worker, batch.again
             return
         self._workers[batch] = worker = self._processes.take()
-        worker.is_idle = False
-        self._train(worker, batch.blocks, batch.until, batch.again)
-
-    def _train(
-        self,
-        worker: Worker,
-        blocks: Sequence[Block],
-        until: float | None,
-        again: tuple[Block, ...],
-    ) -> None:
-        worker.train(self.trainer, blocks, until, encodes=self._encodes, again=again)
+        worker.train(
+            self.trainer, batch.blocks, batch.until, encodes=self._encodes, again=batch.again
+        )
 
     def cancel(self, blocks: set[tuple[str, int]]) -> None:
         """Tell the workers that have these blocks."""
@@ -142,32 +134,23 @@ class Pool(Executor):
 
     def receive(self, seconds: float) -> None:
         """Take what workers have sent, and note which have ended."""
-        batches: dict[object, Batch] = {w.connection: b for b, w in self._workers.items()}
         connections = [worker.connection for worker in self._workers.values()]
         ready = wait([*connections, self._processes.control], seconds)
         with uninterrupted():
-            for connection in ready:
-                if (batch := batches.get(connection)) is not None:
-                    self._read(batch)
             self._processes.listen()
-            for batch in [
-                batch for batch, worker in self._workers.items() if worker.code is not None
-            ]:
-                self._read(batch)
-                if not batch.has_ended:
+            for batch, worker in list(self._workers.items()):
+                if worker.connection in ready or worker.code is not None:
+                    self._read(batch, worker)
+                if worker.code is not None and not batch.has_ended:
                     self._lose(batch)
 
-    def _read(self, batch: Batch) -> None:
-        worker = self._workers[batch]
-        if worker.pid is None:
-            self._processes.listen()
+    def _read(self, batch: Batch, worker: Worker) -> None:
         batch.worker = f"{socket.gethostname()}:{worker.pid}"
         while (message := worker.read()) is not None:
             if message[0] == BEGUN:
                 self._failed_starts = 0
-            if message[0] == DONE and batch in self._early and batch.again:
-                self._early.remove(batch)
-                self._train(worker, (), None, batch.again)
+            if message[0] == DONE and (again := self._again.pop(batch, ())):
+                worker.train(self.trainer, (), None, encodes=self._encodes, again=again)
             else:
                 batch.hear(*message)
             if batch.has_ended:
@@ -193,7 +176,7 @@ class Pool(Executor):
 
     def _forget(self, batch: Batch) -> None:
         del self._workers[batch]
-        self._early.discard(batch)
+        self._again.pop(batch, None)
 
     def __exit__(self, *_: object) -> None:
         """Do nothing: `let_processes_go` ends what still trains, without waiting for it."""
@@ -204,8 +187,8 @@ class Pool(Executor):
 
     def stop(self) -> None:
         """Kill the workers that train; what has finished is in `done`."""
-        for batch in list(self._workers):
-            self._read(batch)
+        for batch, worker in list(self._workers.items()):
+            self._read(batch, worker)
         for worker in self._workers.values():
             self._processes.kill(worker)
         for worker in self._workers.values():
@@ -296,7 +279,6 @@ class AskedExecutor:
         folder: of the run; Ray Tune keeps its own files below it. None where there is no run: then
             this machine trains.
         encodes: whether outcomes are to be encoded for the journal where they are trained.
-        cancels: whether blocks whose results are not wanted any more end on Ray's workers.
         on_message: called with a sentence if no training can begin for a while.
         is_checked: whether the training is checked already. If not, its check begins when Ray's
             workers are there.
@@ -306,7 +288,6 @@ class AskedExecutor:
     cluster: Cluster
     folder: Path | None = None
     encodes: bool = True
-    cancels: bool = False
     on_message: Callable[[str], None] | None = None
     is_checked: bool = True
 
@@ -336,7 +317,6 @@ def _ray(asked: AskedExecutor) -> Executor:
         asked.trainer,
         asked.cluster,
         asked.folder.resolve() / "ray",
-        cancels=asked.cancels,
         on_message=asked.on_message,
         waits=not asked.is_checked,
     )

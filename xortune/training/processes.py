@@ -142,7 +142,6 @@ class Processes:
         """Have idle workers train single seeds that a search will ask for; see `take_early`."""
         idle = [worker for worker in self.workers.values() if worker.is_idle]
         for worker, block in zip(idle, blocks, strict=False):
-            worker.is_idle = False
             worker.train(trainer, [block], None, encodes=True)
             self.early[block_id(block)] = worker
 
@@ -271,6 +270,7 @@ class Worker:
         After the batch the worker trains the blocks of `again`; see `Batches.again_after`.
         """
         self.prepare(trainer)
+        self.is_idle = False
         options = {"until": until, "again": again, "is_encoded": encodes, "silent": silent}
         self._send(TRAIN, tuple(blocks), options)
 
@@ -286,6 +286,7 @@ class Worker:
             ProcessEnded: the worker has ended.
             CallTimedOut: it was killed after `limit` seconds.
         """
+        self.is_idle = False
         self._send(CALL, question, argument)
         deadline = math.inf if limit is None else time.monotonic() + limit
         [*_, answer] = self._messages(ANSWER, deadline, limit)
@@ -315,8 +316,10 @@ class Worker:
         limit: float | None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        """What the worker says, up to `end`; `limit` counts again from where a training begins."""
-        self.is_idle = False  # also after Ctrl-C: nobody reads the answer, and `let_go` kills it
+        """What the worker says, up to `end`; `limit` counts again from where a training begins.
+
+        After Ctrl-C nobody reads the rest: as the worker is not idle, `let_go` kills it.
+        """
         early = math.inf if meanwhile is None else time.monotonic() + EARLY_SECONDS
         what = ""
         while what != end:

@@ -133,7 +133,6 @@ class RayExecutor(Executor):
         trainer: sent to the workers once.
         cluster: the resources of each trial.
         folder: of Ray Tune's own files.
-        cancels: whether to cancel blocks whose results are not wanted any more.
         on_message: called with a sentence if no training can begin for a while.
         waits: whether the workers are to be there before it is used.
 
@@ -147,14 +146,13 @@ class RayExecutor(Executor):
         cluster: Cluster,
         folder: Path,
         *,
-        cancels: bool = False,
         on_message: Callable[[str], None] | None = None,
         waits: bool = False,
     ) -> None:
         limits = Limits(cluster.each.limit, trainer.traits.killed_after)
         super().__init__(trainer, slots(cluster), limits)
         self.cluster, self._waits = cluster, waits
-        self._cancels, self._on_message = cancels, on_message
+        self._on_message = on_message
         self._sent: dict[int, Batch] = {}  # those that no worker has, by number
         self._count = 0  # of batches
         self._trials: dict[str, _LiveWorker] = {}
@@ -214,8 +212,7 @@ class RayExecutor(Executor):
 
     def cancel(self, blocks: set[tuple[str, int]]) -> None:
         """Have the workers ask for it."""
-        if self._cancels:
-            self._mailbox.cancel.remote(blocks)
+        self._mailbox.cancel.remote(blocks)
 
     def kill(self, batch: Batch) -> None:
         """Kill the worker of a batch."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from xortune.core.errors import Halted
-from xortune.core.private import auto_connects, ray_node, set_auto_connect
+from xortune.core.private import auto_connects, set_auto_connect
 
 WATCH_SECONDS = 0.5
 
@@ -107,37 +107,46 @@ class _RayProcesses:
 
     def __init__(self) -> None:
         import psutil  # type: ignore[import-untyped]  # which Ray brings along
+        import ray
+        from ray.util.client import ray as client
 
-        self._gone = psutil.NoSuchProcess
-        self._node = node = ray_node()
-        self._is_ours = node is not None and bool(node.all_processes)
-        raylets = node.all_processes.get("raylet", []) if self._is_ours else []
-        self._raylets = [psutil.Process(info.process.pid) for info in raylets]
+        self._psutil = psutil
+        self._ours: dict[str, Any] = {}  # the processes that this one has started, by their roles
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process.name() in ROLES and process.status() != psutil.STATUS_ZOMBIE:
+                    self._ours[ROLES[process.name()]] = process
+        self._addresses: dict[str, str] = {}  # of both where others have started them
+        if not (self._ours or client.is_connected()):  # a client reaches neither
+            context = ray.get_runtime_context()
+            mine = context.get_node_id()
+            node = next(node for node in ray.nodes() if node["NodeID"] == mine)
+            raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+            self._addresses = {"GCS": context.gcs_address, "raylet": raylet}
         self._started: set[Any] = set()
         self._next = 0.0
         self._refusing_since: dict[str, float] = {}
 
     def dead(self) -> str | None:
         """The name of a part that is dead, or None."""
-        node, now = self._node, time.monotonic()
-        if node is None:  # a Ray client knows neither part
-            return None
-        if self._is_ours:
-            return next((ROLES[role] for role, _ in node.dead_processes() if role in ROLES), None)
-        addresses = {"GCS": node.gcs_address}
-        if node.node_manager_port:
-            addresses["raylet"] = f"{node.node_ip_address}:{node.node_manager_port}"
-        for role, address in addresses.items():
+        for role, process in self._ours.items():
+            try:
+                if process.status() == self._psutil.STATUS_ZOMBIE:
+                    return role
+            except self._psutil.NoSuchProcess:
+                return role
+        for role, address in self._addresses.items():
             host, _, port = address.rpartition(":")
+            now = time.monotonic()
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
             except ConnectionRefusedError:
                 if now - self._refusing_since.setdefault(role, now) >= REFUSED_SECONDS:
                     return role
-            except OSError:
-                self._refusing_since.pop(role, None)
-            else:
-                self._refusing_since.pop(role, None)
+                continue
+            except OSError:  # it may be slow
+                pass
+            self._refusing_since.pop(role, None)
         return None
 
     def look(self) -> None:
@@ -145,16 +154,16 @@ class _RayProcesses:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + CHILDREN_SECONDS
-        for raylet in self._raylets:
-            with suppress(self._gone):
+        if (raylet := self._ours.get("raylet")) is not None:
+            with suppress(self._psutil.NoSuchProcess):
                 children = raylet.children(recursive=True)
                 if raylet.is_running():  # otherwise its pid may be that of another process
                     self._started = set(children)
 
     def end(self) -> None:
-        """Kill our raylet and all processes that it has started."""
+        """Kill our raylet, our GCS and all processes that the raylet has started."""
         self._next = 0.0
         self.look()
-        for process in (*self._raylets, *self._started):
-            with suppress(self._gone, OSError):
+        for process in (*self._ours.values(), *self._started):
+            with suppress(self._psutil.NoSuchProcess, OSError):
                 process.kill()  # psutil checks that the pid is not reused

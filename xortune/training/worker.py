@@ -334,7 +334,7 @@ def pieces(
         Exception: what a trainer itself raises; a seed that raises is a crashed seed.
     """
     left = list(enumerate(blocks))
-    if trainer.traits.trains_as_one:
+    if left and trainer.traits.trains_as_one:
         started = time.perf_counter()
         begin(0, blocks[0])
         with ending_at(until):
