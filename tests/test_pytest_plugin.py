@@ -14,7 +14,7 @@ from compared import seeds_of
 
 from xortune.certificates.gate import SequentialTest
 from xortune.certificates.plan import gate_seeds
-from xortune.certificates.seeds_mark import SeedTally, parse_mark
+from xortune.certificates.seeds_mark import SeedsToCall, parse_mark
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import MARK
@@ -66,14 +66,14 @@ def test_undecided(seed):
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [  # as soon as it cannot be proven any more
-            "undecided: 30 of 31 seeds passed, so 0.95 cannot be proven any more with 80 seeds "
-            "(success rate 0.*, confidence 0.95, seeds 0 to 30)",
+            "undecided: 30/31 seeds passed, success rate 0.*, so 0.95 cannot be proven any more "
+            "with 80 seeds (confidence 0.95, seeds 0 to 30)",
             "*::test_undecided: seeds: 30 of 31, undecided 0.95",
         ]
     )
     result.stdout.fnmatch_lines_random(
         [
-            "refuted: 0 of * so the success rate is below 0.9 (confidence 0.95, seeds 0 *",
+            "refuted: 0/* seeds passed, success rate below 0.9 (confidence 0.95, seeds 0 *",
             "  seed 0: AssertionError: loss 0.0*",
             "seed 0 (alone: --only-seed 0):",
             "E       AssertionError: loss 0.0",
@@ -110,8 +110,8 @@ def test_fails(seed):
             "E *ModuleNotFoundError: No module named 'nothing_of_this_name'",
             broken,
             "*NameError: name 'train' is not defined",
-            "refuted: 0 of 2 seeds passed, *",
-            "refuted: 0 of 2 seeds passed, *",
+            "refuted: 0/2 seeds passed, *",
+            "refuted: 0/2 seeds passed, *",
             "*test_lacks: seeds: 0 of 2, no outcome for 0.9",
             "*test_undefined: seeds: 0 of 2, no outcome for 0.9",
             "*test_diverges: seeds: 0 of 2, refuted 0.9",
@@ -259,16 +259,19 @@ def test_after(): pass
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("", "n: no number of seeds; fix: write @pytest.mark.seeds(500, min_rate=0.95)"),
-        ("500", "min_rate: nothing says what success rate is to be proven"),
-        ("500, 0.95", "2 values where the number of seeds is"),
+        ("", "missing a required argument: 'n'; allowed: n, min_rate, confidence, first"),
+        ("500", "missing a required argument: 'min_rate'"),
+        ("500, 0.95", "too many positional arguments"),
         ("500.0, min_rate=0.95", "n: 500.0"),
         ("True, min_rate=0.95", "n: True is no whole number; allowed: 1"),
         ("500, min_rate=1", "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no n"),
         ("500, min_rate=1 - 1e-12", "min_rate: a lower bound of 0.999999999999 takes more seeds"),
         ("500, min_rate='0.9'", "min_rate: '0.9'"),
         ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if none of them fails"),
-        ("500, min_rate=0.95, rate=1", "unknown argument 'rate'; allowed: n, min_rate, confid"),
+        (
+            "500, min_rate=0.95, rate=1",
+            "got an unexpected keyword argument 'rate'; allowed: n, min_rate, confid",
+        ),
         ("500, min_rate=0.9, first=-1", "first: -1 is out of range; allowed: 0 to 4,29"),
         ("500, min_rate=0.9, first=2**32 - 9", "n: 500 is out of range; allowed: 1 to 9"),
         ("500, min_rate=0.9, confidence=0", "confidence: 0 is out of range; allowed: above 0"),
@@ -373,7 +376,7 @@ def test_x(seed):
 """)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["refuted: * seeds 0 to * without 1 that could not be tried)", "  seed 0: *even*"]
+        ["refuted: * seeds 0 to * without 1 seed that could not be tried)", "  seed 0: *even*"]
     )
 
 
@@ -470,12 +473,14 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     def passes(seed):
         return not every or seed % every != every - 1
 
-    tally = SeedTally(parse_mark(most, min_rate=rate, first=0)[0])
-    while tally.answer is None:
-        tally.count(None if passes(tally.next) else ValueError("no"))
+    test, _, outages = parse_mark(most, min_rate=rate, first=0)
+    seeds = SeedsToCall(test, outages)
+    while (judged := seeds.judged).answer is None:
+        seed = seeds.next()
+        seeds.add(seed, None if passes(seed) else ValueError("no"), str)
     status = seeds_of("".join("+" if passes(seed) else "-" for seed in range(most))).status
     verdict = SequentialTest(rate, most, 0.95, 0).verdict(Point({"a": 1}), status)
-    assert (tally.answer, tally.seen.k, tally.seen.n) == (verdict.answer, verdict.k, verdict.n)
+    assert (judged.answer, seeds.k, judged.n) == (verdict.answer, verdict.k, verdict.n)
 
 
 ROOT = Path(__file__).parents[1]
@@ -559,7 +564,7 @@ def test_with_a_fixture_that_failed_before_any_seed(seed, flaky):
     result.stdout.fnmatch_lines(
         [
             "the test is run again, although its seeds have been counted: *",
-            "its first run: refuted: 0 of * seeds passed, so the success rate is below 0.9 *",
+            "its first run: refuted: 0/* seeds passed, success rate below 0.9 *",
         ]
     )
     result.stdout.fnmatch_lines(["*@pytest.mark.flaky(reruns=0)*"])

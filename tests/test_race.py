@@ -238,3 +238,11 @@ def test_no_best_quantile_is_stopped_more_often_than_alpha(share):
                 race.see(name, 0, n, costs=(0.0,), seed_costs=np.sort(numbers[name, :n]))
         wrong += any(race.is_stopped(name) for name in range(3))
     assert wrong <= 60 * alpha
+
+
+def test_a_plain_race_judges_by_the_counts_of_now():
+    """A program of Ray Tune that goes on with a trial may show it to be no longer proven worse."""
+    race = Race(RaceRule((1_000,)))
+    race.see("good", 60, 64)
+    assert race.look("late", 0, 30) == "stopped"
+    assert race.look("late", 600, 640) == "continues"

@@ -18,7 +18,6 @@ import xortune as xt
 from xortune.core.outcome import Details, wilson
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.deciding.decisions import Situation, Step, next_decision
 from xortune.deciding.in_flight import WIDENS, in_flight_at
 from xortune.racing.grants import PROMOTION_SHARE, best_race, proof_race, race_of
 from xortune.racing.objectives import SeedSummary, speed
@@ -165,18 +164,6 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
                 break
             climbed += train(name)[0]
     assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == blocks
-
-
-def test_what_has_begun_comes_before_promotions_and_new_trials_by_their_shares():
-    begun = Situation(continues=True, repeats=True, may_propose=True, new_seeds=8, more_seeds=8)
-    assert next_decision(begun) == (Step.CONTINUE,)
-    assert next_decision(begun._replace(continues=False)) == (Step.REPEAT,)
-    fair = begun._replace(continues=False, repeats=False)
-    assert next_decision(fair) == (Step.PROPOSE,)
-    assert next_decision(fair._replace(more_seeds=7)) == (Step.PROMOTE, Step.PROPOSE)
-    assert next_decision(fair._replace(weighs=True)) == (Step.PROMOTE, Step.PROPOSE)
-    last = fair._replace(may_propose=False)
-    assert next_decision(last) == (Step.PROMOTE, Step.PROMOTE_AHEAD)
 
 
 def test_nobody_waits_for_a_straggler():

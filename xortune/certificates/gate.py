@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -494,6 +494,71 @@ class MeanTest:
         )
 
 
+class Judgement:
+    """What a test says of the seeds so far, in the order in which they count: see `SeedLine`.
+
+    Attributes:
+        test: the test.
+        line: which seeds count.
+        failed: by seed, why it failed.
+        seeds: those that count, in their order.
+        answer: by these; None while the test goes on.
+        n: how many of them count for the answer.
+    """
+
+    def __init__(self, test: SequentialTest | MeanTest) -> None:
+        self.test, self.line = test, SeedLine[Any](test.first_seed)
+        self.failed: dict[int, str] = {}
+        self.seeds: list[int] = []
+        self._results: list[Any] = []
+        self.answer, self.n = test.decide(self._given)
+
+    @property
+    def _given(self) -> NDArray[Any]:
+        return np.array(self._results)
+
+    @property
+    def solved(self) -> int | None:
+        """How many of the n seeds are solved; None of a mean."""
+        if isinstance(self.test, MeanTest):
+            return None
+        return self._results[: self.n].count(Status.SOLVED)
+
+    def add(
+        self, first: int, results: Iterable[Any], failed: Mapping[int, str] = MappingProxyType({})
+    ) -> bool:
+        """Add what came of consecutive seeds; return whether any seeds count from now on."""
+        self.line.add(first, results)
+        self.failed.update(failed)
+        return self._advance()
+
+    def pass_over(self, seed: int, why: str) -> bool:
+        """As `SeedLine.pass_over`; return whether any seeds count from now on."""
+        self.line.pass_over(seed, why)
+        return self._advance()
+
+    def _advance(self) -> bool:
+        if counting := list(self.line.counting()):
+            for seed, result in counting:
+                self.seeds.append(seed)
+                self._results.append(result)
+            self.answer, self.n = self.test.decide(self._given)
+        return bool(counting)
+
+    def missing(self) -> range:
+        """The seeds that can decide, at least; empty once the answer is known."""
+        more = 0 if self.answer else self.test.further(self._given, self.n)
+        return range(self.line.next, self.line.next + more)
+
+    def verdict(self, point: Point, *, own: bool, done: str = "solved") -> Verdict | MeanVerdict:
+        """The verdict on a config, once the answer is known; see `SequentialTest.verdict`."""
+        void, seeds = self.line.why, np.array(self.seeds)
+        verdict = self.test.verdict(
+            point, self._given, seeds=seeds, failed=self.failed, void=void, own=own
+        )
+        return replace(verdict, done=done) if isinstance(verdict, Verdict) else verdict
+
+
 def _passed_over(seeds: NDArray[np.int64], void: Mapping[int, str]) -> dict[int, str]:
     """By seed, why those that are not among the seeds up to the last one could not be tried."""
     counted, last = set(seeds.tolist()), int(seeds.max())
@@ -586,6 +651,7 @@ class Verdict(Answered, SeedCount):
             empty if they do not; None if none was.
         first_crash: the first seed that crashed, and why; None if none did, or if it is unknown.
         void: by seed, why seeds before the deciding one, that are in no count, could not be tried.
+        done: what a successful seed is called: `solved`, or of a test `passed`.
     """
 
     answer: Answer
@@ -604,6 +670,7 @@ class Verdict(Answered, SeedCount):
     first_crash: tuple[int, str] | None = None
     twice: str | None = field(default=None, compare=False)
     void: Mapping[int, str] = field(default_factory=dict)
+    done: str = "solved"
 
     def _repr_html_(self) -> str:
         """Show the line, the config and the statuses of the seeds in a notebook."""
@@ -622,17 +689,22 @@ class Verdict(Answered, SeedCount):
         return round(1 - sides * (1 - self.confidence), 12)  # 0.9, not 0.8999999999999999
 
     @property
+    def asked(self) -> str:
+        """The confidence and the seeds."""
+        seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
+        return f"confidence {self.confidence:g}, {seeds}"
+
+    @property
     def line(self) -> str:
         """The answer, the counts and the seeds, in one line, which holds with `confidence`."""
-        seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
-        sure = f"confidence {self.confidence:g}"
         crashed = crash_text((self.counts or {}).get(Status.CRASHED, 0), self.first_crash)
-        solved = f"{self.answer}: {self.text} seeds solved{crashed}"
+        solved = f"{self.answer}: {self.text} seeds {self.done}{crashed}"
         if self.most is None:
             relation = "at least" if self.passed else "below"
             return (
                 f"{solved}, lower bound {_down(self.low)} is {relation} {self.min_rate:g} "
-                f"({sure}{', this run only' * self.this_run}, certified config {self.key}, {seeds})"
+                f"(confidence {self.confidence:g}{', this run only' * self.this_run}, certified "
+                f"config {self.key}, {self.asked.partition(', ')[2]})"
             )
         if self.bound is None:
             assert self.high is not None
@@ -641,10 +713,10 @@ class Verdict(Answered, SeedCount):
                 lacking = f"{self.min_rate:g} cannot be proven any more with {self.most} seeds"
             return (
                 f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so {lacking} "
-                f"({sure}, {seeds})"
+                f"({self.asked})"
             )
         side = "at least" if self.passed else "below"
-        return f"{solved}, success rate {side} {self.min_rate:g} ({sure}, {seeds})"
+        return f"{solved}, success rate {side} {self.min_rate:g} ({self.asked})"
 
 
 def _down(bound: float) -> str:

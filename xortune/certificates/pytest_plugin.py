@@ -21,7 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import SequentialTest
-    from xortune.certificates.seeds_mark import SeedsToCall, SeedTally
+    from xortune.certificates.seeds_mark import SeedsToCall
     from xortune.core.trainer import Outages
 
 MARKER, SEED, ONLY = "seeds", "seed", "only_seed"
@@ -35,7 +35,7 @@ OUTAGE = "xortune_outage"
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
 _TEST: pytest.StashKey[SequentialTest] = pytest.StashKey()
 _WORKERS = pytest.StashKey[int]()
-_TALLY: pytest.StashKey[SeedTally] = pytest.StashKey()
+_SEEDS: pytest.StashKey[SeedsToCall] = pytest.StashKey()
 _OUTAGES: pytest.StashKey[Outages] = pytest.StashKey()
 
 
@@ -117,22 +117,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         asyncio.run(pyfuncitem.obj(**_arguments(pyfuncitem)))
         return True
 
-    from xortune.certificates.seeds_mark import Outage, SeedsToCall, SeedTally
+    from xortune.certificates.seeds_mark import Outage, SeedsToCall
 
     _refuse_again(pyfuncitem)
-    tally = pyfuncitem.stash[_TALLY] = SeedTally(test)
-    seeds = SeedsToCall(test, pyfuncitem.stash[_OUTAGES])
+    seeds = pyfuncitem.stash[_SEEDS] = SeedsToCall(test, pyfuncitem.stash[_OUTAGES])
     try:
         if (workers := pyfuncitem.stash[_WORKERS]) > 1:
-            asyncio.run(_await_many(pyfuncitem, tally, seeds, workers))
+            asyncio.run(_await_many(pyfuncitem, seeds, workers))
         else:
-            _call_each(pyfuncitem, tally, seeds)
+            _call_each(pyfuncitem, seeds)
     except Outage as outage:
         pyfuncitem.user_properties.append((OUTAGE, str(outage)))
         _refuse(str(outage))
-    pyfuncitem.user_properties.append((PROPERTY, tally.line))
-    if tally.answer != "proven":
-        pytest.fail(tally.message, pytrace=False)
+    pyfuncitem.user_properties.append((PROPERTY, seeds.line))
+    if seeds.judged.answer != "proven":
+        pytest.fail(seeds.message, pytrace=False)
     return True
 
 
@@ -188,10 +187,10 @@ def _check_workers(item: pytest.Function, workers: int) -> None:
 
 def _refuse_again(item: pytest.Function) -> None:
     """Refuse a test that a plugin such as pytest-rerunfailures runs again: one answer counts."""
-    before = item.stash.get(_TALLY, None)
-    if before is None or not before.seen.n:
+    before = item.stash.get(_SEEDS, None)
+    if before is None or not (n := before.judged.n):
         return
-    told = before.message if before.answer else f"{before.seen.k} of {before.seen.n} seeds passed"
+    told = before.message if before.judged.answer else f"{before.k} of {n} seeds passed"
     _refuse(
         "the test is run again, although its seeds have been counted: a rate that is tried until "
         "it is proven is not proven. Exclude it from reruns: @pytest.mark.flaky(reruns=0)\n"
@@ -204,17 +203,17 @@ def _arguments(item: pytest.Function) -> dict[str, Any]:
     return {name: item.funcargs[name] for name in names if name in item.funcargs}
 
 
-def _call_each(item: pytest.Function, tally: SeedTally, seeds: SeedsToCall) -> None:
+def _call_each(item: pytest.Function, seeds: SeedsToCall) -> None:
     """Call the test for one seed after another."""
     is_set_up = True  # for the first seed
-    while tally.answer is None:
-        if (seed := seeds.next(tally.seen.n - tally.seen.k)) is None:
+    while seeds.judged.answer is None:
+        if (seed := seeds.next()) is None:
             time.sleep(seeds.seconds or 0.0)
             continue
         if not is_set_up:
             _renew(item, seed)
         is_set_up = False
-        _take(item, tally, seeds, seed, _ended(lambda: _returned(item)))
+        _take(item, seeds, seed, _ended(lambda: _returned(item)))
 
 
 def _returned(item: pytest.Function) -> Any:
@@ -224,17 +223,12 @@ def _returned(item: pytest.Function) -> Any:
     return item.obj(**_arguments(item))
 
 
-async def _await_many(
-    item: pytest.Function, tally: SeedTally, seeds: SeedsToCall, workers: int
-) -> None:
+async def _await_many(item: pytest.Function, seeds: SeedsToCall, workers: int) -> None:
     """Await the test for several seeds at once."""
     awaited: dict[asyncio.Task[Any], int] = {}
     try:
-        while tally.answer is None:
-            while (
-                len(awaited) < workers
-                and (seed := seeds.next(tally.seen.n - tally.seen.k)) is not None
-            ):
+        while seeds.judged.answer is None:
+            while len(awaited) < workers and (seed := seeds.next()) is not None:
                 awaited[asyncio.create_task(item.obj(seed))] = seed
             if not awaited:
                 await asyncio.sleep(seeds.seconds or 0.0)
@@ -242,7 +236,7 @@ async def _await_many(
             limit = seeds.seconds if len(awaited) < workers else None
             done, _ = await asyncio.wait(awaited, timeout=limit, return_when="FIRST_COMPLETED")
             for task in done:
-                _take(item, tally, seeds, awaited.pop(task), _ended(task.result))
+                _take(item, seeds, awaited.pop(task), _ended(task.result))
     finally:
         for task in awaited:
             task.cancel()
@@ -260,46 +254,31 @@ def _ended(result: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 def _take(
-    item: pytest.Function,
-    tally: SeedTally,
-    seeds: SeedsToCall,
-    seed: int,
-    ended: tuple[Any, BaseException | None],
+    item: pytest.Function, seeds: SeedsToCall, seed: int, ended: tuple[Any, BaseException | None]
 ) -> None:
-    """Take what came of a seed, and count those whose turn it is."""
-    if ended[1] is not None and seeds.says_nothing(ended[1]):
-        seeds.put_off(seed, ended[1])
-    else:
-        seeds.add(seed, ended)
-    for one, (returned, error) in seeds.line.counting():
-        _count(item, tally, one, returned, error)
-        if tally.answer is not None:
-            return
-
-
-def _count(
-    item: pytest.Function,
-    tally: SeedTally,
-    seed: int,
-    returned: Any,
-    error: BaseException | None,
-) -> None:
-    """Count a seed, whose test returned, or raised an error; what is raised is a failure."""
+    """Take what came of a seed; what its test raises is a failure."""
+    (returned, error), before = ended, seeds.judged.n
+    if seeds.judged.answer is not None:
+        return  # it ended beside the deciding one
+    if error is not None and seeds.says_nothing(error):
+        seeds.put_off(seed, error)
+        return
     if isinstance(error, pytest.skip.Exception | pytest.xfail.Exception):
-        if tally.seen.n:  # only the first seed may end the test in this way
+        if before:  # only the first seed may end the test in this way
             how = "skipped" if isinstance(error, pytest.skip.Exception) else "expected to fail"
             _refuse(
-                f"seed {seed} was {how} ({error}), after {tally.seen.n} that were not: a "
+                f"seed {seed} was {how} ({error}), after {before} that were not: a "
                 "seed is never left out. Skip the whole test, or let the seed fail"
             )
         raise error
-    if error is not None:
-        info = pytest.ExceptionInfo.from_exception(error)
-        tally.count(error, "" if tally.failures else str(item.repr_failure(info)), seed=seed)
-        return
     if returned is not None:
         _refuse(f"the test returned {type(returned).__name__}, which says nothing: use assert")
-    tally.count(seed=seed)
+
+    def shown() -> str:
+        assert error is not None
+        return str(item.repr_failure(pytest.ExceptionInfo.from_exception(error)))
+
+    seeds.add(seed, error, shown)
 
 
 def _renew(item: pytest.Function, seed: int) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from functools import cache
 from heapq import heappop, heappush
+from inspect import signature
 from typing import Any
 
-from xortune.certificates.gate import Answer, SeedLine, SequentialTest
+from xortune.certificates.gate import Judgement, SequentialTest, Verdict
 from xortune.core.errors import InputError, Unavailable, broken_setup, check_count, error_text
-from xortune.core.outcome import NO_SEEDS, SeedCount
+from xortune.core.outcome import Status
+from xortune.core.point import Point
 from xortune.core.seeds import MARK, MAX_SEED
-from xortune.core.trainer import HELD_AFTER, PLACE_SECONDS, Outages, exceeds, retry_after
-from xortune.stats.anytime import anytime_interval
+from xortune.core.trainer import (
+    HELD_AFTER,
+    PLACE_SECONDS,
+    Exceptions,
+    Outages,
+    Waits,
+    exceeds,
+    retry_after,
+)
 
 MAX_LISTED = 5
 """Maximum number of failing seeds that are listed with their messages."""
@@ -22,25 +33,9 @@ MAX_LENGTH = 200
 
 FIX = "write @pytest.mark.seeds(500, min_rate=0.95)"
 
-NAMES = {
-    "n": "max_seeds",
-    "min_rate": "min_rate",
-    "confidence": "confidence",
-    "first": "first_seed",
-}
-"""The arguments of a mark and their names in `SequentialTest`."""
 
-
-WORKERS = "workers"
-"""The argument that says for how many seeds at once an async test is awaited."""
-
-
-OUTAGES = ("retry", "retry_wait", "max_void")
-"""The arguments that say what becomes of seeds that cannot be tried, as those of `xt.gate`."""
-
-
-def parse_mark(*positional: object, **options: object) -> tuple[SequentialTest, int, Outages]:
-    """Check the arguments of a mark.
+def parse_mark(*given: Any, **options: Any) -> tuple[SequentialTest, int, Outages]:
+    """Check the arguments of a mark, which are those of `_marked`.
 
     Returns:
         The test, for how many seeds at once it is awaited, and what becomes of seeds that cannot be
@@ -49,34 +44,33 @@ def parse_mark(*positional: object, **options: object) -> tuple[SequentialTest, 
     Raises:
         InputError: a wrong or missing argument.
     """
-    workers: Any = options.pop(WORKERS, 1)
-    check_count(WORKERS, workers)
-    untried: dict[str, Any] = {name: options.pop(name) for name in OUTAGES if name in options}
-    outages = Outages.of(**untried)
-    for name in options.keys() - NAMES.keys():
-        allowed = ", ".join((*NAMES, WORKERS, *OUTAGES))
-        raise InputError(f"unknown argument {name!r}", allowed=allowed, fix=FIX)
-    if len(positional) > 1 or (positional and "n" in options):
-        raise InputError(
-            f"{len(positional) + ('n' in options)} values where the number of seeds is",
-            allowed="the number of seeds, at most, and all else by its name",
-            fix=FIX,
-        )
-    values = {"confidence": 0.95, "first": MARK.start, **options}
-    if positional:
-        values["n"] = positional[0]
-    for name, problem in (
-        ("n", "no number of seeds"),
-        ("min_rate", "nothing says what success rate is to be proven"),
-    ):
-        if name not in values:
-            raise InputError(problem, field=name, fix=FIX)
+    known = signature(_marked)
     try:
-        test = SequentialTest(**{NAMES[name]: value for name, value in values.items()})  # type: ignore[arg-type]
+        bound = known.bind(*given, **options)
+    except TypeError as error:
+        allowed = ", ".join(known.parameters)
+        raise InputError(str(error), allowed=allowed, fix=FIX) from None
+    return _marked(*bound.args, **bound.kwargs)
+
+
+def _marked(
+    n: int,
+    *,
+    min_rate: float,
+    confidence: float = 0.95,
+    first: int = MARK.start,
+    workers: int = 1,
+    retry: Exceptions = (),
+    retry_wait: Waits | None = None,
+    max_void: float | None = None,
+) -> tuple[SequentialTest, int, Outages]:
+    check_count("workers", workers)
+    outages = Outages.of(retry, retry_wait, max_void)
+    try:
+        return SequentialTest(min_rate, n, confidence, first), workers, outages
     except InputError as error:
-        name = next(name for name, field in NAMES.items() if field == error.field)
+        name = {"max_seeds": "n", "first_seed": "first"}.get(str(error.field), error.field)
         raise InputError(error.problem, field=name, allowed=error.allowed, fix=error.fix) from None
-    return test, workers, outages
 
 
 class Outage(Exception):
@@ -94,12 +88,13 @@ class SeedsToCall:
         outages: what becomes of seeds that cannot be tried.
 
     Attributes:
-        line: the seeds in the order in which they count, with what came of each.
+        judged: the seeds in the order in which they count, and the answer by them.
+        traceback: of the first seed that failed.
     """
 
     def __init__(self, test: SequentialTest, outages: Outages) -> None:
         self._test, self._outages = test, outages
-        self.line = SeedLine[Any](test.first_seed)
+        self.judged, self.traceback = Judgement(test), ""
         self._next = test.first_seed  # the first that was never called
         self._waiting: list[tuple[float, int]] = []  # a heap: `time.monotonic`, and the seed
         self._tries: dict[int, int] = {}  # further tries of a seed
@@ -108,21 +103,20 @@ class SeedsToCall:
         self._needed = cache(test.needed)
         self._results = self._in_a_row = 0  # seeds with a result; void ones since the last of these
 
-    def next(self, failures: int) -> int | None:
+    def next(self) -> int | None:
         """The seed that begins now; None if none does before another ends, or waits no more.
 
-        Args:
-            failures: how many seeds have failed: no more begin than could prove the rate.
+        No more begin than could prove the rate after the failures so far.
         """
         if self._waiting and self._waiting[0][0] <= time.monotonic():
             _, seed = heappop(self._waiting)
             if self._waited[seed] > PLACE_SECONDS:
-                self.line.take_up(seed, self._next)
+                self.judged.line.take_up(seed, self._next)
             return seed
         passed_over = sum(self._waited[seed] > PLACE_SECONDS for _, seed in self._waiting)
         begun = self._next - self._test.first_seed - len(self._void) - passed_over
         is_down = self._in_a_row >= HELD_AFTER and self._waiting
-        if begun >= self._needed(failures) or is_down or self._next > MAX_SEED:
+        if begun >= self._needed(self.judged.n - self.k) or is_down or self._next > MAX_SEED:
             return None
         self._next += 1
         return self._next - 1
@@ -136,10 +130,21 @@ class SeedsToCall:
         """Whether what a test raised says nothing of its seed."""
         return isinstance(error, (Unavailable, *self._outages.retry))
 
-    def add(self, seed: int, result: Any) -> None:
-        """Add what came of a seed."""
+    @property
+    def k(self) -> int:
+        """How many seeds passed, of those that count."""
+        return self.judged.solved or 0
+
+    def add(self, seed: int, error: BaseException | None, shown: Callable[[], str]) -> None:
+        """Add what came of a seed: it passed, or failed with an error, whose traceback is shown."""
         self._in_a_row, self._results = 0, self._results + 1
-        self.line.add(seed, [result])
+        failed = {}
+        if error is not None:
+            if seed < min(self.judged.failed, default=math.inf):
+                self.traceback = shown()
+            failed[seed] = " ".join(error_text(error).split())
+        ended = Status.SOLVED if error is None else Status.WRONG_PATTERN
+        self.judged.add(seed, [ended], failed)
 
     def put_off(self, seed: int, error: BaseException) -> None:
         """A seed could not be tried: it waits for its next try, or it is void.
@@ -147,17 +152,17 @@ class SeedsToCall:
         Raises:
             Outage: too many are void.
         """
-        tries, why = self._tries.get(seed, 0), shortened(error)
+        tries, why = self._tries.get(seed, 0), _shortened(" ".join(error_text(error).split()))
         wait = self._outages.wait(tries, retry_after(error))
         if wait is not None:
             self._in_a_row += not tries
             self._tries[seed] = tries + 1
             self._waited[seed] = self._waited.get(seed, 0.0) + wait
             if self._waited[seed] > PLACE_SECONDS:
-                self.line.pass_over(seed, why)
+                self.judged.pass_over(seed, why)
             heappush(self._waiting, (time.monotonic() + wait, seed))
             return
-        self.line.pass_over(seed, why)
+        self.judged.pass_over(seed, why)
         self._void.add(seed)
         self._in_a_row = 0
         void, tried = len(self._void), len(self._void) + self._results
@@ -168,96 +173,50 @@ class SeedsToCall:
                 "nothing of the test: there is no answer"
             )
 
-
-def shortened(error: BaseException) -> str:
-    """An error in one line of at most `MAX_LENGTH` characters."""
-    line = " ".join(error_text(error).split())
-    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."
-
-
-class SeedTally:
-    """The results of the seeds so far, in the order in which they count.
-
-    Attributes:
-        seen: how many passed, of how many.
-        failures: the first seeds that failed, each with its message.
-        traceback: that of the first failure.
-        answer: None while the test goes on.
-        next: the seed after the greatest one that counts.
-        is_broken: whether all seeds failed in the same way, before any training: the answer says
-            nothing then.
-    """
-
-    def __init__(self, test: SequentialTest) -> None:
-        self._test = test
-        self.seen = NO_SEEDS
-        self.failures: list[tuple[int, str]] = []
-        self.traceback = ""
-        self.answer: Answer | None = None
-        self.next = test.first_seed
-        self.is_broken = False
-        self._reasons: set[str] = set()
+    @property
+    def _reasons(self) -> list[tuple[int, str]]:
+        """The seeds that failed, of those that count, and why."""
+        judged = self.judged
+        return [
+            (one, judged.failed[one]) for one in judged.seeds[: judged.n] if one in judged.failed
+        ]
 
     @property
-    def without(self) -> int:
-        """How many seeds before `next` could not be tried."""
-        return self.next - self._test.first_seed - self.seen.n
+    def is_broken(self) -> bool:
+        """Whether all seeds failed in the same way, before any training: no answer says so."""
+        reasons = {why for _, why in self._reasons}
+        return self.judged.answer is not None and not self.k and broken_setup(reasons) is not None
 
-    def count(
-        self, error: BaseException | None = None, traceback: str = "", *, seed: int | None = None
-    ) -> None:
-        """Count a seed, `next` if not given, which passed or failed with an error."""
-        seed = self.next if seed is None else seed
-        self.next = max(self.next, seed + 1)
-        if error is not None and len(self.failures) < MAX_LISTED:
-            self.failures.append((seed, shortened(error)))
-        if error is not None:
-            self._reasons.add(" ".join(error_text(error).split()))
-        self.traceback = self.traceback or traceback
-        k, n = self.seen.k + (error is None), self.seen.n + 1
-        self.seen = SeedCount(k, n)
-        test = self._test
-        if test.proves(k, n):
-            self.answer = "proven"
-        elif test.refutes(k, n):
-            self.answer = "refuted"
-        elif error is not None and test.gives_up(k, n):  # only a failure can cause this
-            self.answer = "undecided"
-        if self.answer is not None and not k:
-            self.is_broken = broken_setup(self._reasons) is not None
+    @property
+    def _verdict(self) -> Verdict:
+        verdict = self.judged.verdict(Point({}), own=True, done="passed")
+        assert isinstance(verdict, Verdict)
+        return verdict
 
     @property
     def line(self) -> str:
         """The line of the summary: `seeds: 88 of 88, proven 0.95`."""
-        void = f", {self.without} void" if self.without else ""
-        rate, seen = self._test.min_rate, f"seeds: {self.seen.k} of {self.seen.n}"
-        if self.is_broken:
-            return f"{seen}, no outcome for {rate:g}{void}"
-        return f"{seen}, {self.answer} {rate:g}{void}"
+        verdict = self._verdict
+        answer = "no outcome for" if self.is_broken else verdict.answer
+        void = f", {len(verdict.void)} void" if verdict.void else ""
+        return f"seeds: {verdict.k} of {verdict.n}, {answer} {verdict.min_rate:g}{void}"
 
     @property
     def message(self) -> str:
         """Why the test failed: counts, the first seeds that failed, a traceback."""
-        test, k, n = self._test, self.seen.k, self.seen.n
-        text = f"{self.answer}: {k} of {n} seeds passed, "
+        verdict, reasons = self._verdict, self._reasons
+        lines = [verdict.line]
         if self.is_broken:
-            text = f"no outcome: all {n} seeds failed in the same way, before any training ("
-        elif self.answer == "refuted":
-            text += f"so the success rate is below {test.min_rate:g} ("
-        else:
-            low, high = map(float, anytime_interval(k, n, confidence=test.confidence))
-            proven = "cannot be proven any more" if n < test.max_seeds else "is not proven"
-            text += (
-                f"so {test.min_rate:g} {proven} with {test.max_seeds} seeds "
-                f"(success rate {low:.4f} to {high:.4f}, "
-            )
-        seeds = f"seeds {test.first_seed} to {self.next - 1}"
-        seeds += f" without {self.without} that could not be tried" if self.without else ""
-        lines = [f"{text}confidence {test.confidence:g}, {seeds})"]
-        lines += [f"  seed {seed}: {message}" for seed, message in self.failures]
-        if (more := n - k - len(self.failures)) > 0:
+            how = f"all {verdict.n} seeds failed in the same way, before any training"
+            lines = [f"no outcome: {how} ({verdict.asked})"]
+        lines += [f"  seed {seed}: {_shortened(why)}" for seed, why in reasons[:MAX_LISTED]]
+        if (more := len(reasons) - MAX_LISTED) > 0:
             lines.append(f"  ... and {more} more")
-        if self.traceback:
-            seed, _ = self.failures[0]
+        if reasons:
+            seed = min(seed for seed, _ in reasons)
             lines += ["", f"seed {seed} (alone: --only-seed {seed}):", "", self.traceback]
         return "\n".join(lines)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 3] + "..."

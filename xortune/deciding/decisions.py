@@ -2,7 +2,7 @@
 
 A decision is a new trial, or more seeds for a configuration that has some.
 
-- Which step is next: `next_decision`, a function of a `Situation`.
+- Which step is next: `_next_decision`.
 - What a new trial is, `trials.Trials` says; whom a promotion names, `contest.Contest`.
 - What is granted: the journal has some of it (`_recall`), the rest is handed out (`_hand_out`).
 - What was told: `tell` takes a line of the journal. Its results are shown to the user at once
@@ -23,7 +23,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum, auto
-from typing import NamedTuple
 
 from xortune.core.trainer import (
     NOT_FINISHED,
@@ -50,72 +49,12 @@ from xortune.spaces.model import SearchSpace
 from xortune.training.ahead import Prospect
 from xortune.training.jobs import Job
 
-# -------------------------------------------------------------------------------------------------
-# Which step is next.
-
-
-class Step(Enum):
-    """What a search may do next."""
-
-    CONTINUE = auto()
-    """Give the next seeds to a new trial at once, because its first ones did not fail."""
-    REPEAT = auto()
-    """Make the decision that the journal has at this place."""
-    PROMOTE = auto()
-    """Give more seeds to the configuration that the race names."""
-    PROPOSE = auto()
-    """Begin a new trial."""
-    PROMOTE_AHEAD = auto()
-    """Give a configuration the seeds after those that it trains now."""
-
-
-class Situation(NamedTuple):
-    """What the kind of the next step depends on.
-
-    Attributes:
-        continues: whether a new trial is to get its next seeds at once.
-        repeats: whether the journal has this decision, and it can be made again.
-        may_propose: whether trials are left.
-        weighs: whether the race compares a promotion with a new trial, see `best_race`; else
-            `PROMOTION_SHARE` says which comes first.
-        new_seeds, more_seeds: seeds granted to new trials, and to promoted configurations.
-    """
-
-    continues: bool = False
-    repeats: bool = False
-    may_propose: bool = False
-    weighs: bool = False
-    new_seeds: int = 0
-    more_seeds: int = 0
-
-
-def next_decision(now: Situation) -> tuple[Step, ...]:
-    """The steps that may be next, the preferred one first.
-
-    The first of them that names a configuration is taken; if none does, the search waits for
-    results.
-    """
-    if now.continues:
-        return (Step.CONTINUE,)
-    if now.repeats:
-        return (Step.REPEAT,)
-    if not now.may_propose:
-        return (Step.PROMOTE, Step.PROMOTE_AHEAD)
-    share = PROMOTION_SHARE * (now.new_seeds + now.more_seeds)
-    if now.weighs or now.more_seeds < share:
-        return (Step.PROMOTE, Step.PROPOSE)
-    return (Step.PROPOSE,)
-
 
 class Halt(Enum):
     """Why a search makes no further decision."""
 
     ASKED = auto()
     PROVEN = auto()
-
-
-# -------------------------------------------------------------------------------------------------
-# The decisions.
 
 
 class SearchDecisions:
@@ -186,7 +125,7 @@ class SearchDecisions:
         self._halt: Halt | None = None
         self._ready: deque[Job] = deque()
         self._continuing: deque[tuple[int, ConfigState]] = deque()  # new trials that get more
-        self._new_seeds = self._more_seeds = 0  # granted, see `Situation`
+        self._new_seeds = self._more_seeds = 0  # granted to new trials, and to promoted
         # What is said.
         self.news: deque[object] = deque()
         self._tally, self._recalled = Tally(space), 0  # seeds of the journal
@@ -308,7 +247,7 @@ class SearchDecisions:
         self._use_results()
         if self._flight.is_full:
             return False
-        while not self._take_step():
+        while not self._next_decision():
             if not self._learn():
                 return False
         self._use_results()
@@ -322,42 +261,30 @@ class SearchDecisions:
         while (self._flight.is_full or self._flight.has_arrived) and self._learn():
             pass
 
-    def _take_step(self) -> bool:
-        """Take the next step; False if there is none."""
+    def _next_decision(self) -> bool:
+        """Take the next step; False if it names no configuration: the search waits for results.
+
+        A new trial whose first seeds did not fail gets its next ones at once. Then come decisions
+        that the journal has at this place. Then the race is asked, and where it names nobody, a new
+        trial begins: first the race where it compares both, see `best_race`, and else while it has
+        less than `PROMOTION_SHARE`. Without new trials it may also name a configuration ahead.
+        """
         if self._halt is not None:
             return False
-        for step in next_decision(self._situation):  # noqa: SIM110 - a step is taken, not asked
-            if self._take(step):
-                return True
-        return False
-
-    @property
-    def _situation(self) -> Situation:
-        return Situation(
-            continues=bool(self._continuing),
-            repeats=self._repeats_here,
-            may_propose=self._trials.are_left,
-            weighs=self.contest.weighs,
-            new_seeds=self._new_seeds,
-            more_seeds=self._more_seeds,
-        )
-
-    def _take(self, step: Step) -> bool:
-        """Take a step; False if it names no configuration."""
-        match step:
-            case Step.CONTINUE:
-                number, state = self._continuing.popleft()
-                self._grant(Decision(number, state, new=True, counted=True))
-                return True
-            case Step.REPEAT:
-                number, key = self._recorded.decisions[self._flight.made]
-                return self._begin() if number == self._trials.begun else self._promote(key)
-            case Step.PROMOTE:
-                return self._promote(self.contest.promoted(self._granted))
-            case Step.PROPOSE:
-                return self._begin()
-            case Step.PROMOTE_AHEAD:
-                return self._promote(self.contest.promoted_ahead(self._granted))
+        if self._continuing:
+            number, state = self._continuing.popleft()
+            self._grant(Decision(number, state, new=True, counted=True))
+            return True
+        if self._repeats_here:
+            number, key = self._recorded.decisions[self._flight.made]
+            return self._begin() if number == self._trials.begun else self._promote(key)
+        if not self._trials.are_left:
+            return self._promote(self.contest.promoted(self._granted)) or self._promote(
+                self.contest.promoted_ahead(self._granted)
+            )
+        asks = self.contest.weighs or self._more_seeds < PROMOTION_SHARE * self._granted
+        promoted = self.contest.promoted(self._granted) if asks else None
+        return self._begin() if promoted is None else self._promote(promoted)
 
     @property
     def _granted(self) -> int:
@@ -392,7 +319,7 @@ class SearchDecisions:
         number = self._trials.begun
         if (point := self._trials.begin()) is None:
             self.contest.end_trials(self._granted)
-            return self._take_step()
+            return self._next_decision()
         if (state := self.configs.get(point.key)) is None:
             state = ConfigState(point, number=len(self.configs) + 1)
             self.configs[point.key] = state

@@ -11,13 +11,13 @@ import pickle
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from xortune.core.outcome import Outcome, Status, valid_numbers
+from xortune.core.outcome import Status, valid_numbers
 from xortune.core.point import Point
 from xortune.core.pruning import Pruning, asked, is_look, reports_of
 from xortune.core.trainer import Block
@@ -29,8 +29,11 @@ from xortune.racing.objectives import (
     only_statistic,
 )
 from xortune.racing.race import SeenFacts
-from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.evaluation import Evaluation
 from xortune.spaces.model import SECONDS, Objective, SearchSpace
+
+if TYPE_CHECKING:
+    from xortune.deciding.recorded import RecordedBlock
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,6 @@ class Measured:
     def judges_numbers(self) -> bool:
         """Whether a trainer's number is all that is optimized: a success decides nothing."""
         return only_statistic(self.objectives) is not None
-
-    @property
-    def orders_by_numbers(self) -> bool:
-        """Whether a trainer's numbers decide who is first in the table."""
-        return self.judges_numbers or (
-            constrained(self.objectives) is not None and bool(self.names)
-        )
 
     def summary(self, line: Evaluation, *, learns: bool) -> SeedSummary | None:
         """The results of a block that has just been trained; None: it produced no outcome.
@@ -124,18 +120,6 @@ class SeedTrial(NamedTuple):
     state: TrialState
 
 
-class TrainedBlock(Protocol):
-    """A block with its outcome: a line that has just been written, or one of the journal."""
-
-    @property
-    def block(self) -> Block:
-        """The configuration and its seeds."""
-
-    @property
-    def outcome(self) -> Outcome | EncodedOutcome | None:
-        """Their results; None if there are none."""
-
-
 class SeedStudy:
     """The study of a search's seeds. Where the space names no pruner it has none, and none ends."""
 
@@ -146,7 +130,7 @@ class SeedStudy:
         if self._on is not None:
             self._study = self._empty()
 
-    def trials_of(self, trained: TrainedBlock) -> list[SeedTrial]:
+    def trials_of(self, trained: Evaluation | RecordedBlock) -> list[SeedTrial]:
         """The seeds of a block that have reported, in their order."""
         if self._on is None or (outcome := trained.outcome) is None:
             return []

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from xortune.certificates.gate import (
+    Judgement,
     MeanTest,
     MeanVerdict,
-    SeedLine,
     SequentialTest,
     Verdict,
     gate_certificate,
@@ -22,7 +19,7 @@ from xortune.certificates.gate import (
     load_parameters,
 )
 from xortune.core.errors import InputError, TrainingError, check_share, refuse_given
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.task import Task
@@ -134,28 +131,6 @@ def _check_asked(given: GateArguments) -> None:
         )
 
 
-@overload
-def gate_config(
-    point: Point,
-    trainer: Trainer,
-    test: SequentialTest,
-    *,
-    voice: Voice = SILENT,
-    **options: Any,
-) -> Verdict: ...
-
-
-@overload
-def gate_config(
-    point: Point,
-    trainer: Trainer,
-    test: MeanTest | SequentialTest,
-    *,
-    voice: Voice = SILENT,
-    **options: Any,
-) -> Verdict | MeanVerdict: ...
-
-
 def gate_config(
     point: Point,
     trainer: Trainer,
@@ -165,21 +140,12 @@ def gate_config(
     **options: Any,
 ) -> Verdict | MeanVerdict:
     """Train a config until the test has an answer; `options` as of `train_seeds`."""
-    line = SeedLine[Any](test.first_seed)
-    # Statuses or numbers of the seeds in their order, up to the first that is missing.
-    seen: NDArray[Any] = np.empty(0, np.uint8 if isinstance(test, SequentialTest) else np.float64)
-    seeds = np.empty(0, np.int64)
-    failed: dict[int, str] = {}
-    answer, n = test.decide(seen)
-
-    in_a_row = 0  # void seeds since the last one with an outcome
+    judged, in_a_row = Judgement(test), 0  # void seeds since the last one with an outcome
 
     def add(outcome: Outcome | EncodedOutcome, first: int) -> None:
         nonlocal in_a_row
         in_a_row = 0
-        line.add(first, test.observed(outcome))
-        failed.update(outcome.details.failed)
-        advance()
+        tell(judged.add(first, test.observed(outcome).tolist(), outcome.details.failed))
 
     def add_void(seed: int, reason: str) -> None:
         nonlocal in_a_row
@@ -189,39 +155,26 @@ def gate_config(
             raise TrainingError(f"{in_a_row} seeds in a row could not be tried: {reason}")
 
     def pass_over(seed: int, reason: str) -> None:
-        line.pass_over(seed, reason)
-        advance()
+        tell(judged.pass_over(seed, reason))
 
     def take_up(seed: int, first: int) -> None:
-        line.take_up(seed, first)
+        judged.line.take_up(seed, first)
 
-    def advance() -> None:
-        nonlocal seen, seeds, answer, n
-        if counting := list(line.counting()):
-            more, results = zip(*counting, strict=True)
-            seen = np.concatenate([seen, np.array(results, seen.dtype)])
-            seeds = np.concatenate([seeds, np.array(more, seeds.dtype)])
-            answer, n = test.decide(seen)
-            is_rate = isinstance(test, SequentialTest)
-            solved = int(np.sum(seen[:n] == Status.SOLVED)) if is_rate else None
-            voice.tell(SeedsDone(n, test.max_seeds, solved))
+    def tell(more: bool) -> None:
+        if more:
+            voice.tell(SeedsDone(judged.n, test.max_seeds, judged.solved))
 
     def forget() -> None:
-        nonlocal line, seen, seeds, answer, n, in_a_row
-        line, seen, seeds, in_a_row = SeedLine(test.first_seed), seen[:0], seeds[:0], 0
-        failed.clear()
-        answer, n = test.decide(seen)
+        nonlocal judged, in_a_row
+        judged, in_a_row = Judgement(test), 0
 
     def missing(_: object = None) -> list[SeedsToTrain]:
-        if answer:
-            return []
-        return [SeedsToTrain(point, (range(line.next, line.next + test.further(seen, n)),))]
+        return [SeedsToTrain(point, (seeds,))] if (seeds := judged.missing()) else []
 
     options |= {"further": missing, "on_void": add_void, "forget": forget}
     options |= {"on_pass_over": pass_over, "on_take_up": take_up}
     twice, _ = train_seeds(missing, trainer, add, voice=voice, **options)
-    own = trainer.traits.users_code
-    verdict = test.verdict(point, seen, seeds=seeds, failed=failed, void=line.why, own=own)
+    verdict = judged.verdict(point, own=trainer.traits.users_code)
     return verdict if twice is None else replace(verdict, twice=twice)
 
 

@@ -30,7 +30,16 @@ from xortune.racing.objectives import (
     worth,
 )
 from xortune.racing.posterior import Group
-from xortune.racing.race import Alike, Member, Race, RaceAsked, RaceKind, RaceRule, race_lower
+from xortune.racing.race import (
+    Alike,
+    Member,
+    Race,
+    RaceAsked,
+    RaceKind,
+    RaceRule,
+    proven_worse,
+    race_lower,
+)
 from xortune.racing.statement import Aim
 from xortune.racing.top_two import NEW, Known, next_step
 from xortune.spaces.grid import grid_size
@@ -97,7 +106,7 @@ def _has_a_place(race: Race, successes: int, n: int, member: Member) -> bool:
 
 def proof_race(rule: RaceRule) -> Race:
     """A race to prove a rate."""
-    return Race(rule, RaceKind(_next_to_prove))
+    return Race(rule, RaceKind(_next_to_prove, proven_worse))
 
 
 def best_race(rule: RaceRule, aim: Aim) -> Race:
@@ -128,7 +137,7 @@ def best_race(rule: RaceRule, aim: Aim) -> Race:
             yield number
 
     # A rate near 0 is a rate like others.
-    return Race(rule, RaceKind(order, weighs=True, needs_success=False))
+    return Race(rule, RaceKind(order, proven_worse, weighs=True, needs_success=False))
 
 
 def _has_spent_all(race: Race) -> bool:
