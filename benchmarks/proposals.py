@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 
 import machine
 import numpy as np
+from driven import driven
 from numpy.typing import NDArray
 from quality import surface, tables
 from quality.spaces import SHIFT, SPACES
@@ -46,9 +47,6 @@ from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import proposer_for
 from xortune.spaces.model import SUCCESS_RATE, Objective, SearchSpace
 from xortune.spaces.space import parse_space
-from xortune.training.batches import Batches
-from xortune.training.jobs import Done
-from xortune.training.loop import NoJournal, Record
 
 NUMBER = "number"
 SECONDS = 1e-4
@@ -252,23 +250,21 @@ def search(of: Problem, sampler: str, repetition: int, budget: int) -> Searched:
     proposer.propose = timed  # type: ignore[method-assign]
     most = most_in_flight(SECONDS, slots=2, proposals=budget)
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most, min_in_flight=1)
-    batches = Batches(decisions, trainer, Record(NoJournal()), most=1)
     known, ranks = dict[str, list[float]](), dict[str, tuple[float, float, str]]()
     points, solved = dict[str, Point](), dict[str, int]()
     spent, area, last, reached = 0, 0.0, 0.0, math.inf
-    while spent < budget and (jobs := batches.next()):
-        [job] = jobs
-        [outcome] = trainer.train([job.block])
-        batches.receive(Done(jobs, [outcome]))
-        area += last * min(job.block.count, budget - spent)
-        spent += job.block.count
-        key = job.block.point.key
-        points[key], solved[key] = job.block.point, solved.get(key, 0) + outcome.successes
-        numbers = outcome.details.values.get(NUMBER, np.zeros(job.block.count))
+    for block, outcome in driven(decisions, trainer):
+        area += last * min(block.count, budget - spent)
+        spent += block.count
+        key = block.point.key
+        points[key], solved[key] = block.point, solved.get(key, 0) + outcome.successes
+        numbers = outcome.details.values.get(NUMBER, np.zeros(block.count))
         known.setdefault(key, []).extend(numbers.tolist())
         ranks[key] = _rank(of, solved[key], known[key], key)
         last = of.rate(points[min(ranks.values())[-1]])
         reached = min(reached, spent if last >= of.best - 0.01 else math.inf)
+        if spent >= budget:
+            break
     area += last * max(0, budget - spent)
     return Searched(area / budget, last, reached, len(known), 1000 * float(np.mean(times)))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import machine
 import numpy as np
+from driven import driven
 
 from xortune.core.outcome import Status, wilson
 from xortune.core.success import parse_success
@@ -27,9 +28,6 @@ from xortune.spaces.space import parse_space
 from xortune.trainers.call_form import CallForm
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.source import given_source
-from xortune.training.batches import Batches
-from xortune.training.jobs import Done
-from xortune.training.loop import NoJournal, Record
 
 REPORTS = 20
 
@@ -88,17 +86,6 @@ class Task:
         return np.random.default_rng([self.draw, config, seed])
 
 
-class Lines(NoJournal):
-    """Keeps the lines."""
-
-    def __init__(self) -> None:
-        self.kept: list[Any] = []
-
-    def append(self, line: Any) -> None:
-        """Keep one."""
-        self.kept.append(line)
-
-
 @dataclass(frozen=True)
 class Searched:
     """A search: its seconds and seeds, the true rate of its answer, and its pruned seeds.
@@ -127,22 +114,15 @@ def searched(name: str, pruner: str, draw: int) -> Searched:
     trainer = CustomTrainer(given_source(task.run), rule, form, on=space.pruned_by)
     proposer = proposer_for(space, (), trainer.check)
     decisions = SearchDecisions(space, trainer, proposer, max_in_flight=8)
-    lines = Lines()
-    batches = Batches(decisions, trainer, Record(lines), most=1)
-    while jobs := batches.next():
-        results = trainer.train([job.block for job in jobs])
-        batches.receive(Done(jobs, results, 0.1, "here:1"))
     counts = {config: [0, 0] for config in configs}
     failed = pruned = lost = on = succeeded = 0
-    for line in lines.kept:
-        if (outcome := line.outcome) is None:
-            continue
-        config = line.block.point["config"]
+    for block, outcome in driven(decisions, trainer):
+        config = block.point["config"]
         counts[config][0] += outcome.successes
         counts[config][1] += outcome.n
         failed += sum(not task.succeeds(config, seed) for seed in outcome.seeds.tolist())
         for seed in outcome.details.pruned:
-            ended = outcome.status[seed - line.block.first] == Status.PRUNED
+            ended = outcome.status[seed - block.first] == Status.PRUNED
             good = task.succeeds(config, seed)
             pruned, lost = pruned + ended, lost + (ended and good)
             on, succeeded = on + (not ended), succeeded + (not ended and good)

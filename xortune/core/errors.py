@@ -258,20 +258,14 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean {lower[match[0]]!r}?" if match else None
 
 
-_FLAGS = frozenset(
-    (
-        *("resume", "extend", "accept-versions", "extendable", "different-tasks"),
-        *("missing-fails", "sequential", "reuse"),
-    )
+_FLAGS = "resume extend accept-versions extendable different-tasks missing-fails sequential reuse"
+_OTHERS = (
+    "output trials sampler seed time-budget address engine confidence key rate between "
+    "neighbourhood success seeds workers max-seeds min-rate min-mean"
 )
-_OTHERS = frozenset(
-    (
-        *("output", "trials", "sampler", "seed", "time-budget", "address"),
-        *("engine", "confidence", "key", "rate", "between", "neighbourhood", "success", "seeds"),
-        *("workers", "max-seeds", "min-rate", "min-mean"),
-    )
-)
-_RENAMED = {
+_IN_PYTHON = {
+    **{name: name.replace("-", "_") for name in _OTHERS.split()},
+    **{name: f"{name.replace('-', '_')}=True" for name in _FLAGS.split()},
     "no-check": "check=False",
     "tensorboard": "xt.TensorBoard()",
     "mlflow": "xt.MLflow(URI)",
@@ -313,18 +307,14 @@ def _argument(found: re.Match[str]) -> str:
     if found["list"]:
         items = found["items"]
         return found["list"] if items is None else f"{found['list']}={items.split(',')!r}"
-    option, value = found["option"], found["value"]
-    if option in _RENAMED:
-        return _RENAMED[option]
-    if option is not None and option.endswith("-per-trial"):
+    option, value = str(found["option"]), found["value"]
+    if option.endswith("-per-trial"):
         return f"{option.removesuffix('-per-trial')} of xt.Ray"
-    if option in _FLAGS:
-        return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
-    if option not in _OTHERS:
-        return found[0]
-    name = option.replace("-", "_")
-    if value is None:
-        return name
+    name = _IN_PYTHON.get(option)
+    if name is None or value is None:
+        return name or found[0]
+    if option not in _OTHERS.split():  # the value is a word of the sentence
+        return f"{name} {value}" if option in _FLAGS.split() else name
     first, *others = map(_literal, value.split())
     return f"{name}=({', '.join([first, *others])})" if others else f"{name}={first}"
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,16 +27,13 @@ from xortune.core.files import reading
 from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.seeds import MAX_SEED
-from xortune.core.success import judged_numbers, parse_success
+from xortune.core.success import Rule, judged_numbers, parse_success
 from xortune.core.tables import Cell, csv_rows, number_of
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 
 # -------------------------------------------------------------------------------------------------
 # Each source as a table: a CSV file, a parquet file, a DataFrame, columns of values.
-
-Rows: TypeAlias = NDArray[np.bool_]
-"""Some of R rows: shape (R,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,26 +61,28 @@ class ResultsTable:
         """The place of a row, for messages."""
         return f"{self.source}{self.label}{self.places[row]}"
 
-    def rows(self, name: str, holds: Callable[[Cell], bool]) -> Rows:
-        """The rows whose cell of a column is such."""
-        return np.array([holds(cell) for cell in self.columns[name]], np.bool_)
-
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A column, shape (R,): NaN where a cell is no number."""
         return np.array([number_of(cell) for cell in self.columns[name]], np.float64)
 
+    def error(
+        self, row: int, name: str, problem: str, allowed: str | None = None, fix: str | None = None
+    ) -> InputError:
+        """What is wrong with the cell of a row."""
+        place = f"{self.where(row)}: {name}"
+        return InputError(problem, place=place, allowed=allowed, fix=fix)
+
     def refuse(
         self,
-        rows: Rows,
+        wrong: Sequence[bool] | NDArray[np.bool_],
         name: str,
         problem: Callable[[Cell], str],
         allowed: str | None = None,
         fix: str | None = None,
     ) -> None:
-        """Refuse the first of these rows, if there is any, for its cell of a column."""
-        for row in np.flatnonzero(rows)[:1].tolist():
-            told, place = problem(self.columns[name][row]), f"{self.where(row)}: {name}"
-            raise InputError(told, place=place, allowed=allowed, fix=fix)
+        """Refuse the first row that is wrong, if any of the R rows is."""
+        for row in np.flatnonzero(wrong)[:1].tolist():
+            raise self.error(row, name, problem(self.columns[name][row]), allowed, fix)
 
 
 def table_of(source: object) -> tuple[ResultsTable, str]:
@@ -172,7 +171,10 @@ reads all cells is the column's."""
 _KIND_OF = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-class ReadParameter(NamedTuple):
+FINITE_OR_EMPTY = "a finite number as a parameter, or an empty cell where it does not apply"
+
+
+class ConfigColumn(NamedTuple):
     """A column of the configuration, read as its type.
 
     Attributes:
@@ -186,17 +188,17 @@ class ReadParameter(NamedTuple):
     why: str = ""
 
 
-def parameter_in(table: ResultsTable, name: str) -> ReadParameter:
+def parameter_in(table: ResultsTable, name: str) -> ConfigColumn:
     """A column as a parameter."""
     cells = [None if isinstance(c, float) and math.isnan(c) else c for c in table.columns[name]]
     present = [cell for cell in cells if cell is not None]
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
-    kind, why, infinite = "text", "", np.zeros(len(cells), np.bool_)
+    kind, why = "text", ""
     if not table.is_file:
         table.refuse(
-            table.rows(name, lambda cell: not isinstance(cell, bool | int | float | str | None)),
+            [not isinstance(cell, bool | int | float | str | None) for cell in cells],
             name,
             lambda cell: f"{_short(cell)} is {kind_of(cell)}",
             "a number, a text, true or false",
@@ -209,19 +211,18 @@ def parameter_in(table: ResultsTable, name: str) -> ReadParameter:
         kind = found
         cells = [None if cell is None else _KINDS[kind](cell) for cell in cells]
     elif any(map(_NUMBER.fullmatch, present)):
-        odd = table.rows(name, lambda cell: cell is not None and not _NUMBER.fullmatch(cell))
-        row = int(odd.argmax())
+        odd = (cell is not None and not _NUMBER.fullmatch(cell) for cell in cells)
+        row = next(row for row, is_odd in enumerate(odd) if is_odd)
         why = f"{cells[row]!r} in {table.where(row)}"
         if not math.isfinite(number_of(cells[row]) or 0):
-            infinite = odd
-    infinite |= [isinstance(value, float) and not math.isfinite(value) for value in cells]
+            raise table.error(row, name, f"{cells[row]} is not finite", FINITE_OR_EMPTY)
     table.refuse(
-        infinite,
+        [isinstance(value, float) and not math.isfinite(value) for value in cells],
         name,
         lambda cell: f"{cell} is not finite",
-        "a finite number as a parameter, or an empty cell where it does not apply",
+        FINITE_OR_EMPTY,
     )
-    return ReadParameter(cells, kind, why)
+    return ConfigColumn(cells, kind, why)
 
 
 def _short(cell: Cell) -> str:
@@ -236,8 +237,6 @@ NO_STATUS = "nothing says how this seed went"
 
 _STATUSES = {"true": Status.SOLVED, "1": Status.SOLVED}
 _STATUSES |= {"false": Status.WRONG_PATTERN, "0": Status.WRONG_PATTERN}
-
-_UNKNOWN = 255  # in place of a status
 
 
 class Verdicts(NamedTuple):
@@ -255,56 +254,50 @@ def _verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> V
     as `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A row with a text
     in the column `reason` crashed, and is no success.
     """
-    numbers: dict[str, NDArray[np.float64]] = {}
-    why: dict[int, str] = {}
-    if success in table.columns:
-        status = np.array([_status_of(cell) for cell in table.columns[success]], np.uint8)
-    else:
-        rule = _rule(table, success)
-        numbers = {name: _numbers_of(table, name) for name in rule.names}
-        status = np.where(rule.judge(numbers), Status.SOLVED, Status.WRONG_PATTERN).astype(np.uint8)
-        for name, found in reversed(numbers.items()):
-            odd = np.flatnonzero(~np.isfinite(found)).tolist()
-            why |= {row: f"{name} is {found[row]}" for row in odd}
-        status[list(why)] = Status.DIVERGED
-        for name in numbers:
-            status[table.rows(name, lambda cell: cell is None)] = _UNKNOWN
-    reasons = {
-        row: " ".join(cell.split())[:MAX_REASON]
-        for row, cell in enumerate(table.columns.get(REASON, ()))
-        if isinstance(cell, str) and cell.strip()
-    }
-    has_reason = np.isin(np.arange(status.size), list(reasons))
-    if not numbers:
-        table.refuse(
-            (status == Status.SOLVED) & has_reason,
-            success,
-            lambda _: "a success that has a reason for its failure",
-            fix="remove one of the two",
-        )
-    unclear = (status == _UNKNOWN) & ~has_reason
-    allowed = "a number, or nan" if numbers else ALLOWED
-    for name in numbers or (success,):
-        is_empty = table.rows(name, lambda cell: cell is None or str(cell).strip().lower() == "nan")
-        if not numbers:
-            table.refuse(
-                unclear & ~is_empty, name, lambda cell: f"{_short(cell)} says neither", allowed
-            )
-        table.refuse(
-            unclear & is_empty & (not missing_fails),
-            name,
-            lambda cell: NO_STATUS if cell is None else f"{cell} says nothing",
-            allowed,
-            "if it failed, say so, or count all such rows as failed (--missing-fails); "
-            "if it was never trained, remove the row",
-        )
-    why = {row: text for row, text in why.items() if status[row] == Status.DIVERGED}
-    why |= dict.fromkeys(np.flatnonzero(unclear).tolist(), NO_STATUS) | reasons
-    status[has_reason | unclear] = Status.CRASHED
-    return Verdicts(status, dict(sorted(why.items())), numbers)
+    rule = None if success in table.columns else _rule(table, success)
+    numbers = {name: _numbers_of(table, name) for name in rule.names} if rule else {}
+    solved = np.asarray(rule.judge(numbers)) if rule else np.empty(0)
+    statuses, reasons = np.empty(len(table.places), np.uint8), dict[int, str]()
+    texts = table.columns.get(REASON, [None] * len(statuses))
+    for row, text in enumerate(texts):
+        name, cell, why = success, None, ""
+        status: Status | None
+        if rule is None:
+            cell = table.columns[success][row]
+            status = _status_of(cell)
+        else:
+            status = Status.SOLVED if solved[row] else Status.WRONG_PATTERN
+            odd = [one for one in numbers if not math.isfinite(numbers[one][row])]
+            if odd:
+                status, why = Status.DIVERGED, f"{odd[0]} is {numbers[odd[0]][row]}"
+            if missing := [one for one in odd if table.columns[one][row] is None]:
+                status, name = None, missing[0]
+        if isinstance(text, str) and text.strip():
+            if rule is None and status == Status.SOLVED:
+                problem = "a success that has a reason for its failure"
+                raise table.error(row, name, problem, fix="remove one of the two")
+            status, why = Status.CRASHED, " ".join(text.split())[:MAX_REASON]
+        if status is None:
+            allowed = "a number, or nan" if rule else ALLOWED
+            if cell is not None and str(cell).strip().lower() != "nan":
+                raise table.error(row, name, f"{_short(cell)} says neither", allowed)
+            if not missing_fails:
+                raise table.error(
+                    row,
+                    name,
+                    NO_STATUS if cell is None else f"{cell} says nothing",
+                    allowed,
+                    "if it failed, say so, or count all such rows as failed (--missing-fails); "
+                    "if it was never trained, remove the row",
+                )
+            status, why = Status.CRASHED, NO_STATUS
+        statuses[row] = status
+        if why:
+            reasons[row] = why
+    return Verdicts(statuses, reasons, numbers)
 
 
-def _rule(table: ResultsTable, success: str) -> Any:
+def _rule(table: ResultsTable, success: str) -> Rule:
     try:
         rule = parse_success(success)
     except InputError as error:
@@ -321,16 +314,16 @@ def _rule(table: ResultsTable, success: str) -> Any:
     return rule
 
 
-def _status_of(cell: Cell) -> int:
+def _status_of(cell: Cell) -> Status | None:
     if isinstance(cell, bool | int | float) and cell in (0, 1):
         return Status.SOLVED if cell else Status.WRONG_PATTERN
-    return _STATUSES.get(cell.strip().lower(), _UNKNOWN) if isinstance(cell, str) else _UNKNOWN
+    return _STATUSES.get(cell.strip().lower()) if isinstance(cell, str) else None
 
 
 def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
     """A column of numbers, shape (R,): NaN where a row has none."""
     table.refuse(
-        table.rows(name, lambda cell: cell is not None and number_of(cell) is None),
+        [cell is not None and number_of(cell) is None for cell in table.columns[name]],
         name,
         lambda cell: f"{_short(cell)} is not a number",
         "a number, nan, or an empty cell",
@@ -369,7 +362,7 @@ class Results:
     """The evaluations in a table, and what its columns are."""
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, ReadParameter]
+    parameters: Mapping[str, ConfigColumn]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -467,7 +460,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, ReadParameter], verdicts: Verdicts
+    table: ResultsTable, parameters: Mapping[str, ConfigColumn], verdicts: Verdicts
 ) -> NDArray[np.int64]:
     """The first epoch from which each row is solved (0: never), and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
@@ -479,8 +472,8 @@ def _epochs(
             fix=f"name it with --config, or leave the other out: --ignore {EPOCHS_TO_SOLVE}",
         )
     budgets = parameters[EPOCHS].values
-    wrong = np.array([not (isinstance(e, int) and 1 <= e <= MAX_EPOCHS) for e in budgets])
-    table.refuse(wrong, EPOCHS, lambda cell: f"{cell} epochs", f"1 to {MAX_EPOCHS:,}")
+    wrong_budget = [not (isinstance(e, int) and 1 <= e <= MAX_EPOCHS) for e in budgets]
+    table.refuse(wrong_budget, EPOCHS, lambda cell: f"{cell} epochs", f"1 to {MAX_EPOCHS:,}")
     budget, found = np.array(budgets, np.int64), table.numbers(EPOCHS_TO_SOLVE)
     solved = verdicts.status == Status.SOLVED  # a failed seed has cost all its epochs
     wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
@@ -494,7 +487,7 @@ def _epochs(
 
 
 def _groups(
-    table: ResultsTable, parameters: Mapping[str, ReadParameter]
+    table: ResultsTable, parameters: Mapping[str, ConfigColumn]
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each configuration, in the order of their first rows."""
     known: dict[tuple[str, ...], Point] = {}
@@ -572,7 +565,7 @@ def _blocks(
 
 def _notes(
     request: ImportRequest,
-    parameters: Mapping[str, ReadParameter],
+    parameters: Mapping[str, ConfigColumn],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
@@ -626,7 +619,7 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(column: ReadParameter) -> str:
+def _form(column: ConfigColumn) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
     seen = list({(isinstance(v, bool), v): v for v in column.values if v is not None}.values())
     if len(seen) == 1:
