@@ -917,6 +917,68 @@ def test_a_method_that_gives_something_else_for_one_seed_is_its_failure_alone():
     assert outcome.details.failed[1].startswith("Mine.loss: returned nothing")
 
 
+class KeptNet(Small):
+    """Each seed goes on with the weights of the one before."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.net = Small.model(self)
+
+    def model(self):
+        return self.net
+
+
+class KeptLayer(KeptNet):
+    def model(self):
+        return nn.Sequential(nn.Linear(16, 16), self.net)
+
+
+class KeptOptimizer(Small):
+    kept = None
+
+    def optimizer(self, parameters):
+        self.kept = self.kept or super().optimizer(parameters)
+        return self.kept
+
+
+class KeptSchedule(Small):
+    kept = None
+
+    def scheduler(self, optimizer):
+        self.kept = self.kept or torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        return self.kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (KeptNet, r"model\(\) must build a new model: two calls returned the same"),
+        (KeptLayer, r"model\(\) must build a new model"),
+        (
+            KeptOptimizer,
+            r"optimizer\(\) must build a new optimizer: two calls returned the same",
+        ),
+        (KeptSchedule, r"scheduler\(\) must build a new scheduler"),
+    ],
+)
+def test_a_training_whose_seeds_go_on_with_those_before_is_refused(kind, words):
+    with pytest.raises(xt.InputError, match=words):
+        kind({}).run_seeds([0])
+
+
+def test_every_verb_refuses_it():
+    success, words = "accuracy >= 0.1", r"scheduler\(\) must build a new scheduler"
+    given = {"train": KeptSchedule, "success": success}
+    with pytest.raises(xt.InputError, match=words):
+        xt.evaluate({"lr": 0.1}, range(3), **given)
+    with pytest.raises(xt.InputError, match=words):
+        xt.gate({"lr": 0.1}, min_rate=0.5, **given, workers=0)
+    space = {"name": "kept", "success": success, "parameters": {"lr": {"value": 0.1}}}
+    space |= {"search": {"sampler": "random", "trials": 1}, "seeds": {"ladder": [2]}}
+    with pytest.raises(xt.InputError, match=words):
+        xt.search(space, train=KeptSchedule, workers=0)
+
+
 def test_seeds_may_share_what_no_training_changes():
     class Pretrained(Small):
         def __init__(self, config):

@@ -183,11 +183,16 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
     """The pilot of a user's training; a new one trains some steps of the first two seeds.
 
     Raises:
-        MethodError: a method gives something else than it must for each of the two seeds.
+        MethodError: a method gives something else than it must for each of the two seeds, or the
+            same for both.
         BaseException: what the training of a seed raised.
     """
-    found = _kind_of(training)
+    refuse_attributes(training)
+    given = given_to(training)
+    made = _made(training)
+    found = _kind_of(training, given, *made)
     if found.kind not in _pilots:
+        _refuse_kept(training, made, _made(training))
         if type(training).run is type(training).stacked_run:
             _try(found, training, seeds[:2])
         else:
@@ -196,14 +201,35 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
     return _pilots[found.kind]
 
 
-def _kind_of(training: Any) -> Pilot:
-    """A pilot that knows its kind, and nothing else yet."""
-    refuse_attributes(training)
-    given = given_to(training)
+def _made(training: Any) -> tuple[Any, Any, Any]:
+    """A model, its optimizer and their scheduler."""
     torch.manual_seed(0)
     model = model_of(training)
     optimizer = optimizer_of(training, model)
-    scheduler = training.scheduler(optimizer)
+    return model, optimizer, training.scheduler(optimizer)
+
+
+def _refuse_kept(training: Any, first: tuple[Any, ...], second: tuple[Any, ...]) -> None:
+    """Refuse a training whose seeds go on with what the seed before has trained."""
+    trained = (
+        {id(one) for one in of[0].parameters() if one.requires_grad} for of in (first, second)
+    )
+    same = [bool(set.intersection(*trained))]
+    same += [one is other is not None for one, other in zip(first[1:], second[1:], strict=True)]
+    for method, is_kept in zip(("model", "optimizer", "scheduler"), same, strict=True):
+        if is_kept:
+            raise MethodError(
+                f"{method}() must build a new {method}: two calls returned the same",
+                place=type(training).__name__,
+                fix=f"build it in `{method}`, not in __init__: otherwise a seed goes on where the "
+                "seed before it has ended",
+            )
+
+
+def _kind_of(
+    training: Any, given: Mapping[str, Any], model: Any, optimizer: Any, scheduler: Any
+) -> Pilot:
+    """A pilot that knows its kind, and nothing else yet."""
     held = _held(given, optimizer, scheduler)
     other = sorted((name, repr(value)) for name, value in given.items() if name not in held)
     settings = epochs_of(training), training.clip_norm, training.report_every
