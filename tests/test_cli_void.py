@@ -45,7 +45,7 @@ def _files(_somewhere):  # noqa: F811
 def test_evaluate_says_which_seeds_were_void():
     words = ("evaluate", *OWN, "--config", "0.yaml", "--seeds", 21, *TRIED)
     shown = xortune(*words, code=0).stdout
-    assert "17/20 seeds solved" in shown
+    assert "17 of 20 seeds solved" in shown
     said = " ".join(shown.split())
     assert f"1 seed {VOID}, the first was 3: Busy: 429: too many requests" in said
     found = json.loads(xortune(*words, "--json", code=0).stdout)

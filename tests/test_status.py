@@ -327,13 +327,13 @@ class Interrupting(ModuleType):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("more", "said"), [([], "status was not shown"), (["--html"], "page had")])
-def test_ctrl_c_before_anything_is_shown(run, monkeypatch, more, said):
+@pytest.mark.parametrize("more", [[], ["--html"]])
+def test_ctrl_c_before_anything_is_shown(run, monkeypatch, more):
     name = "xortune.reports.progress"
     monkeypatch.setitem(sys.modules, name, Interrupting(name))
     result = xortune(run.path, *more)
     assert result.exit_code == 3
-    assert re.fullmatch(f"interrupted: the {said}.*; the run is untouched\n", result.stderr)
+    assert result.stderr == "interrupted: nothing was shown yet; the run is untouched\n"
 
 
 def test_a_certificate_that_the_search_makes_at_its_end_is_told(tmp_path):

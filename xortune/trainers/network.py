@@ -251,7 +251,10 @@ def device_of(engine: str) -> str:
 
     if not torch.cuda.is_available():
         raise InputError(
-            "'cuda', but torch sees no CUDA device here", field="engine", fix="use engine 'auto'"
+            "'cuda', but torch sees no CUDA device here",
+            field="engine",
+            fix="go to a machine with a GPU, name a cluster with --address and "
+            "--gpus-per-trial, or train by another engine: --engine auto",
         )
     return "cuda"
 
