@@ -22,7 +22,7 @@ from scipy.stats import binom
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.numbers import IQM, summary
-from xortune.core.outcome import wilson
+from xortune.core.outcome import Status, wilson
 from xortune.racing.grants import best_race
 from xortune.racing.race import RaceRule
 from xortune.racing.top_two import Aim
@@ -353,7 +353,7 @@ def logged() -> Figure:
     best, *others = (one for one in run.results if one.outcome.n >= 16)
     worst = min(others, key=lambda one: one.outcome.rate)
     blocks = run.evaluations
-    configs, counts, solved = blocks.column("config"), blocks.column("count"), blocks.solved
+    configs, counts, solved = map(blocks.column, ("config", "count", Status.SOLVED.label))
     for result, colour in zip((best, worst), (A, B), strict=True):
         own = configs == blocks.lines.keys.index(result.key)
         n, k = counts[own].cumsum(), solved[own].cumsum()

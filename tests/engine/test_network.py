@@ -131,7 +131,7 @@ def test_the_driver_decides_and_its_workers_do_not(monkeypatch):
     on_the_cpu = pickle.dumps(NetworkTrainer(XOR, gpus=0.25))
     asked = NetworkTrainer(XOR, engine="cuda", gpus=0.25)  # by a driver without a GPU
     assert asked.describe()["device"] == "cuda"
-    with pytest.raises(InputError, match="torch sees no CUDA device here; fix: .* engine='auto'"):
+    with pytest.raises(InputError, match=r"torch sees no CUDA device here; fix: .* engine='auto'"):
         NetworkTrainer(XOR, engine="cuda").describe()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     on_a_gpu = pickle.dumps(NetworkTrainer(XOR, gpus=0.25))

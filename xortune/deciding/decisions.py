@@ -359,7 +359,8 @@ class SearchDecisions:
                 continue
             self._recalled += one.block.count
             self._gain(decision, one.block, one.seen, one.fingerprint)
-            decision.trials[one.block.first] = self._seeds.trials_of(one)
+            outcome = one.outcome if self._seeds.prunes else None  # decoding it takes time
+            decision.trials[one.block.first] = self._seeds.trials_of(one.block, outcome)
             end = max(end, one.block.seeds.stop)  # the ladder was another one
         for version, (lowest, gained) in decision.gained.parts.items():
             self._tally.grow(state, version, lowest, gained)
@@ -399,7 +400,7 @@ class SearchDecisions:
             block = result.block
             seen = self._measured.summary(result, learns=self._flight.learns)
             gained = self._gain(decision, block, seen, self._fingerprint)
-            decision.trials[block.first] = self._seeds.trials_of(result)
+            decision.trials[block.first] = self._seeds.trials_of(block, result.outcome)
             self._tally.grow(decision.state, self._fingerprint, block.first, gained)
             self._count(decision, fresh=True)
         elif result.error == NOT_FINISHED or is_void(result.error):

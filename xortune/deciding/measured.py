@@ -11,13 +11,13 @@ import pickle
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
-from xortune.core.outcome import Status, valid_numbers
+from xortune.core.outcome import Outcome, Status, valid_numbers
 from xortune.core.point import Point
 from xortune.core.pruning import Pruning, asked, is_look, reports_of
 from xortune.core.trainer import Block
@@ -29,11 +29,8 @@ from xortune.racing.objectives import (
     only_statistic,
 )
 from xortune.racing.race import SeenFacts
-from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.spaces.model import SECONDS, Objective, SearchSpace
-
-if TYPE_CHECKING:
-    from xortune.deciding.recorded import RecordedBlock
 
 
 @dataclass(frozen=True)
@@ -130,12 +127,17 @@ class SeedStudy:
         if self._on is not None:
             self._study = self._empty()
 
-    def trials_of(self, trained: Evaluation | RecordedBlock) -> list[SeedTrial]:
+    @property
+    def prunes(self) -> bool:
+        """Whether the space names a pruner."""
+        return self._on is not None
+
+    def trials_of(self, block: Block, outcome: Outcome | EncodedOutcome | None) -> list[SeedTrial]:
         """The seeds of a block that have reported, in their order."""
-        if self._on is None or (outcome := trained.outcome) is None:
+        if self._on is None or outcome is None:
             return []
         reports, pruned, found = reports_of(outcome.details, self._on), outcome.details.pruned, []
-        for seed, ended in zip(trained.block.seeds, outcome.status.tolist(), strict=True):
+        for seed, ended in zip(block.seeds, outcome.status.tolist(), strict=True):
             if seed in reports:
                 last = pruned[seed] if ended == Status.PRUNED else math.inf
                 pairs = zip(reports[seed][0], reports[seed][1].tolist(), strict=True)
