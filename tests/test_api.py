@@ -196,6 +196,12 @@ def test_search_refuses_before_anything_is_written(space_file, sessions, more, w
     assert space_file.read_text() == TINY_SPACE
 
 
+@pytest.mark.parametrize("verb", [xt.search, xt.evaluate, xt.certify, xt.gate])
+def test_an_argument_that_a_verb_lacks_is_refused_by_the_verbs_name(verb):
+    with pytest.raises(TypeError, match=rf"^{verb.__name__}\(\) got an unexpected .* 'trails'"):
+        verb("here", trails=3)
+
+
 def test_searchs_arguments_keep_their_names_and_come_by_name():
     """Scripts that were written for an earlier version go on."""
     first, *others = inspect.signature(xt.search).parameters.values()

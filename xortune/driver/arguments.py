@@ -403,6 +403,7 @@ def verb(of: Callable[P, A]) -> Callable[[Callable[[A], R]], Callable[P, R]]:
         called.__doc__ = "\n\n".join([about, "\n".join(["Args:", *entries]), *ends])
         result = inspect.signature(function).return_annotation
         called.__dict__["__signature__"] = signature.replace(return_annotation=result)
+        of.__init__.__qualname__ = function.__name__  # for its TypeErrors
         return called
 
     return named
