@@ -6,6 +6,7 @@ After a wanted change: `GOLDEN=renew python -m pytest tests/report/test_goldens.
 import io
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,14 @@ from hypothesis import strategies as st
 from reported import REPORTED, RUNS, document_of, render
 from rich.console import Console
 
-from xortune.comparisons.comparison import compare_all, points, points_interval
+from xortune.comparisons.comparison import (
+    compare_all,
+    compare_in_step,
+    points,
+    points_interval,
+)
+from xortune.comparisons.measures import SUCCESS
+from xortune.core.point import Point
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_tex
@@ -113,6 +121,25 @@ def test_an_interval_is_rounded_outwards(difference, half):
     assert float(shown[1]) >= 100 * high - 1e-6
     assert "-0.0" not in {*shown, points(difference, low, high)}
     assert float(shown[0]) <= float(points(difference, low, high)) <= float(shown[1])
+
+
+def test_a_sequential_comparison_says_what_it_compares():
+    rates = {"a": 0.1, "b": 0.2}
+    made = [
+        replace(
+            contestant(label, solved(0, k, 9)),
+            point=Point({"lr": lr, "width": 8}),
+            notes=("a note",),
+        )
+        for (label, lr), k in zip(rates.items(), (9, 8), strict=True)
+    ]
+    found, _ = compare_in_step(made, SUCCESS, max_seeds=20, alpha=0.05)
+    told = markdown_text(comparison_document(found))
+    for label, lr in rates.items():
+        assert re.search(rf"\| {label} \|.* {lr} \|", told)
+    assert "The same in all: width 8." in told
+    assert told.count("a, b: a note.") == 1
+    assert "**The rates** of a comparison that ended early" in told
 
 
 def test_seeds_that_are_left_out_are_told_of():
