@@ -350,10 +350,8 @@ class SharedTraining:
     ) -> None:
         """Train tasks of one trainer, which has these configs; `done` seeds have results."""
         fingerprint, trainer = next((one.fingerprint, one.trainer) for one in configs.values())
-        path, executor = (
-            self.kept.journal(fingerprint),
-            executor_here(AskedExecutor(trainer, self.pool)),
-        )
+        path = self.kept.journal(fingerprint)
+        executor = executor_here(AskedExecutor(trainer, self.pool))
         put_off, why = None, None
         if self.later is not None:
             put_off = self.later.tried_again(fingerprint, configs, self.outages)
