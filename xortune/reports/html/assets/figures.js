@@ -1,4 +1,4 @@
-// Figures: each is drawn when it comes near, and all before the page is printed.
+// Figures: those that come near are drawn first, the others when there is time, and all before the page is printed.
 "use strict";
 {
   const ink = () => getComputedStyle(document.body).color;
@@ -32,7 +32,16 @@
   const whenIdle = window.requestIdleCallback ?? ((task) => setTimeout(task));
   const near = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) if (isIntersecting) { near.unobserve(target); whenIdle(() => page.draw(target)); }
+    whenIdle(drawNext);
   }, { rootMargin: "600px" });
+  // Whoever prints, saves or scrolls far meets no gap. What is folded has no width yet: it comes near when it is opened.
+  const drawNext = () => {
+    const next = [...document.querySelectorAll(".plot:not(:has(.drawn))")].find((place) => place.clientWidth);
+    if (!next) return;
+    near.unobserve(next);
+    page.draw(next);
+    whenIdle(drawNext);
+  };
   /** Draws the figures in this part of the page: those that are drawn at once, others when they come near. */
   page.drawWithin = (part) => {
     for (const place of part.querySelectorAll(".plot")) {
