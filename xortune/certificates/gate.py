@@ -24,6 +24,7 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.formats import as_html, estimated, rounded_down, rounded_up, span
+from xortune.core.numbers import MEAN
 from xortune.core.outcome import Outcome, SeedCount, Status, crash_text, have_numbers, own_endings
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
@@ -37,13 +38,13 @@ from xortune.stats.anytime import (
 from xortune.stats.betting import (
     NEAREST,
     checked_numbers,
-    mean_bounds,
     mean_evidence_above,
     mean_evidence_below,
     most_evidence_above,
     seeds_for_mean,
 )
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, Boundary, boundary
+from xortune.stats.statistic_bounds import statistic_bounds
 
 if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate
@@ -473,7 +474,7 @@ class MeanTest:
         answer, n = self.decide(numbers)
         assert answer is not None
         alpha = (1 - self.confidence) / 2
-        low, high = mean_bounds(numbers[:n], alpha=alpha, limits=self.limits, ordered=False)
+        found = statistic_bounds(numbers[:n], MEAN, alpha=alpha, anytime=True, limits=self.limits)
         lost = {seed: why for seed, why in sorted(failed.items()) if seed in seeds[:n]}
         return MeanVerdict(
             answer=answer,
@@ -485,8 +486,8 @@ class MeanTest:
             point=point,
             n=n,
             mean=float(numbers[:n].mean()),
-            low=low,
-            high=high,
+            low=found.low,
+            high=found.high,
             first_seed=self.first_seed,
             most=self.max_seeds,
             failed=lost,

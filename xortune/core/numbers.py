@@ -141,15 +141,18 @@ def _mean(numbers: NDArray[np.float64], trim: float) -> float:
     return float(trim_mean(numbers, trim))
 
 
-def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float, float]:
-    """The 95 % interval of a quantile between two order statistics, for any distribution.
+def quantile_interval(
+    numbers: NDArray[np.float64], share: float, *, alpha: float = (1 - CONFIDENCE) / 2
+) -> tuple[float, float]:
+    """The interval of a quantile between two order statistics, for any distribution.
 
     The number of seeds below the true quantile is binomial. So each end misses the truth with a
-    probability of at most 2.5 %, for any distribution and any number of seeds.
+    probability of at most `alpha`, for any distribution and any number of seeds.
 
     Args:
-        numbers: shape (S,), at least one; may be infinite, no NaN.
+        numbers: shape (S,); may be infinite, no NaN.
         share: of the quantile, in (0, 1).
+        alpha: the risk of each end; of the 95 % interval 2.5 %.
 
     Returns:
         (low, high). An end is infinite where no order statistic is far enough out: the 10 %
@@ -158,10 +161,10 @@ def quantile_interval(numbers: NDArray[np.float64], share: float) -> tuple[float
     Source:
         David and Nagaraja (2003), Order Statistics, section 7.1.
     """
-    ordered, tail = np.sort(numbers), (1 - CONFIDENCE) / 2
+    ordered = np.sort(numbers)
     below = np.arange(ordered.size)
-    low = int((bdtr(below, ordered.size, share) <= tail).sum()) - 1
-    high = ordered.size - int((bdtrc(below, ordered.size, share) <= tail).sum())
+    low = int((bdtr(below, ordered.size, share) <= alpha).sum()) - 1
+    high = ordered.size - int((bdtrc(below, ordered.size, share) <= alpha).sum())
     return (
         float(ordered[low]) if low >= 0 else -np.inf,
         float(ordered[high]) if high < ordered.size else np.inf,

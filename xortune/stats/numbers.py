@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
 
-from xortune.core.numbers import CONFIDENCE, FEWEST_FOR_MEANS, IQM, Statistic
+from xortune.core.numbers import CONFIDENCE, FEWEST_FOR_MEANS, IQM, Statistic, quantile_interval
 
 TINY = 1e-9  # less than the length of any interval of a probability here
 
@@ -172,15 +172,10 @@ def _of_quantiles(
     share: float,
     alpha: float,
 ) -> StatisticDifference:
-    def ends(numbers: NDArray[np.float64], tail: float) -> tuple[float, float]:
-        ordered = np.concatenate([[-np.inf], np.sort(numbers), [np.inf]])
-        below = np.arange(numbers.size)
-        low = int((bdtr(below, numbers.size, share) <= tail).sum())
-        high = numbers.size + 1 - int((bdtrc(below, numbers.size, share) <= tail).sum())
-        return float(ordered[low]), float(ordered[high])
-
     def both(level: float) -> tuple[float, float]:
-        (low, high), (their_low, their_high) = (ends(x, level / 4) for x in (first, second))
+        (low, high), (their_low, their_high) = (
+            quantile_interval(x, share, alpha=level / 4) for x in (first, second)
+        )
         with np.errstate(invalid="ignore"):
             down, up = low - their_high, high - their_low
         return (-np.inf if math.isnan(down) else down), (np.inf if math.isnan(up) else up)
