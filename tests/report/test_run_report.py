@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figure_runs import EPOCHS, HIDDEN, INTERVALS, RATE, RESAMPLED, in_front, scored
-from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, done, failed, solved, write_run
 from reported import certified, plain
 from rich.console import Console
 from scipy.stats import binom, bootstrap
@@ -24,7 +24,7 @@ from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.reports import analysis, parameters
+from xortune.reports import parameters
 from xortune.reports.document import markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xortune.core.formats import count, duration, number, percent, plain
 from xortune.core.outcome import SeedCount, Status

@@ -78,9 +78,14 @@ class BestSubset:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: counts, the text, and the keys of the first members."""
         return {
-            **{"of": self.total, "size": self.size, "told_apart": self.told_apart},
-            **{"too_few_seeds": self.too_few, "members": len(self.members)},
-            **{"keys": self.members.keys[:MOST_KEYS], "test": self.test, "text": str(self)},
+            "of": self.total,
+            "size": self.size,
+            "told_apart": self.told_apart,
+            "too_few_seeds": self.too_few,
+            "members": len(self.members),
+            "keys": self.members.keys[:MOST_KEYS],
+            "test": self.test,
+            "text": str(self),
         }
 
     @property
@@ -148,22 +153,61 @@ def best_subset(
         shared, beaten = _by_counts(results, rungs, level)
         test = "exact McNemar test"
     else:
-        shared, beaten = _by_numbers(
-            results, rungs, objective, statistic, limits if bets else None, level
-        )
-        test = _test_of(statistic, bets=bets)
+        of_pairs = _Test(statistic, objective.maximize, limits if bets else None, level)
+        shared, beaten = _by_numbers(results, () if bets else rungs, objective, of_pairs)
+        test = of_pairs.text
     few = ~beaten & ~_may_tell(shared, level)
     few[0] = False
     members = results.chosen(np.flatnonzero(~beaten & ~few))
     return BestSubset(len(results), members, int(few.sum()), test)
 
 
-def _test_of(statistic: Statistic, *, bets: bool) -> str:
-    if bets:
-        return "bets on differences"
-    if statistic.share is not None:
-        return "order statistics"
-    return f"{'Yuen' if statistic.trim else 'Student'}'s t of pairs, approximate"
+@dataclass(frozen=True)
+class _Test:
+    """A one-sided test of "A is better than B", of numbers of shared seeds.
+
+    Attributes:
+        statistic: that is compared.
+        maximize: whether more is better.
+        limits: of the numbers, if their mean is compared by bets.
+        level: of the test.
+    """
+
+    statistic: Statistic
+    maximize: bool
+    limits: tuple[float, float] | None
+    level: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        if self.limits is not None:
+            return "bets on differences"
+        if self.statistic.share is not None:
+            return "order statistics"
+        return f"{'Yuen' if self.statistic.trim else 'Student'}'s t of pairs, approximate"
+
+    def tells(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        """Whether A is shown to be better; numbers are infinite where a seed failed, shape (S,).
+
+        Where failed seeds make B's mean as bad as any can be, no B can be better than A.
+        """
+        if self.limits is not None:
+            low, high = self.limits
+            a, b = (np.nan_to_num(x, neginf=low, posinf=high) for x in (one, other))
+            apart = a - b if self.maximize else b - a
+            evidence = mean_evidence_above(apart, 0.0, limits=paired_limits(self.limits))
+            return bool(evidence.max() >= -math.log(self.level))
+        share, failed = self.statistic.trim, int(np.isinf(other).sum())
+        if (
+            share is not None
+            and failed
+            and np.isfinite(self.statistic.estimate(one))
+            and bdtrc(failed - 1, other.size, share) <= self.level
+        ):
+            return True
+        first, second = (one, other) if self.maximize else (other, one)
+        return is_larger(first, second, self.statistic, alpha=self.level)
 
 
 def _may_tell(seeds: NDArray[np.int64] | int, level: float) -> NDArray[np.bool_]:
@@ -205,12 +249,7 @@ def _by_counts(
 
 
 def _by_numbers(
-    results: ConfigResults,
-    rungs: Sequence[int],
-    objective: Objective,
-    statistic: Statistic,
-    limits: tuple[float, float] | None,
-    level: float,
+    results: ConfigResults, rungs: Sequence[int], objective: Objective, test: _Test
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The shared seeds that count, and whether the first has better numbers; shapes (C,)."""
     counted, beaten = np.zeros(len(results), np.int64), np.zeros(len(results), np.bool_)
@@ -221,37 +260,8 @@ def _by_numbers(
         _, mine, theirs = np.intersect1d(
             best.seeds, outcome.seeds, assume_unique=True, return_indices=True
         )
-        n = int(_to_rung(np.array(mine.size), () if limits else rungs))
-        counted[place] = n
-        if not _may_tell(n, level):
-            continue
-        one = own[mine[:n]]
-        other = values_of_seeds(objective, numbers_in(outcome, name))[theirs[:n]]
-        beaten[place] = _is_better(one, other, objective.maximize, statistic, limits, level)
+        n = counted[place] = int(_to_rung(np.array(mine.size), rungs))
+        if _may_tell(n, test.level):
+            numbers = values_of_seeds(objective, numbers_in(outcome, name))
+            beaten[place] = test.tells(own[mine[:n]], numbers[theirs[:n]])
     return counted, beaten
-
-
-def _is_better(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
-    larger: bool,
-    statistic: Statistic,
-    limits: tuple[float, float] | None,
-    level: float,
-) -> bool:
-    """Whether A is shown to be better than B; numbers of shared seeds, infinite where one failed.
-
-    Where failed seeds make B's mean as bad as any can be, no B can be better than A.
-    """
-    if limits is not None:
-        low, high = limits
-        a, b = (np.nan_to_num(x, neginf=low, posinf=high) for x in (one, other))
-        apart = a - b if larger else b - a
-        evidence = mean_evidence_above(apart, 0.0, limits=paired_limits(limits))
-        return bool(evidence.max() >= -math.log(level))
-    if statistic.share is None and np.isinf(other).any() and np.isfinite(statistic.estimate(one)):
-        failed, share = int(np.isinf(other).sum()), statistic.trim or 0.0
-        if bdtrc(failed - 1, other.size, share) <= level:
-            return True
-    first, second = (one, other) if larger else (other, one)
-    return is_larger(first, second, statistic, alpha=level)
