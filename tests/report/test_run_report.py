@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from figure_runs import EPOCHS, HIDDEN, INTERVALS, RATE, RESAMPLED, in_front, scored
-from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, done, failed, solved, write_run
 from reported import certified, plain
 from rich.console import Console
 from scipy.stats import binom, bootstrap
@@ -24,7 +24,7 @@ from xortune.core.outcome import Status, wilson
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import PROVEN_WORSE
-from xortune.reports import analysis, parameters
+from xortune.reports import parameters
 from xortune.reports.document import markdown_text
 from xortune.reports.files import write_report
 from xortune.reports.page import page
@@ -390,19 +390,9 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
     assert one.left_out == 2_000 - MOST_LEVELS
 
 
-def subset(tmp_path, rows, seeds):
-    """Of the best: how many were compared, how many had fewer seeds, and which ones are in it."""
-    found = analysis.best_subset(results(tmp_path, rows), seeds)
-    return found.compared, found.fewer, sorted(member.point["id"] for member in found.members)
-
-
-def test_a_config_with_fewer_seeds_is_not_tied(tmp_path):
-    assert subset(tmp_path, [({}, 100, 128), ({}, 8, 8)], 128) == (1, 1, [0])
-
-
 LADDER = {"ladder": [4, 8], "complete": True}
 
-COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
+COMPARED = "3 configurations have too few seeds for any test to tell; it may be one of them. "
 
 
 @pytest.mark.parametrize(
@@ -410,9 +400,9 @@ COMPARED = "Only the 2 configurations with all 8 seeds are compared. "
     [
         (2, LADDER, "2 of the 3 others were proven worse; 1 was paused, because more seeds "),
         (0, LADDER, "None of the 3 others was proven worse; all were paused, because more seeds "),
-        (3, LADDER, "3 of the 3 others were proven worse. The best "),
+        (3, LADDER, "3 of the 3 others were proven worse."),
         (1, LADDER | {"complete": False}, "1 of the 3 others was proven worse; 2 had fewer seeds "),
-        (0, {"complete": True}, "The 3 others got fewer. The best "),
+        (0, {"complete": True}, "3 configurations got fewer than 8 seeds."),
     ],
 )
 def test_how_many_are_proven_worse_and_how_many_only_paused(tmp_path, worse, manifest, said):
@@ -426,21 +416,6 @@ def test_how_many_are_proven_worse_and_how_many_only_paused(tmp_path, worse, man
     text = markdown(run)
     assert COMPARED + said in text
     assert ("promised little" in text) == ("because more seeds" in said)
-
-
-@pytest.mark.parametrize(
-    ("others", "lost", "stay"), [(1, 4, True), (1, 5, False), (5, 6, True), (5, 7, False)]
-)
-def test_the_level_is_divided_among_the_others(tmp_path, others, lost, stay):
-    """The best wins every discordant seed, so p = 2**-lost, held against 0.05 / others."""
-    rows = [({}, 32, 32), *[({}, 32 - lost, 32)] * others]
-    assert subset(tmp_path, rows, 32)[2] == ([*range(1 + others)] if stay else [0])
-
-
-def test_only_shared_seeds_count(tmp_path):
-    # The second failed only where the first was never trained.
-    rows = [({}, 32, 32), ({}, outcome(16, [RIGHT] * 16 + [WRONG] * 16))]
-    assert subset(tmp_path, rows, 32)[2] == [0, 1]
 
 
 # The front.

@@ -127,7 +127,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool, formats: Sequence[str] | N
         from xortune.runs.certificate import certificate_json
         from xortune.runs.manifest import stopped_because
 
-        certificate = run.certificate
+        certificate, alike = run.certificate, run.indistinguishable
         rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
         cli.print_json(
             {
@@ -137,6 +137,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool, formats: Sequence[str] | N
                 "stopped": stopped_because(run.manifest),
                 "best": rows[0] if rows else None,
                 "table": rows,
+                "indistinguishable": alike and alike.as_dict(),
                 "certificate": certificate and certificate_json(certificate, run.manifest),
                 "not_certified": run.manifest.get("not_certified"),
             }

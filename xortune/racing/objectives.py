@@ -96,12 +96,17 @@ def sampler_value(objective: Objective, numbers: Numbers) -> float:
     return value - worse if objective.maximize else value + worse
 
 
-def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
+def values_of_seeds(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
+    """float64, shape (S,): the numbers of all seeds, in their order, a failed one as it counts."""
     worst = -math.inf if objective.maximize else math.inf
     values = np.asarray(numbers, np.float64)
     failed = worst if objective.failed is None else float(objective.failed)
+    return np.where(np.isnan(values), failed, values)
+
+
+def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
     # Sorted, so that a sum does not depend on the order of results.
-    return np.sort(np.where(np.isnan(values), failed, values))
+    return np.sort(values_of_seeds(objective, numbers))
 
 
 def statistic_value(objective: Objective, numbers: Numbers) -> float:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xortune.core.formats import count, duration, number, percent, plain
 from xortune.core.outcome import SeedCount, Status
@@ -24,89 +23,13 @@ from xortune.racing.statement import Statement
 from xortune.reports.document import cached_per_run
 from xortune.reports.parameters import ParameterEffect, columns_of, parameter_effects, weights_of
 from xortune.reports.scripts import Commands, commands_of, space_of
+from xortune.runs.best import BestSubset
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import SPACE, stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, Score, number_names, score_of
 from xortune.runs.run import Run
 from xortune.runs.status import busy_share, moment
 from xortune.spaces.model import SECONDS, Objective
-from xortune.stats.proportions import mcnemar_greater
-
-# -------------------------------------------------------------------------------------------------
-# Which configs are indistinguishable from the best one.
-
-
-@dataclass(frozen=True)
-class BestSubset:
-    """The configs that are indistinguishable from the best.
-
-    Attributes:
-        full: the number of seeds of a config that is compared.
-        compared: how many configs had them, the best included.
-        fewer: how many configs had fewer: they were stopped early or paused, or the search ended.
-        members: the best, and those indistinguishable from it, best first.
-    """
-
-    full: int
-    compared: int
-    fewer: int
-    members: ConfigResults
-
-
-ALPHA = 0.05  # maximum probability that the truly best config is not in the best subset
-
-
-def best_subset(results: ConfigResults, full: int) -> BestSubset:
-    """The configs that the observed best does not beat, among those with the full seeds.
-
-    With m configs compared, a config leaves the set when the observed best beats it in a one-sided
-    exact McNemar test, on the seeds that both had, at level alpha / (m - 1). The truly best config
-    leaves only if *some* other config beats it at that level; each of the m - 1 others does so with
-    probability at most alpha / (m - 1), so by the union bound the set holds the truly best of the
-    compared configs with probability at least 1 - alpha, whichever of them looks best. This
-    accounts for the choice of the best. Which configs got the full seeds was decided on the first
-    of the same seeds: a truly best config that was stopped there is not compared.
-
-    Args:
-        results: best first, as in `Run.results`.
-        full: `Run.full_seeds`.
-
-    Source:
-        Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
-        best: Hsu (1981), Annals of Statistics 9, 1026-1034.
-    """
-    compared = np.flatnonzero(results.counts.n >= full)
-    members = compared
-    if len(compared) > 1:
-        only_best, only_other = _discordant(results, compared)
-        is_beaten = mcnemar_greater(only_best, only_other) <= ALPHA / (len(compared) - 1)
-        is_beaten[0] = False  # the best itself
-        members = compared[~is_beaten]
-    fewer = len(results) - len(compared)
-    return BestSubset(full, len(compared), fewer, results.chosen(members))
-
-
-CONFIGS_AT_ONCE = 10_000  # configs whose seeds are in memory at once
-
-
-def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count shared seeds that only the best solved (row 0), or only the other config (row 1).
-
-    Int64, shape (2, C): one column for each config compared; the first is the best itself.
-    """
-    best = results[int(compared[0])].outcome
-    pairs = np.zeros((2, len(compared)), np.int64)
-    for start in range(0, len(compared), CONFIGS_AT_ONCE):
-        part = compared[start : start + CONFIGS_AT_ONCE]
-        seeds = results.seeds(part)
-        at = np.minimum(np.searchsorted(best.seeds, seeds.seed), best.n - 1)
-        shared = best.seeds[at] == seeds.seed
-        by_best, by_other = best.solved[at], seeds.status == Status.SOLVED
-        for row, differ in enumerate((by_best & ~by_other, by_other & ~by_best)):
-            counts = np.bincount(seeds.config[shared & differ], minlength=len(part))
-            pairs[row, start : start + len(part)] = counts
-    return pairs
-
 
 # -------------------------------------------------------------------------------------------------
 # Which configs are on the Pareto front.
@@ -161,6 +84,9 @@ class Failures:
     patterns: tuple[tuple[str, int], ...]
     reasons: tuple[tuple[str, int, str, int], ...]
     printed: bool
+
+
+CONFIGS_AT_ONCE = 10_000  # configs whose seeds are in memory at once
 
 
 def failures_of(results: ConfigResults, top: int | None = 5) -> Failures:
@@ -533,7 +459,8 @@ class Report:
         totals: how many configs, seeds and proposals there are.
         top: the best ten configs, best first.
         best: the first of them; None in a run without results.
-        tied: the configs that are indistinguishable from the best.
+        tied: the configs that may be the best; None where nothing is said of that.
+        full: the number of seeds of a config that was not stopped early.
         looked_for: the number of a user's trainer that is the only objective; None otherwise.
         score: the number of a user's trainer that is shown beside k / n, if none is the objective.
         varied: parameters that differ among the configs; all of them if there is one config.
@@ -551,7 +478,8 @@ class Report:
     totals: Totals
     top: tuple[ConfigResult, ...]
     best: ConfigResult | None
-    tied: BestSubset
+    tied: BestSubset | None
+    full: int
     looked_for: Objective | None
     score: Score | None
     varied: tuple[str, ...]
@@ -583,7 +511,8 @@ def report_of(run: Run) -> Report:
         ),
         top=results[:10],
         best=results[0] if results else None,
-        tied=best_subset(results, run.full_seeds),
+        tied=run.indistinguishable,
+        full=run.full_seeds,
         looked_for=looked_for,
         score=None if looked_for else score_in(run),
         varied=varied,

@@ -167,10 +167,18 @@ def _tables(report: Report, *, worded: bool) -> dict[str, Table]:
     )
     return {
         "subset": table_of(
-            [*texts("configuration", "key"), *numbers("solved")],
             [
-                (named(one.point, report.varied), Mono(one.key), one.outcome.count.text)
-                for one in report.tied.members[:SHOWN_ROWS]
+                *texts("configuration", "key"),
+                *numbers(report.looked_for.name if report.looked_for else "solved"),
+            ],
+            [
+                (
+                    *(named(one.point, report.varied), Mono(one.key)),
+                    worth(report.looked_for, one.outcome)
+                    if report.looked_for
+                    else one.outcome.count.text,
+                )
+                for one in (report.tied.members[:SHOWN_ROWS] if report.tied else ())
             ],
         ),
         "levels": table_of(
@@ -340,8 +348,8 @@ def _columns(run: Run) -> tuple[Column, ...]:
 
 def _notes(report: Report, rows: Rows) -> list[str]:
     """Of each config `best subset`, `fewer seeds`, or empty."""
-    tied = report.tied
-    subset = set(tied.members.keys) if report.looked_for is None else set()
+    subset = set(report.tied.members.keys) if report.tied else set()
+    most = rows.configs.counts.n.max(initial=0)
 
     def note(key: str, n: int) -> str:
         if not report.totals.solved:
@@ -349,7 +357,7 @@ def _notes(report: Report, rows: Rows) -> list[str]:
         if len(subset) > 1 and key in subset:
             return "best subset"
         # Where all had fewer, it says nothing.
-        return "fewer seeds" if n < tied.full and tied.compared else ""
+        return "fewer seeds" if n < report.full <= most else ""
 
     return [*map(note, rows.configs.keys, rows.counts.n.tolist())]
 

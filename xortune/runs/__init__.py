@@ -1,7 +1,7 @@
 """The run directory: journal, results, sessions, certificate, lock, object stores, status."""
 
 EXPORTS = (
-    *("certificate", "columns", "evaluation", "journal", "lock", "manifest"),
+    *("best", "certificate", "columns", "evaluation", "journal", "lock", "manifest"),
     *("results", "run", "sessions", "status", "store"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -24,9 +24,10 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.core.success import Rule, has_rule, rule_in
 from xortune.racing.grants import aim_of
-from xortune.racing.objectives import only_rate
+from xortune.racing.objectives import constrained, only_rate, only_statistic
 from xortune.racing.posterior import Group
 from xortune.racing.statement import Statement, Winner, statement_of, winner_of
+from xortune.runs.best import BestSubset, best_subset
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
 from xortune.runs.columns import Column, Form, columns_of, config_table
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
@@ -268,6 +269,29 @@ class Run:
         if len(space.seeds.ladder) < 2 or not weighs_seeds(space.objectives, space.stop):
             return None
         return statement_of(self._groups, aim_of(space))
+
+    @cached_property
+    def indistinguishable(self) -> BestSubset | None:
+        """Which configurations may be the best, as far as is known; see `runs.best`.
+
+        With 95 % confidence the best of all is among them. None for fewer than two configurations,
+        where a rate is required, where no seed succeeded, and where the objective is a statistic
+        that no test compares.
+        """
+        objective = only_statistic(self.objectives)
+        if len(self.results) < 2 or constrained(self.objectives) is not None:
+            return None
+        if not self.results.counts.k.any():
+            return None
+        return best_subset(self.results, rungs_of(self.manifest), objective, self._limits)
+
+    @property
+    def _limits(self) -> tuple[float, float] | None:
+        """What no seed's number can be below or above, if the space says it."""
+        try:
+            return self.asked.bounds
+        except InputError:  # the file is gone, or one that it names
+            return None
 
     @cached_property
     def winner(self) -> Winner | None:

@@ -28,7 +28,7 @@ APART = 0.17  # offset of two rates in one row from its middle, as a share of th
 
 
 def ranking(run: Run, top: int = 12) -> Plot:
-    """The success rates of the finalists; shades those indistinguishable from the best.
+    """The success rates of the finalists; shades those not told apart from the best.
 
     Of the first `top` configs it shows those with fresh seeds, and those with enough seeds: the
     interval of one seed says nothing, and would take all the room. The axis
@@ -41,13 +41,13 @@ def ranking(run: Run, top: int = 12) -> Plot:
     enough = int(results.counts.n[has_many].min())
     shown = [r for r in first if r.key in fresh or r.outcome.n >= enough or r is best]
     tied = report_of(run).tied
-    members = set(tied.members.keys[:top]) if best.outcome.successes else set()
+    members = set(tied.members.keys[:top]) if tied else set()
     layers: list[Layer] = []
     # The members need not be neighbours: configs with fewer seeds may rank between them.
     for is_member, group in groupby(enumerate(shown), key=lambda row: row[1].key in members):
         rows = [row for row, _ in group]
-        if is_member and len(tied.members) > 1:
-            label = "indistinguishable from the best"
+        if is_member and tied and len(tied.members) > 1:
+            label = "not told apart from the best"
             layers.append(Guide("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     # What must be seen: all rates, and the intervals of those with many seeds.
     ends = [r.outcome.rate for r in shown]
@@ -103,8 +103,6 @@ def ranking(run: Run, top: int = 12) -> Plot:
         enough=enough,
         sizes=[r.outcome.n for r in shown],
         tied=tied,
-        leads=tied.compared == 0 or tied.members[0].key == best.key,
-        tied_name=described(run, tied.members[0]) if tied.compared else "",
         fresh=_fresh(fresh[best.key]) if best.key in fresh else "",
         sure=sure if certified else "",
         same=same_in_all(shown, run.parameters),
