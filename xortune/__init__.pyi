@@ -5,6 +5,7 @@ from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
 from xortune.certificates.plan import RatePlan as RatePlan
 from xortune.certificates.plan import plan as plan
 from xortune.comparisons.comparison import Comparison as Comparison
+from xortune.comparisons.samples import SampleEfficiency as SampleEfficiency
 from xortune.core.config import Config as Config
 from xortune.core.errors import InputError as InputError
 from xortune.core.errors import TrainingError as TrainingError
@@ -44,6 +45,7 @@ from xortune.reports.plots import plot_frontier as plot_frontier
 from xortune.reports.plots import plot_improvement as plot_improvement
 from xortune.reports.plots import plot_intermediate_values as plot_intermediate_values
 from xortune.reports.plots import plot_intervals as plot_intervals
+from xortune.reports.plots import plot_learning_curves as plot_learning_curves
 from xortune.reports.plots import plot_number_profile as plot_number_profile
 from xortune.reports.plots import plot_numbers as plot_numbers
 from xortune.reports.plots import plot_optimization_history as plot_optimization_history
@@ -53,6 +55,7 @@ from xortune.reports.plots import plot_pareto_front as plot_pareto_front
 from xortune.reports.plots import plot_profile as plot_profile
 from xortune.reports.plots import plot_ranking as plot_ranking
 from xortune.reports.plots import plot_same_seeds as plot_same_seeds
+from xortune.reports.plots import plot_sample_efficiency as plot_sample_efficiency
 from xortune.reports.plots import plot_scores as plot_scores
 from xortune.reports.plots import plot_seeds_spent as plot_seeds_spent
 from xortune.reports.plots import plot_slice as plot_slice
@@ -60,6 +63,7 @@ from xortune.reports.plots import plot_strips as plot_strips
 from xortune.reports.plots import plot_success_by_epoch as plot_success_by_epoch
 from xortune.reports.plots import plot_timeline as plot_timeline
 from xortune.reports.plots import plot_wins as plot_wins
+from xortune.reports.plots import sample_efficiency as sample_efficiency
 from xortune.runs.certificate import Certificate as Certificate
 from xortune.runs.run import Run as Run
 from xortune.runs.run import load_run as load_run

@@ -1,4 +1,4 @@
 """Runs beside each other."""
 
-EXPORTS = ("comparison", "contestants", "measures")
+EXPORTS = ("comparison", "contestants", "measures", "samples")
 """The modules that other rooms import from; tests/test_architecture.py compares."""

@@ -565,7 +565,10 @@ def reported(outcomes: Iterable[Outcome], name: str) -> NDArray[np.float64]:
 REPORTS = "reports"
 """The number of a seed's reports."""
 
-STEPS = ("step", "epoch", "iteration", "timesteps", "total_timesteps", "episode")
+STEPS = (
+    *("step", "env_steps", "timesteps", "num_timesteps", "total_timesteps", "frames"),
+    *("epoch", "iteration", "episode"),
+)
 """Names of numbers that count the progress of a seed that reports."""
 
 

@@ -128,16 +128,18 @@ def _rounded_layout() -> LayoutEngine:
 
 
 def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
-    """The axes of each panel, in a figure of pyplot with its note below it."""
+    """The axes of each panel, in a figure of pyplot with its note below it, unless it is plain."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     with mpl.rc_context(STYLE):
         width, height = _size(plot)
-        note = [shown(line) for line in wrapped(plot.note, NOTE)]
+        note = [] if plot.is_plain else [shown(line) for line in wrapped(plot.note, NOTE)]
         canvas = plt.figure(figsize=(width, height + 0.15 * len(note)), layout="constrained")
         axes = _draw(canvas, plot)
         text = "\n".join(note)
+        if not note:
+            return axes
         if not canvas.legends:
             canvas.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color=GREY)
         for legend in canvas.legends:  # any other text would overlap the legend
@@ -150,7 +152,8 @@ def _size(plot: Plot) -> tuple[float, float]:
     titled = 1.0 if plot.panels[0].title else 0.7
     scale = 0.6 if plot.coloured else 0.0
     heights = _heights(plot)
-    return WIDTH + COLUMN * (plot.columns - 1), sum(heights) + titled * len(heights) + scale + 0.5
+    height = sum(heights) + titled * len(heights) + scale + (0.2 if plot.is_plain else 0.5)
+    return WIDTH + COLUMN * (plot.columns - 1), height
 
 
 def _heights(plot: Plot) -> list[float]:
@@ -177,8 +180,9 @@ def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
         axes = canvas.add_subplot(grid[divmod(index, plot.columns)])
         _draw_panel(axes, panel)
         all_axes.append(axes)
-    title = "\n".join(shown(line) for line in wrapped(plot.title, TITLE))
-    canvas.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    if not plot.is_plain:
+        title = "\n".join(shown(line) for line in wrapped(plot.title, TITLE))
+        canvas.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     entries: dict[str, Any] = {}
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

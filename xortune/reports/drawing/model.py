@@ -231,6 +231,7 @@ class Plot:
             first sentence is the caption under the picture; the others are folded away.
         panels: row by row.
         columns: panels in each row.
+        is_plain: whether it is drawn without its title and its note, as for a paper.
     """
 
     name: str
@@ -239,6 +240,7 @@ class Plot:
     note: str
     panels: tuple[Panel, ...]
     columns: int = 1
+    is_plain: bool = False
 
     @property
     def caption(self) -> tuple[str, str]:

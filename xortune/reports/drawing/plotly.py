@@ -221,10 +221,13 @@ def _lines_of(panel: Panel) -> list[str]:
 
 
 def plotly_figure(plot: Plot) -> go.Figure:
-    """The figure for a notebook, with its title, and its note as the subtitle."""
+    """The figure for a notebook, with its title, and its note as the subtitle, unless plain."""
     import plotly.graph_objects as go
 
     drawn = plotly_json(plot)
+    white = {"template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white"}
+    if plot.is_plain:
+        return go.Figure(data=drawn["data"], layout=drawn["layout"] | white)
     note = wrapped(plot.note, 120)
     title = {
         "text": "<br>".join(f"<b>{escaped(line)}</b>" for line in wrapped(plot.title, 92)),
@@ -239,7 +242,6 @@ def plotly_figure(plot: Plot) -> go.Figure:
         "automargin": True,
     }
     height = drawn["layout"]["height"] + 40 + 16 * len(note)
-    white = {"template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white"}
     layout = drawn["layout"] | white | {"title": title, "height": height}
     return go.Figure(data=drawn["data"], layout=layout)
 

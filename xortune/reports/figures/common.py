@@ -64,6 +64,11 @@ def has_enough(n: NDArray[Any]) -> NDArray[np.bool_]:
     return n >= max(min(ENOUGH_SEEDS, most), most / FEW_SEEDS)
 
 
+def drawable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The numbers that have a place on an axis."""
+    return values[np.abs(values) < HUGE]  # NaN is not below
+
+
 def sampled(total: int, most: int = DRAWN_POINTS) -> NDArray[np.intp]:
     """At most `most` evenly spaced indices of `total` items, with the first and the last."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))

@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.comparisons.comparison import ComparedNumbers, Comparison, p_text
-from xortune.comparisons.measures import Better, Measure
-from xortune.core.errors import InputError, kind_of, refuse_unknown
+from xortune.comparisons.samples import Numbered, Samples, samples_of
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import estimated, measured, plain, span
-from xortune.core.numbers import Estimate, finite, statistic_named, summed
-from xortune.core.outcome import Outcome
-from xortune.core.success import Rule, larger_is_better
+from xortune.core.numbers import Estimate, finite, statistic_named
 from xortune.racing.objectives import only_statistic
 from xortune.reports.drawing.model import (
     RATES,
@@ -41,14 +39,13 @@ from xortune.reports.figures.common import (
     KEY,
     LOG_FROM_RATIO,
     LONGEST_NAME,
+    drawable,
     finished,
     plot_of,
     sampled,
     share_line,
 )
-from xortune.runs.results import number_names, reported
 from xortune.runs.run import Run
-from xortune.stats.numbers import probability_of_larger
 
 Floats = NDArray[np.float64]
 
@@ -168,7 +165,7 @@ def numbers_profile(comparison: Comparison, number: str | None = None) -> Plot:
         if values is not None and summed is not None
     ]
     drawn = np.concatenate([values for _, values, _ in known[: len(CHOSEN)]])
-    drawn = drawn[np.abs(drawn) < HUGE]
+    drawn = drawable(drawn)
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < LOG_FROM_RATIO * ends[0] <= ends[1] else "number")
     than = "at most" if numbers.better == "smaller" else "more than"
@@ -273,113 +270,11 @@ def _sizes(sizes: Iterable[int]) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # A number of the seeds: all seeds, means and medians, who is better, profiles.
-Numbered: TypeAlias = Comparison | Outcome | Mapping[str, Outcome] | Sequence[Outcome]
-"""What has numbers of seeds: a comparison, an outcome, several of them, by their names or not."""
-
 MOST_INTERVALS = 12
 """Configurations of a run whose intervals are drawn."""
 
 ROWS, STEP = 7, 0.09
 """Seeds of a strip lie in so many rows, so far apart, that they do not hide each other."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A number of the seeds of several contestants.
-
-    Attributes:
-        name: of the number.
-        better: which direction is better.
-        labels: of the contestants.
-        outcomes: theirs.
-        comparison: by this number, if there is one.
-    """
-
-    name: str
-    better: Better
-    labels: tuple[str, ...]
-    outcomes: tuple[Outcome, ...]
-    comparison: Comparison | None = None
-
-    def values(self, place: int) -> Floats:
-        """float64, shape (S,): a failed seed is the worst infinity."""
-        return Measure(self.name, "iqm", self.better).of(self.outcomes[place])
-
-    def finite(self, place: int) -> Floats:
-        """The numbers that can be drawn."""
-        values = self.values(place)
-        return values[np.abs(values) < HUGE]
-
-    def estimate(self, place: int, statistic: str) -> Estimate:
-        """A statistic of the seeds that have a number."""
-        return summed(self.name, self.values(place))[statistic]
-
-    @property
-    def sizes(self) -> str:
-        """The numbers of seeds, as text."""
-        return " and ".join(f"{n:,}" for n in sorted({one.n for one in self.outcomes}))
-
-    @property
-    def failed(self) -> int:
-        """Seeds without a number."""
-        return sum(one.n - self.finite(i).size for i, one in enumerate(self.outcomes))
-
-    def chance(self, a: int, b: int) -> Estimate:
-        """How probable it is that a seed of one is better than one of another."""
-        if self.comparison is not None:
-            found = self.comparison.pair(a, b).probability
-            assert found is not None  # of a comparison by a number
-            return found
-        sign = 1.0 if self.better == "larger" else -1.0
-        one, other = self.outcomes[a], self.outcomes[b]
-        shared = np.array_equal(one.seeds, other.seeds)
-        numbers = (sign * self.values(a), sign * self.values(b))
-        return Estimate(*probability_of_larger(*numbers, shared=shared))
-
-
-def samples_of(what: Numbered, number: str | None = None) -> Samples:
-    """The number of what is to be drawn: by default the one that is compared, or the first.
-
-    Raises:
-        InputError: it is nothing of that kind, or has no such number.
-    """
-    comparison = None
-    rules: list[Rule | None] = []
-    if isinstance(what, Comparison):
-        by_label = {one.label: one.outcome for one in what.contestants}
-        rules = [one.rule for one in what.contestants]
-        if not what.measure.is_rate:
-            comparison, number = what, number or what.measure.name
-        else:
-            number = number or next(iter(what.number_names), None)
-    elif isinstance(what, Outcome):
-        by_label = {"": what}
-    elif isinstance(what, Mapping):
-        by_label = dict(what)
-    elif isinstance(what, Sequence):
-        by_label = {f"outcome {place}": one for place, one in enumerate(what, 1)}
-    else:
-        by_label = {"": what}
-    if not by_label or not all(isinstance(one, Outcome) for one in by_label.values()):
-        wrong = next((o for o in by_label.values() if not isinstance(o, Outcome)), what)
-        raise InputError(
-            kind_of(wrong),
-            field="outcomes",
-            allowed="what xortune.compare returns, an Outcome, or several by their names: "
-            '{"PPO": first, "SAC": second}',
-        )
-    names = number_names(list(by_label.values()))
-    if not names:
-        raise InputError("no seed has a number", field="outcomes")
-    number = names[0] if number is None else number
-    refuse_unknown(number, names, f"there is no number {number!r}", field="number")
-    if comparison is not None and number != comparison.measure.name:
-        comparison = None
-    every = reported([*by_label.values()], number)
-    better: Better = "larger" if larger_is_better(number, rules, every) else "smaller"
-    if comparison is not None:
-        better = comparison.measure.better
-    return Samples(number, better, tuple(by_label), tuple(by_label.values()), comparison)
 
 
 def number_figures(comparison: Comparison) -> tuple[Plot, ...]:
@@ -467,7 +362,7 @@ def strips(what: Numbered, number: str | None = None) -> Plot:
     samples = samples_of(what, number)
     layers = []
     for place, label in enumerate(samples.labels):
-        values = np.sort(samples.finite(place))
+        values = np.sort(drawable(samples.values(place)))
         marks = tuple(
             Mark(x, place + STEP * (index % ROWS - ROWS // 2), text=f"{label}: {x:g}")
             for index, x in enumerate(values[sampled(values.size)].tolist())
@@ -518,7 +413,7 @@ def number_profile(what: Numbered, number: str | None = None) -> Plot:
     """The share of seeds with a number at least as good as x: a performance profile."""
     samples = samples_of(what, number)
     larger = samples.better == "larger"
-    known = [np.sort(samples.finite(place)) for place in range(len(samples.labels))]
+    known = [np.sort(drawable(samples.values(place))) for place in range(len(samples.labels))]
     drawn = np.concatenate(known)
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     if ends[0] == ends[1]:

@@ -12,11 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.comparisons.contestants import certified_outcome, place_of
-from xortune.core.errors import InputError
+from xortune.comparisons.measures import Better
+from xortune.comparisons.samples import (
+    Numbered,
+    SampleEfficiency,
+    Samples,
+    curves_of,
+    samples_of,
+    told_on_the_way,
+)
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.formats import count
-from xortune.core.outcome import Curves, Outcome, Status
-from xortune.core.success import Limit
-from xortune.racing.objectives import numbers_in
+from xortune.core.numbers import finite, statistic_named
+from xortune.core.outcome import Outcome, Status
+from xortune.core.success import Limit, larger_is_better
+from xortune.racing.objectives import numbers_in, only_statistic
 from xortune.reports.analysis import score_in
 from xortune.reports.drawing.model import RATES, Axis, Ends, Guide, Mark, Panel, Plot, Role, Series
 from xortune.reports.figures.common import (
@@ -24,6 +34,7 @@ from xortune.reports.figures.common import (
     HUGE,
     KEY,
     described,
+    drawable,
     finished,
     has_enough,
     listed,
@@ -31,7 +42,7 @@ from xortune.reports.figures.common import (
     sampled,
     share_line,
 )
-from xortune.runs.results import STEPS, ConfigResult, Score
+from xortune.runs.results import ConfigResult, Score, number_names, reported
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
@@ -46,7 +57,8 @@ class SeedsOf:
     """Seeds of a config that are a line of a figure.
 
     Attributes:
-        what: `best`, `median`, `best on fresh seeds`; empty for a config that the user chose.
+        what: `best`, `median`, `best on fresh seeds`; empty for a config that the user chose;
+            the label of an outcome, which has no key.
         text: the whole config.
     """
 
@@ -72,10 +84,14 @@ class SeedsOf:
         return self.key[:KEY]
 
     @property
+    def name(self) -> str:
+        """What distinguishes it from the others."""
+        return ": ".join((self.what,) if self.fresh else filter(None, (self.what, self.short)))
+
+    @property
     def label(self) -> str:
         """Its label in the legend."""
-        who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
-        return f"{': '.join(who)}, n = {self.n:,}"
+        return ", ".join(filter(None, (self.name, f"n = {self.n:,}")))
 
     @cached_property
     def solved_at(self) -> NDArray[np.int32]:
@@ -185,8 +201,6 @@ def _chosen(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 # -------------------------------------------------------------------------------------------------
 # A trainer's own number over the seeds: its final distribution, and its learning curves.
 
-MOST_STEPS = 200  # points of a curve that are drawn
-
 
 def limits_of(run: Run, score: Score) -> tuple[Limit, ...]:
     """The limits of the rule for this number; none if no rule judges it."""
@@ -212,7 +226,7 @@ def scores(run: Run) -> Plot | None:
         numbers = numbers_in(seeds.outcome, score.name)
         known.append((seeds, np.sort(numbers[np.isfinite(numbers)])))
     drawn = np.concatenate([numbers for _, numbers in known])
-    drawn = drawn[np.abs(drawn) < HUGE]
+    drawn = drawable(drawn)
     if not drawn.size or np.ptp(drawn) == 0:
         return None
     better = "at least" if score.maximize else "at most"
@@ -254,7 +268,7 @@ def strips(run: Run) -> Plot | None:
         return None
     chosen = [run.results[at] for at in comparable(run)[:MOST_STRIPS].tolist()]
     known = [(r, numbers_in(r.outcome, score.name)) for r in chosen]
-    known = [(r, values[np.abs(values) < HUGE]) for r, values in known]  # NaN is not below
+    known = [(r, drawable(values)) for r, values in known]
     known = [(r, values) for r, values in known if values.size]
     if len(known) < 2 or np.ptp(np.concatenate([values for _, values in known])) == 0:
         return None
@@ -289,85 +303,122 @@ def strips(run: Run) -> Plot | None:
     )
 
 
-def learning_curves(run: Run, keys: Sequence[str] | None = None) -> Plot | None:
-    """The number during training: the median, and the middle 80 % of the seeds as a band.
+def told_by(
+    what: Numbered | Run, number: str | None = None, keys: Sequence[str] = ()
+) -> tuple[list[SeedsOf], Samples, str] | None:
+    """The configs whose seeds told a number on their way, that number, and a statistic for it.
 
-    It shows the best config, the median one in the ranking, and up to 6 with these (beginnings of)
-    keys, over each other. None if no seed reported it at two steps or more.
+    Of a run the best config, its fresh seeds, the median one in the ranking, and up to 6 with these
+    (beginnings of) keys. By default the number that is judged or compared, and the statistic that
+    is searched for or compared, else the IQM. None if a run has no number.
     """
-    shown, score = seeds_of(run, _chosen(run, keys or ())), score_in(run)
+    if not isinstance(what, Run):
+        samples = samples_of(what, number)
+        told = told_on_the_way(samples.outcomes)
+        if number is None and samples.name not in told:
+            known = number_names(samples.outcomes)
+            samples = samples_of(what, next((one for one in told if one in known), None))
+        pairs = zip(samples.labels, samples.outcomes, CHOSEN, strict=False)
+        shown = [SeedsOf(label, "", label or samples.name, one, role) for label, one, role in pairs]
+        compared = samples.comparison
+        return shown, samples, compared.measure.statistic if compared else "iqm"
+    shown, score = seeds_of(what, _chosen(what, keys)), score_in(what)
     if score is None:
         return None
-    series: list[Series] = []
-    medians, pruned = [], 0
-    for seeds in shown:
-        parts = [part.points() for part in seeds.outcome.details.curves]
-        curves = _curves(parts, score.name)
-        if curves is None:
-            continue
-        label, steps, values = curves
-        known = np.isfinite(values).sum(axis=0)
-        low, middle, high = np.nanquantile(values, [0.1, 0.5, 0.9], axis=0)
-        table = np.stack([steps, middle, low, high], axis=1).tolist()
-        marks = tuple(
-            Mark(
-                *(x, y),
-                y_ends=None if seeds.fresh else (a, b),  # over that of the same config it is a blur
-                text=f"{seeds.text}: median of {count(n, 'seed')}",
-            )
-            for (x, y, a, b), n in zip(table, known.tolist(), strict=True)
+    outcomes = tuple(one.outcome for one in shown)
+    if number is not None:
+        refuse_unknown(
+            *(number, number_names(outcomes), f"there is no number {number!r}"), field="number"
         )
-        series.append(Series(seeds.label, marks, "line", seeds.role, dashed=seeds.fresh))
-        if seeds is shown[0]:
-            worst = np.nanmin(values, axis=0) if score.maximize else np.nanmax(values, axis=0)
-            # An outlier too far away would flatten all other curves.
-            room = 3 * (high.max() - low.min())
-            if low.min() - room <= worst.min() and worst.max() <= high.max() + room:
-                line = tuple(
-                    Mark(x, y, text=f"{seeds.text}: the worst seed")
-                    for x, y in zip(steps.tolist(), worst.tolist(), strict=True)
-                )
-                series.append(Series("best: its worst seed", line, "line", seeds.role, dashed=True))
-        medians.append((seeds, label, marks[0], marks[-1], int(known[-1])))
-        pruned += seeds.outcome.counts[Status.PRUNED]
-    if not series:
+        better = larger_is_better(number, [what.rule], reported(outcomes, number))
+        score = Score(number, better)
+    objective = only_statistic(what.objectives)
+    is_sought = objective is not None and objective.number == score.name
+    better: Better = "larger" if score.maximize else "smaller"
+    labels = tuple(one.name for one in shown)
+    samples = Samples(score.name, better, labels, outcomes)
+    return shown, samples, objective.statistic if is_sought and objective else "iqm"
+
+
+def learning_curves(
+    what: Numbered | Run,
+    number: str | None = None,
+    *,
+    statistic: str | None = None,
+    over: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> Plot | None:
+    """A number during training: a statistic of the seeds, with its pointwise 95 % band.
+
+    It shows what `told_by` names. None if no seed reported the number at two steps or more.
+    """
+    if (told := told_by(what, number, keys or ())) is None:
         return None
-    x = Axis(" or ".join(sorted({label for _, label, *_ in medians})))
+    shown, samples, own = told
+    statistic = statistic or own
+    heading = statistic_named(statistic).heading
+    curves = curves_of([one.outcome for one in shown], samples.name, samples.better, over)
+    lines = []
+    for seeds, one in zip(shown, curves, strict=True):
+        found = zip(one.steps.tolist(), one.estimates(statistic), strict=True)
+        if known := [(step, e) for step, e in found if abs(e.value) < HUGE]:
+            lines.append((seeds, one, known))
+    if all(one.steps.size < 2 for _, one, _ in lines):
+        return None
+    guides = limits_of(what, samples.name) if isinstance(what, Run) else ()
+    best, first, _ = lines[0]
+    worst = (np.min if samples.better == "larger" else np.max)(first.values, axis=0)
+    ends = drawable(np.array([e for *_, known in lines for _, found in known for e in found]))
+    # An outlier too far away would flatten all other curves.
+    has_worst = isinstance(what, Run) and best is shown[0] and bool(np.isfinite(worst).all())
+    has_worst = has_worst and bool(np.ptp([*worst, *ends]) <= 4 * np.ptp(ends))
+    ends = np.array([*ends, *(worst if has_worst else ()), *(limit.at for limit in guides)])
+    room = 0.04 * float(np.ptp(ends) or abs(ends[0]) or 1.0)
+    low, high = float(ends.min()) - room, float(ends.max()) + room
+    series = []
+    for seeds, one, known in lines:
+        text = f"{seeds.text}: {heading} of {count(len(one.values), 'seed')}"
+        marks = []
+        for step, (value, *reach) in known:
+            is_bare = seeds.fresh or np.isinf(reach).all()  # that of the same config is a blur
+            band = None if is_bare else (max(reach[0], low), min(reach[1], high))
+            marks.append(Mark(step, value, y_ends=band, text=text))
+        series.append(Series(seeds.label, tuple(marks), "line", seeds.role, dashed=seeds.fresh))
+    if has_worst:
+        places = zip(first.steps.tolist(), worst.tolist(), strict=True)
+        marks = [Mark(*place, text=f"{best.text}: the worst seed") for place in places]
+        series.append(Series("best: its worst seed", tuple(marks), "line", "best", dashed=True))
+    label = f"{heading} of {samples.name}; band: its 95 % confidence at each step"
     return plot_of(
         "learning-curves",
-        Panel(x, Axis(score.name), (*reversed(series), *_guides(run, score, "y"))),
-        medians=medians,
-        score=score,
-        sizes=sizes(shown),
-        pruned=pruned,
+        Panel(
+            Axis(first.over),
+            Axis(label, limits=(low, high)),
+            (*reversed(series), *(Guide("y", *limit) for limit in guides)),
+        ),
+        lines=lines,
+        samples=samples,
+        heading=heading,
+        sizes=sizes(seeds for seeds, *_ in lines),
+        has_worst=has_worst,
+        has_fresh=any(seeds.fresh for seeds, *_ in lines),
+        pruned=sum(seeds.outcome.counts[Status.PRUNED] for seeds, *_ in lines),
+        undrawn=len(samples.labels) - len(lines),
     )
 
 
-def _curves(parts: Iterable[Curves], name: str) -> tuple[str, Floats, Floats] | None:
-    """The curves of all S seeds that reported the number at two steps or more.
-
-    Returns:
-        The label of the x axis; T steps; and the number at each, shape (S, T), NaN before a seed's
-        first report and after its last. None without a curve, or if parts count steps differently.
-    """
-    curves: list[tuple[Floats, Floats]] = []
-    labels = set()
-    for part in parts:
-        if name not in part.names:
-            continue
-        label = next((one for one in STEPS if one in part.names and one != name), "report")
-        at = part.report if label == "report" else part.values[:, part.names.index(label)]
-        labels.add(label)
-        values = part.values[:, part.names.index(name)].astype(np.float64)
-        for seed in np.unique(part.seed):
-            own = (part.seed == seed) & np.isfinite(at) & (np.abs(values) < HUGE)
-            steps, first = np.unique(at[own].astype(np.float64), return_index=True)
-            if steps.size > 1:
-                curves.append((steps, values[own][first]))
-    if not curves or len(labels) > 1:
-        return None
-    steps = np.unique(np.concatenate([steps for steps, _ in curves]))
-    steps = steps[sampled(len(steps), MOST_STEPS)]
-    values = np.array([np.interp(steps, *curve, left=np.nan, right=np.nan) for curve in curves])
-    is_known = np.isfinite(values).any(axis=0)
-    return labels.pop(), steps[is_known], values[:, is_known]
+def steps_to_level(shown: Sequence[SeedsOf], found: SampleEfficiency) -> Plot:
+    """The share of seeds whose number has reached a level by each step."""
+    lines = []
+    for seeds in shown:
+        steps = np.sort(finite(found.steps[seeds.name]))
+        by = f" reached {found.goal} by {found.over} {{:,.0f}}"
+        lines.append(seeds.steps(steps, (0.0, found.longest), by=by))
+    share = Axis(f"share of seeds that reached {found.goal}", "rate", RATES)
+    return plot_of(
+        "sample-efficiency",
+        Panel(Axis(found.over), share, tuple(reversed(lines))),
+        found=found,
+        sizes=sizes(shown),
+        undrawn=len(found.steps) - len(shown),
+    )
