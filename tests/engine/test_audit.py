@@ -11,7 +11,7 @@ from audited import KINDS, Plain
 from torch import nn
 
 import xortune as xt
-from xortune.core.audit import AT_FIRST, LEAST_AUDITED, Audit
+from xortune.core.audit import AT_FIRST, LEAST_AUDITED, Audit, drawn
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
@@ -22,7 +22,6 @@ from xortune.trainers.audit import (
     Knowledge,
     SeedResult,
     distances,
-    drawn,
     knowledge_of,
     nudged,
 )
