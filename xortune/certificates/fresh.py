@@ -23,19 +23,28 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
+from xortune.core.success import has_rule
 from xortune.core.trainer import Trainer, is_void, missing_seeds
 from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
     CERTIFICATE,
     LEDGER,
     Certificate,
+    asked_json,
     certificate_of,
     purpose_of,
     risk_of,
     sequence_step,
     write_certificate,
 )
-from xortune.runs.evaluation import MAX_IN_ACCOUNT, Criterion, Evaluation, Purpose, SeedsToTrain
+from xortune.runs.evaluation import (
+    MAX_IN_ACCOUNT,
+    Criterion,
+    Evaluation,
+    NumberAsked,
+    Purpose,
+    SeedsToTrain,
+)
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
@@ -59,6 +68,7 @@ class CertifyRequest:
         neighbourhood: also train each finalist with its settings moved by this fraction.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
+        asked: the statistic of a number to certify in place of a rate.
 
     Raises:
         InputError: an option is out of range or does not go with another.
@@ -72,6 +82,7 @@ class CertifyRequest:
     neighbourhood: float | None = None
     by: Criterion = "own"
     min_rate: float | None = None
+    asked: NumberAsked | None = None
 
     def __post_init__(self) -> None:
         check_count("top", self.top, most=1000)
@@ -140,6 +151,17 @@ SEED_DRAWS = 64
 
 _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 """Facts of the trainer that the draw depends on: what a solved seed means, not the versions."""
+
+
+def number_asked(run: Run) -> NumberAsked | None:
+    """The statistic that a run's search looks for; None where a rule judges its seeds."""
+    if has_rule(run.manifest.get("success")):
+        return None
+    for objective in run.objectives:
+        if objective.number is not None and objective.required is None:
+            limits = run.limits
+            return NumberAsked(objective.name, objective.maximize, objective.failed, limits)
+    return None
 
 
 def tasks_of(
@@ -221,7 +243,8 @@ def _new_attempt(
     identity = identity_of(trainer.describe())
     facts = digest({**_facts(run, trainer, purposes), "first": first, "made": identity})
     own = max((purpose.number for purpose in run.checks.lines.purposes.values()), default=0)
-    with account_in_ledger(run, trainer) as account:
+    asked = request.asked
+    with account_in_ledger(run, trainer, None if asked is None else asked.number) as account:
         again = None
         if account is not None and (run.is_network or run.manifest.get("deterministic") is True):
             again = account.number_of(facts)
@@ -307,9 +330,19 @@ def _purposes(
             first=first,
             min_rate=request.min_rate,
             required=None if required is None or request.min_rate else required.rate,
+            asked=request.asked,
+            search_value=_value_of(result, request.asked),
         )
         for rank, result in enumerate(finalists, 1)
     ]
+
+
+def _value_of(result: ConfigResult, asked: NumberAsked | None) -> float | None:
+    """The statistic of the search's seeds; None if it is infinite, or not asked."""
+    if asked is None:
+        return None
+    value = asked.statistic.estimate(np.sort(asked.numbers(result.outcome)))
+    return value if math.isfinite(value) else None
 
 
 def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
@@ -359,7 +392,7 @@ def _tasks(
             fix="certify with fewer seeds",
         )
     purposes = [replace(purpose, first=first) for purpose in purposes]
-    if purposes[0].min_rate is not None:
+    if purposes[0].is_sequence:
         return _next_of_sequence(run, purposes, begun)
     near = around_from = _first(NEIGHBOURS, run, trainer, purposes, begun)
     trained: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
@@ -534,7 +567,8 @@ def _facts(run: Run, trainer: Trainer, purposes: Sequence[Purpose]) -> dict[str,
         "attempt": request.attempt,
         "finalists": [purpose.finalist for purpose in purposes],
         "asked": [request.seeds, request.confidence, request.extendable]
-        + ([] if request.min_rate is None else [request.min_rate]),
+        + ([] if request.min_rate is None else [request.min_rate])
+        + ([] if request.asked is None else [asked_json(request.asked)]),
     }
 
 

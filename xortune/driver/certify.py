@@ -19,6 +19,7 @@ from xortune.certificates.fresh import (
     CertifyRequest,
     finalists_of,
     next_of_sequence,
+    number_asked,
     save_certificate,
     tasks_of,
 )
@@ -98,6 +99,8 @@ budget: the certificate makes the result believable, and mostly takes seconds.""
 def certify(given: CertifyArguments) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
+    Of a search for a number without a rule it bounds the statistic that was sought.
+
     With a probability of at least `confidence` all lower bounds of all attempts hold together,
     those of other and of deleted runs of the same training and number included, by the ledger of
     the project: see `runs.certificate`. The run's certificate.json has the result, and
@@ -127,6 +130,7 @@ def certify(given: CertifyArguments) -> Certificate:
         extend=given.extend,
         neighbourhood=given.neighbourhood,
         by=cast("Criterion", "own" if given.by is None else given.by),
+        asked=None if min_rate is not None else number_asked(loaded),
     )
     with ending_processes(), voice.drawing("certifying") as shown:
         here, trainer, accept = cluster.workers == 0, given.trainer, given.accept_versions
@@ -358,7 +362,7 @@ def missing_certificate(run: Run) -> CertifyRequest | None:
         ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
         if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
             return None
-    return CertifyRequest(top=FINALISTS, seeds=seeds)
+    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=number_asked(run))
 
 
 def _seconds(run: Run, call: CertifyRequest) -> float:

@@ -415,7 +415,11 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
         values["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
     finalist, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
-    certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
+    if (shown := status.certificate.best) is not None and shown.number is not None:
+        certificate |= {"key": shown.key, "n": shown.n, "failed": shown.failed}
+        certificate[shown.number.asked.name] = shown.number.as_dict()
+    else:
+        certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
     certificate["confidence"] = confidence
     if (said := status.statement) is not None:
         values["statement"] = asdict(said) | {"holds": said.holds, "text": str(said)}

@@ -338,7 +338,9 @@ def render_certificate(run: Run, console: Console) -> None:
     if (required := required_rate(run)) is not None:
         _print(console, *required.sentences[1:])  # of fresh seeds; the first is of the search
     if certificate.finalists:
-        _print(console, "gap: how far the search's rate lay above that of fresh seeds.")
+        gap = "gap: how far the search's rate lay above that of fresh seeds."
+        better = "optimism: how much better the search's value was than that of fresh seeds."
+        _print(console, gap if certificate.asked is None else better)
 
 
 # -------------------------------------------------------------------------------------------------
