@@ -30,8 +30,7 @@ class Audit:
 
     Attributes:
         stacked: seeds whose results are those of a stack alone.
-        audited: seeds that were trained in a stack and alone, and agreed. Their results are those
-            of the loop.
+        audited: seeds that were trained in a stack and alone, and agreed.
         largest: the largest difference between both, as a fraction of the number's scale.
         fault: which number of which seed differed, where and by how much; empty if none did. Then
             no seed of the outcome has a result of a stack.

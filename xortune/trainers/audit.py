@@ -1,6 +1,5 @@
-"""Which seeds of a stack are trained alone too, and whether both trainings agree.
+"""Whether the training of a seed in a stack and alone agree. `core.audit.drawn` draws the seeds.
 
-    chosen = drawn([("{'lr': 0.1}", seed) for seed in range(128)], agreed=0)   # 0 to 28, some more
     apart = distances(alone, stacked)       # {"loss": Apart(2e-7, 1, "loss at the end is ...")}
     knowledge_of(training).compare(seed, apart, moved)        # one more agrees, or there is a fault
 

@@ -4,7 +4,7 @@
     found = train_stacked(groups)
     found.scores[1][0], found.audits[1], found.sentence       # of lr 0.1: of seed 0, of all seeds
 
-Of each stack some seeds are trained alone as well (`audit`). Their results are those of the loop.
+Of each stack some seeds are trained alone as well (`audit`), here or by an idle worker.
 If a number differs, no result of a stack is used: all seeds train in the loop, and no later call of
 this process stacks that training.
 
