@@ -55,7 +55,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -195,6 +195,7 @@ def _trimmed(
     )
 
 
+@lru_cache(maxsize=4096)
 def _distance(n: int, alpha: float) -> float:
     """How far the true distribution function of n numbers is above the observed one, at most."""
     if n <= SMIRNOV:
@@ -337,7 +338,8 @@ class StatisticTest:
             refuted = mean_evidence_below(*asked, limits=limits) >= target
             lost = most_evidence_above(*asked, self.most, limits=limits) < target
             return decided(proven, refuted, lost)
-        for place, (n, risk) in enumerate(self._looks):
+        last, left = self._looks[-1]
+        for n, risk in self._looks:
             if n > given.size:
                 return None, given.size
             low, high = self._bounds(given[:n], risk)
@@ -345,12 +347,14 @@ class StatisticTest:
                 return "proven", n
             if high < self._goal:
                 return "refuted", n
-            if not any(
-                self._bounds(self._filled(given[:n], later), share)[0] >= self._goal
-                for later, share in self._looks[place + 1 :]
-            ):
+            # With the best numbers bounds rise from look to look.
+            if n == last or self._bounds(self._filled(given[:n], last), left)[0] < self._goal:
                 return "undecided", n
         return None, given.size
+
+    def value(self, numbers: ArrayLike) -> float:
+        """The statistic of the numbers themselves; infinite where failed seeds decide it."""
+        return self.statistic.estimate(np.sort(self._turned(numbers) * self._sign))
 
     def further(self, numbers: ArrayLike) -> int:
         """How many more seeds, at least, can prove the claim, after numbers that do not decide."""
@@ -390,8 +394,12 @@ class StatisticTest:
         return self.statistic.trim == 0 and self.limits is not None
 
     @property
+    def _sign(self) -> float:
+        return 1.0 if self.maximize else -1.0
+
+    @property
     def _goal(self) -> float:
-        return self.goal if self.maximize else -self.goal
+        return self._sign * self.goal
 
     @property
     def _limits(self) -> tuple[float, float]:
@@ -401,7 +409,7 @@ class StatisticTest:
         return (low, high) if self.maximize else (-high, -low)
 
     def _turned(self, numbers: ArrayLike) -> NDArray[np.float64]:
-        given = np.asarray(numbers, np.float64) * (1.0 if self.maximize else -1.0)
+        given = np.asarray(numbers, np.float64) * self._sign
         given = np.where(np.isnan(given), -math.inf, given)
         if self.limits is None:
             return given
