@@ -162,7 +162,7 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
         ({"min": 1, "max": 2}, "both min and max"),
         ({"min": 1, "of": "return"}, "return_mean, or return_iqm"),
         ({"min": 1, "of": "height_iqm"}, "no number 'height'"),
-        ({"min": 1, "of": "return_iqm", "max_seeds": 20}, "20 seeds for return_iqm at least 1"),
+        ({"min": 1, "of": "return_q10", "max_seeds": 20}, "20 seeds for return_q10 at least 1"),
         ({"min": math.nan}, "min: nan"),
         ({"min_mean": 600, "bounds": [0, 500]}, "min: 600 is out of range"),
         ({"min": 1, "first_seed": 3}, "where a config is trained"),

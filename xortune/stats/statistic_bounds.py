@@ -348,7 +348,9 @@ class StatisticTest:
             if high < self._goal:
                 return "refuted", n
             # With the best numbers bounds rise from look to look.
-            if n == last or self._bounds(self._filled(given[:n], last), left)[0] < self._goal:
+            # Failed seeds beside unknown ones have no mean: they decide it, too.
+            best, _ = self._bounds(self._filled(given[:n], last), left)
+            if n == last or not best >= self._goal:
                 return "undecided", n
         return None, given.size
 
@@ -466,7 +468,8 @@ class StatisticTest:
     def _bounds(self, given: NDArray[np.float64], risk: float) -> tuple[float, float]:
         """The bounds of a trimmed mean, or of a mean without limits, for one look."""
         if self.statistic.trim:
-            return _trimmed(given, self.statistic.trim, risk, False, self._limits)
+            with np.errstate(invalid="ignore"):
+                return _trimmed(given, self.statistic.trim, risk, False, self._limits)
         if (endless := given[np.isinf(given)]).size:
             return float(endless.min()), float(endless.min())
         return _students(given, risk)
