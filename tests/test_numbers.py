@@ -411,7 +411,7 @@ def test_a_mean_is_proven_refuted_or_given_up():
     more = {"train": score, "workers": 0, "verbose": 0}
     proven = xt.gate({}, min_mean=0.8, of="score", bounds=[0, 1], **more)
     assert (proven.answer, proven.passed, proven.n < 80) == ("proven", True, True)
-    assert proven.low < proven.mean < proven.high
+    assert proven.low < proven.value < proven.high
     assert proven.line.startswith("proven: mean of score 0.")
     refuted = xt.gate({}, min_mean=0.97, of="score", **more)
     assert (refuted.answer, refuted.n < 40) == ("refuted", True)
@@ -429,9 +429,9 @@ def test_a_mean_is_proven_refuted_or_given_up():
         ({"min_mean": 1.0, "bounds": [-1e17, 1.5]}, "min_mean: 1.0 is out of range"),
         ({"min_mean": 0.0, "bounds": [-1e308, 1e308]}, "bounds: .*two numbers"),
         ({"min_mean": 0.8, "max_seeds": 5}, "5 seeds cannot prove a mean of 0.8"),
-        ({"min_mean": 0.8, "min_rate": 0.5}, "both a rate and a mean"),
-        ({}, "neither a rate nor a mean"),
-        ({"min_rate": 0.5, "of": "score"}, "only with min_mean"),
+        ({"min_mean": 0.8, "min_rate": 0.5}, "both min_rate and min_mean"),
+        ({}, "nothing to prove"),
+        ({"min_rate": 0.5, "of": "score"}, "only with a number to prove"),
     ):
         with pytest.raises(xt.InputError, match=words):
             xt.gate({}, **wrong, **more)

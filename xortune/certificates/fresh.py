@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xortune.certificates.gate import check_goal, checked_statistic
 from xortune.certificates.ledger import account_in_ledger, digest
 from xortune.core.errors import (
     InputError,
@@ -23,7 +24,7 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
-from xortune.core.success import has_rule
+from xortune.core.success import has_rule, is_cost
 from xortune.core.trainer import Trainer, is_void, missing_seeds
 from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
@@ -32,9 +33,11 @@ from xortune.runs.certificate import (
     Certificate,
     asked_json,
     certificate_of,
+    limits_of,
     purpose_of,
     risk_of,
     sequence_step,
+    test_of,
     write_certificate,
 )
 from xortune.runs.evaluation import (
@@ -68,7 +71,8 @@ class CertifyRequest:
         neighbourhood: also train each finalist with its settings moved by this fraction.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
-        asked: the statistic of a number to certify in place of a rate.
+        asked: the statistic of a number to certify in place of a rate; its `goal` is proven as
+            `min_rate` is.
 
     Raises:
         InputError: an option is out of range or does not go with another.
@@ -89,7 +93,9 @@ class CertifyRequest:
         check_count("seeds", self.seeds, most=len(CERTIFY))
         check_share("confidence", self.confidence)
         if self.min_rate is not None:
-            self._check_sequence(self.min_rate)
+            check_share("min_rate", self.min_rate)
+        if self.is_sequence:
+            self._check_sequence()
         if self.neighbourhood is not None:
             good = "above 0, such as 0.2"
             check_number("neighbourhood", self.neighbourhood, lambda r: 0 < r < math.inf, good)
@@ -102,33 +108,43 @@ class CertifyRequest:
                 fix="give --neighbourhood 0.2 too",
             )
 
-    def _check_sequence(self, rate: float) -> None:
-        check_share("min_rate", rate)
+    @property
+    def is_sequence(self) -> bool:
+        """Whether one claim is proven, finalist after finalist."""
+        return self.min_rate is not None or (self.asked is not None and self.asked.goal is not None)
+
+    def _check_sequence(self) -> None:
         refuse_given(
-            "where bounds are shown, not with a rate that is to be proven",
+            "where bounds are shown, not with what is to be proven",
             extendable=self.extendable,
             neighbourhood=self.neighbourhood,
         )
         self.refuse_unprovable(1)
 
     def refuse_unprovable(self, number: int) -> None:
-        """Refuse seeds that cannot prove `min_rate` in an attempt with this number.
+        """Refuse seeds that cannot prove what is asked in an attempt with this number.
 
         Raises:
             InputError: not even all seeds without a failure prove it.
         """
-        if self.min_rate is None:
+        if not self.is_sequence:
             return
-        alpha = risk_of(number, self.confidence, 1)
-        least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
-        if not least <= self.seeds <= MAX_SEEDS_OF_BOUNDARY:
+        alpha, most = risk_of(number, self.confidence, 1), MAX_SEEDS_OF_BOUNDARY
+        if self.min_rate is not None:
+            what, sort = f"a rate of {self.min_rate:g}", "a rate"
+            least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
+        else:
+            assert self.asked is not None
+            what, sort = f"{self.asked.name} {self.asked.side} {self.asked.goal:g}", "what"
+            least = test_of(self.asked, most=1, alpha=alpha).least or most + 1
+        if not least <= self.seeds <= most:
             which = "" if number == 1 else f" in attempt {number} of this account"
             raise InputError(
-                f"{self.seeds:,} seeds for a rate of {self.min_rate:g}{which}",
+                f"{self.seeds:,} seeds for {what}{which}",
                 field="seeds",
-                allowed=f"{least:,} to {MAX_SEEDS_OF_BOUNDARY:,}"
-                if least <= MAX_SEEDS_OF_BOUNDARY
-                else f"a rate that {MAX_SEEDS_OF_BOUNDARY:,} seeds can prove",
+                allowed=f"{least:,} to {most:,}"
+                if least <= most
+                else f"{sort} that {most:,} seeds can prove",
             )
 
 
@@ -153,15 +169,50 @@ _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 """Facts of the trainer that the draw depends on: what a solved seed means, not the versions."""
 
 
-def number_asked(run: Run) -> NumberAsked | None:
-    """The statistic that a run's search looks for; None where a rule judges its seeds."""
-    if has_rule(run.manifest.get("success")):
-        return None
-    for objective in run.objectives:
-        if objective.number is not None and objective.required is None:
-            limits = run.limits
-            return NumberAsked(objective.name, objective.maximize, objective.failed, limits)
-    return None
+def number_asked(
+    run: Run,
+    of: str | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> NumberAsked | None:
+    """The statistic of a number to certify; None: the success rate.
+
+    Args:
+        run: a run.
+        of: the statistic; that of the search if not given, unless a rule judges its seeds.
+        least: what it is to be proven to be, at least.
+        most: the same, at most.
+        bounds: of the number, in place of the space's, which are those of its objectives' number.
+
+    Raises:
+        InputError: no statistic of a number of the run, or no claim that can be tested.
+    """
+    sought = {one.name: one for one in run.objectives if one.number and one.required is None}
+    if least is not None and most is not None:
+        raise InputError(
+            "both a least and a greatest value", field="max", allowed="one of --min and --max"
+        )
+    goal = most if least is None else least
+    if of is None:
+        ruled = has_rule(run.manifest.get("success")) and goal is None
+        of = next(iter(sought), None) if not ruled else None
+        if of is None:
+            refuse_given("of a number, with of, such as return_iqm", min=least, max=most)
+            return None
+    number, _ = checked_statistic(of)
+    known = run.results[0].outcome.number_names if run.results else ()
+    refuse_unknown(number, known, f"the seeds have no number {number!r}", field="of")
+    objective = sought.get(of)
+    maximize = objective.maximize if objective else not is_cost(number)
+    maximize = maximize if goal is None else most is None
+    if bounds is None and number in {one.number for one in sought.values()}:
+        bounds = run.limits
+    failed = objective.failed if objective and objective.maximize == maximize else None
+    asked = NumberAsked(of, maximize, failed, bounds, None if goal is None else float(goal))
+    if goal is not None:
+        check_goal(goal, limits_of(asked, np.empty(0)), "min" if maximize else "max")
+    return asked
 
 
 def tasks_of(

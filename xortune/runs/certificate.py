@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from xortune.core.formats import (
     count,
     estimated,
     lower_percent,
+    number,
     span,
 )
 from xortune.core.outcome import SeedCount, Status
@@ -33,7 +34,7 @@ from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower, anytime_upper
 from xortune.stats.proportions import clopper_pearson_lower, clopper_pearson_upper
 from xortune.stats.sequential import boundary
-from xortune.stats.statistic_bounds import StatisticBounds, statistic_bounds
+from xortune.stats.statistic_bounds import StatisticBounds, StatisticTest, statistic_bounds
 
 # -------------------------------------------------------------------------------------------------
 # A certificate follows from the journal alone.
@@ -134,10 +135,15 @@ class NumberResult:
 
     def claim(self, sure: str) -> str:
         """What is proven over all seeds, with what confidence, and by which method."""
-        if not math.isfinite(self.bound):
-            return f"nothing bounds it over all seeds ({self.method})"
         how = f"{'exact' if self.exact else 'approximate'}: {self.method}"
-        return f"{sure} {self.asked.side} {self.bound_text} over all seeds ({how})"
+        if math.isfinite(self.bound):
+            return f"{sure} {self.asked.side} {self.bound_text} over all seeds ({how})"
+        if (goal := self.asked.goal) is None:
+            return f"nothing bounds it over all seeds ({self.method})"
+        if math.isfinite(self.high if self.asked.maximize else self.low):
+            beyond = "below" if self.asked.maximize else "above"
+            return f"{sure} {beyond} {number(goal)} over all seeds ({how})"
+        return f"{self.asked.side} {number(goal)} over all seeds is not proven ({how})"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what is infinite is None."""
@@ -186,7 +192,6 @@ class CertifiedResult(SeedCount):
         number: the statistic that is certified in place of the rate; None while planned seeds are
             missing.
         search_value: the statistic in the search; None if it is infinite, and of a rate.
-        refuted: of a sequence, whether the claim is proven to be wrong.
     """
 
     key: str
@@ -203,7 +208,6 @@ class CertifiedResult(SeedCount):
     left_out: tuple[int, ...] = ()
     number: NumberResult | None = None
     search_value: float | None = None
-    refuted: bool = False
 
     @property
     def gap(self) -> float:
@@ -390,6 +394,11 @@ class Certificate:
             f"confidence {self.confidence:g}{self.scope}: {counted}"
         )
 
+    def about(self, asked: NumberAsked) -> Certificate | None:
+        """The attempts that certify this statistic, in this direction; None if there are none."""
+        same = [one for one in self.attempts if _statistic_of(one.asked) == _statistic_of(asked)]
+        return replace(self, attempts=tuple(same)) if same else None
+
     @property
     def scope(self) -> str:
         """What follows the confidence in a sentence: where only this run's attempts are counted."""
@@ -448,7 +457,7 @@ class Certificate:
         for attempt in self.attempts:
             if not attempt.complete or attempt.fingerprints != latest.fingerprints:
                 continue
-            if _statistic_of(attempt) != _statistic_of(latest):
+            if _statistic_of(attempt.asked) != _statistic_of(latest.asked):
                 continue
             for found in attempt.finalists:
                 before = largest.get(found.key, found)
@@ -494,9 +503,9 @@ class Certificate:
         return self.finalists[keys.index(key)]
 
 
-def _statistic_of(attempt: Attempt) -> tuple[str, bool] | None:
+def _statistic_of(asked: NumberAsked | None) -> NumberAsked | None:
     """What attempts must have in common if their bounds are of one thing."""
-    return None if (asked := attempt.asked) is None else (asked.name, asked.maximize)
+    return None if asked is None else replace(asked, goal=None)
 
 
 def _worth(found: CertifiedResult) -> float:
@@ -512,17 +521,17 @@ def _worth_around(found: CertifiedResult) -> float:
     return bound if known is None or known.asked.maximize else -bound
 
 
-def share_of(number: int) -> float:
+def share_of(attempt: int) -> float:
     """The share of alpha of attempt number a = 1, 2, ...: together all take less than 1."""
-    if number == 1:
+    if attempt == 1:
         return FIRST_SHARE
-    before = number - 1  # what is left falls from 1 / before**2 to 1 / number**2 of the rest
-    return (1 - FIRST_SHARE) * (before + number) / (before * number) ** 2
+    before = attempt - 1  # what is left falls from 1 / before**2 to 1 / attempt**2 of the rest
+    return (1 - FIRST_SHARE) * (before + attempt) / (before * attempt) ** 2
 
 
-def risk_of(number: int, confidence: float, finalists: int) -> float:
+def risk_of(attempt: int, confidence: float, finalists: int) -> float:
     """The alpha of one finalist's bound: the attempt's share, split over the finalists."""
-    return (1 - confidence) * share_of(number) / finalists
+    return (1 - confidence) * share_of(attempt) / finalists
 
 
 def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
@@ -565,7 +574,7 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
     if not attempts:
         return None
     confidence = min(purpose_of(line).confidence for lines in attempts.values() for line in lines)
-    made = [_attempt(number, lines, void) for number, lines in sorted(attempts.items())]
+    made = [_attempt(place, lines, void) for place, lines in sorted(attempts.items())]
     return Certificate(confidence, tuple(made))
 
 
@@ -578,12 +587,15 @@ class SequenceStep(SeedCount):
         needed: how many seeds from the first one on can prove it, at least; n after the decision.
         bound: lower bound of the rate; None before the decision.
         left_out: void seeds between the first and the last one that count.
+        number: what is proven of a number, once it is decided; its `bound` is infinite if nothing
+            is.
     """
 
     proven: bool | None
     needed: int
     bound: float | None
     left_out: tuple[int, ...] = ()
+    number: NumberResult | None = None
 
 
 def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep:
@@ -593,21 +605,14 @@ def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep
     gives once it is tried again, its place was known before. There one without a result is taken to
     fail where a proof is asked for, and to succeed where the sequence is given up.
     """
-    assert purpose.min_rate is not None
     assert purpose.first is not None
+    if purpose.asked is not None:
+        return _step_of_number(lines, purpose, purpose.asked)
+    assert purpose.min_rate is not None
     rule = boundary(purpose.min_rate, purpose.seeds, risk_of(purpose.number, purpose.confidence, 1))
-    most = int(rule.allowed[-1])
-    first, failed, void = purpose.first, dict[int, bool](), set[int]()
-    for line in lines:
-        if line.final:
-            ends = [True] * line.block.count
-            if line.outcome is not None:
-                ends = (line.outcome.status != Status.SOLVED).tolist()
-            failed |= zip(line.block.seeds, ends, strict=True)
-        elif is_void(line.error):
-            void.update(line.block.seeds)
-    span = range(first, first + purpose.seeds)
-    order = [*(seed for seed in span if seed not in void), *sorted(void)]
+    most, first = int(rule.allowed[-1]), purpose.first
+    order, ended, void = _in_order(lines, purpose)
+    failed = {seed: not ok for seed, (ok, _) in ended.items()}
     failures = unknown = n = 0
     lost = None  # the seeds after which it is given up if all without a result fail
     proven = bound = None
@@ -629,12 +634,84 @@ def sequence_step(lines: Iterable[Evaluation], purpose: Purpose) -> SequenceStep
     if proven is None:
         least = rule.first(failures + unknown) or purpose.seeds
         needed = max(order[:least]) + 1 - first
+    k, n = len(counted) - failures, len(counted)
+    return SequenceStep(k, n, proven, needed, bound, _between(void, counted))
+
+
+def _in_order(
+    lines: Iterable[Evaluation], purpose: Purpose
+) -> tuple[list[int], dict[int, tuple[bool, float]], set[int]]:
+    """The seeds in the order in which they count, what is known of them, and the void ones.
+
+    Known is whether a seed did not fail, and its number, which is 0 where none is asked.
+    """
+    ended, void = dict[int, tuple[bool, float]](), set[int]()
+    for line in lines:
+        if line.final:
+            counted, numbers = _counted(line).tolist(), [0.0] * line.block.count
+            if purpose.asked is not None:
+                numbers = _numbers(purpose.asked, [line]).tolist()
+            ended |= zip(line.block.seeds, zip(counted, numbers, strict=True), strict=True)
+        elif is_void(line.error):
+            void.update(line.block.seeds)
+    assert purpose.first is not None
+    span = range(purpose.first, purpose.first + purpose.seeds)
+    return [*(seed for seed in span if seed not in void), *sorted(void)], ended, void
+
+
+def _between(void: set[int], counted: Sequence[int]) -> tuple[int, ...]:
+    """The void seeds between the first and the last of those that count."""
     between = range(min(counted, default=0), max(counted, default=0))
-    left_out = tuple(sorted(void.intersection(between).difference(counted)))
-    return SequenceStep(len(counted) - failures, len(counted), proven, needed, bound, left_out)
+    return tuple(sorted(void.intersection(between).difference(counted)))
 
 
-def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation]) -> Attempt:
+def _step_of_number(
+    lines: Iterable[Evaluation], purpose: Purpose, asked: NumberAsked
+) -> SequenceStep:
+    """As `sequence_step`, of a claim about a number: see `StatisticTest`.
+
+    Nothing is proven where a seed is beyond limits that are said to hold.
+    """
+    order, ended, void = _in_order(lines, purpose)
+    known = list(takewhile(lambda seed: seed in ended or seed in void, order))
+    numbers = {seed: amount for seed, (_, amount) in ended.items()}
+    seen = np.array([numbers[seed] for seed in known if seed in numbers])
+    alpha = risk_of(purpose.number, purpose.confidence, 1)
+    test = test_of(asked, most=purpose.seeds, alpha=alpha)
+    broken = asked.limits is not None and limits_of(asked, seen) is None
+    proven, n, goal, needed = None, len(known), test.goal, purpose.seeds
+    low, high = -math.inf, math.inf
+    if broken:
+        proven = False
+    else:
+        # A seed without a result fails where a proof is asked for, else it has the best number.
+        best = math.inf if asked.maximize else -math.inf
+        sure, last = test.decide([numbers.get(seed, asked.worst) for seed in known])
+        may, given_up = test.decide([numbers.get(seed, best) for seed in known])
+        if sure == "proven":
+            proven, n = True, last
+        elif may in ("refuted", "undecided"):
+            proven, n = False, given_up
+        elif len(known) < purpose.seeds:
+            least = len(known) + test.further([numbers.get(seed, asked.worst) for seed in known])
+            needed = max(order[: min(least, purpose.seeds)]) + 1 - order[0]
+        worse = math.nextafter(goal, -best)
+        if proven:
+            low, high = (goal, high) if asked.maximize else (low, goal)
+        elif may == "refuted":
+            low, high = (low, worse) if asked.maximize else (worse, high)
+    counted = [seed for seed in known[:n] if seed in numbers]
+    k = sum(ended[seed][0] for seed in counted)
+    found = None
+    if proven is not None:
+        needed, method = len(counted), f"a seed is beyond {asked.limits}" * broken or test.method
+        value = asked.statistic.estimate(np.sort([numbers[seed] for seed in counted]))
+        found = NumberResult(asked, value, low, high, test.exact, method)
+    left_out = _between(void, counted)
+    return SequenceStep(k, len(counted), proven, needed, None, left_out, found)
+
+
+def _attempt(place: int, lines: Sequence[Evaluation], void: Sequence[Evaluation]) -> Attempt:
     last = purpose_of(lines[-1])
     seeds = max(purpose_of(line).seeds for line in lines)
     own: dict[str, list[Evaluation]] = {}
@@ -663,7 +740,7 @@ def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation
         bound, alpha = "sequence", risk_of(last.number, last.confidence, 1)
         untried: dict[str, list[Evaluation]] = {}
         for line in void:
-            if purpose_of(line).attempt == number:
+            if purpose_of(line).attempt == place:
                 untried.setdefault(purpose_of(line).finalist, []).append(line)
         steps = [
             sequence_step([*found, *untried.get(key, ())], purpose_of(found[0]))
@@ -676,7 +753,7 @@ def _attempt(number: int, lines: Sequence[Evaluation], void: Sequence[Evaluation
         proven = [step.proven for step in steps]
         complete = False in proven or (len(proven) == last.finalists and all(proven))
     return Attempt(
-        number=number,
+        number=place,
         seeds=seeds,
         bound=bound,
         confidence=1 - risk_of(last.number, last.confidence, 1),
@@ -720,10 +797,11 @@ def _certified(
     measured: bool = False,
 ) -> CertifiedResult:
     purpose = purpose_of(lines[0])
-    k, n = sum(map(_solved, lines)), sum(line.block.count for line in lines)
+    k = sum(int(_counted(line).sum()) for line in lines)
+    n = sum(line.block.count for line in lines)
     lower = least = upper = found = None
     if step is not None:
-        lower = step.bound
+        lower, found = step.bound, step.number
         if step.n:  # otherwise only later blocks are finished so far
             k, n = step.k, step.n
     elif purpose.asked is not None:
@@ -785,6 +863,13 @@ def number_bounds(
     )
 
 
+def test_of(asked: NumberAsked, *, most: int, alpha: float) -> StatisticTest:
+    """The test of the claim that is asked, with up to so many seeds."""
+    assert asked.goal is not None
+    limits = limits_of(asked, np.empty(0))
+    return StatisticTest(asked.statistic, asked.goal, asked.maximize, most, alpha, limits)
+
+
 def limits_of(asked: NumberAsked, numbers: NDArray[np.float64]) -> tuple[float, float] | None:
     """The limits of what seeds count as; None if they are not known, or a seed is beyond them."""
     if asked.limits is None:
@@ -813,7 +898,7 @@ def _neighbours(lines: Iterable[Evaluation], alpha: float) -> tuple[Neighbour, .
     for key, own in by_key.items():
         name, point = purpose_of(own[0]).moved or "", own[0].block.point
         first, n = min(line.block.first for line in own), sum(line.block.count for line in own)
-        k, asked = sum(map(_solved, own)), purpose_of(own[0]).asked
+        k, asked = sum(int(_counted(line).sum()) for line in own), purpose_of(own[0]).asked
         known = None if asked is None else number_result(asked, own, alpha, anytime=False)
         neighbours.append(Neighbour(k, n, name, point.get(name), key, first, known))
     # The order must not depend on which worker finished first.
@@ -825,8 +910,13 @@ def _move(neighbour: Neighbour) -> tuple[str, float, str]:
     return (neighbour.parameter, value, neighbour.key)
 
 
-def _solved(line: Evaluation) -> int:
-    return 0 if line.outcome is None else line.outcome.successes
+def _counted(line: Evaluation) -> NDArray[np.bool_]:
+    """Shape (S,): which seeds succeeded, or where a number is certified, have one."""
+    if line.outcome is None:
+        return np.zeros(line.block.count, np.bool_)
+    if (asked := purpose_of(line).asked) is not None:
+        return np.isfinite(asked.known(line.outcome))
+    return np.asarray(line.outcome.status == Status.SOLVED)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -841,7 +931,7 @@ THIS_RUN = (
 )
 
 SEQUENCE = (
-    " or, where it proves min_rate, wholly on each that is reached, the next only if the one "
+    " or, where it proves {}, wholly on each that is reached, the next only if the one "
     "before is proven"
 )
 
@@ -856,7 +946,8 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
     """
     latest = certificate.latest
     shown = latest or certificate.attempts[-1]
-    sort = "lower " if shown.asked is None else ""
+    has_sequence = any(one.is_sequence for one in certificate.attempts)
+    sort, claim = ("lower ", "min_rate") if shown.asked is None else ("", "one claim")
     run = provenance(manifest, shown.fingerprints, shown.number)
     if not has_rule(run.get("success")):  # every seed with a number is as good
         del run["success"]
@@ -867,7 +958,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
             f"attempts of this {'run' if certificate.scope else 'account'} hold together. After a "
             "attempts 1 / (5 a**2) of alpha = 1 - confidence is left; an attempt spends its share "
             "equally on its finalists"
-            f"{SEQUENCE if any(a.is_sequence for a in certificate.attempts) else ''}; the "
+            f"{SEQUENCE.format(claim) if has_sequence else ''}; the "
             "confidence beside a bound is that of this bound by itself."
         ),
         "covers": (

@@ -118,8 +118,12 @@ class NumberAsked:
 
     def numbers(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
         """float64, shape (S,): what each seed counts as."""
-        known = valid_numbers(outcome.details.values.get(self.number), outcome.status)
+        known = self.known(outcome)
         return np.where(np.isnan(known), self.worst, known)
+
+    def known(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
+        """float64, shape (S,): the number of each seed; NaN where it failed."""
+        return valid_numbers(outcome.details.values.get(self.number), outcome.status)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _certificate(run: Run) -> CertificateState:
     near = max(planned_near, default=attempt.seeds)
     done = int(lines.column("count")[mine].sum())
     planned = purposes[-1].finalists * attempt.seeds + purposes[-1].neighbours * near
-    if attempt.min_rate is not None:  # its number of seeds is known at its end
+    if attempt.is_sequence:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
     return CertificateState(
         state="complete" if attempt.complete and done >= planned else "begun",
