@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking, Traits, Unfinished
+from xortune.core.trainer import AUDITED, NOT_FINISHED, Block, Stacking, Traits, Unfinished
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import (
@@ -695,6 +695,30 @@ def test_a_stack_of_which_a_seed_does_not_agree_trains_again_and_its_worker_audi
     assert again.block.audited == tuple(again.block.seeds)
     received(batches, (again,), **told_by((again,), Audit(0, 10, 2e-4)))
     assert lines[-1].outcome.details.audit == Audit(0, 10, 2e-4)
+
+
+def test_a_stack_that_nobody_wants_any_more_does_not_train_again(monkeypatch):
+    batches, lines = shared(2, 2)
+    [stack], alone = taken(batches)
+    monkeypatch.setattr(batches._decider, "wants", lambda _: False)
+    received(batches, stack, **told_by(stack, Audit(10)))
+    for jobs in alone:
+        received(batches, jobs, **cancelled(jobs, 0))
+    assert batches.next() == ()
+    assert (lines[-1].block, lines[-1].error) == (stack[0].block, NOT_FINISHED)
+
+
+def test_what_is_stopped_uses_no_stack_of_which_a_seed_was_not_sent():
+    for sent, used in ((3, False), (10, True)):
+        batches, lines = shared(2, 2)
+        before = len(lines)
+        stack, *alone = (batches.next() for _ in range(1 + sent))
+        batches.stop(now=True)
+        for jobs in alone:
+            received(batches, jobs, **told_by(jobs, Audit()))
+        assert batches.under_way == 1
+        received(batches, stack, **told_by(stack, Audit(10)))
+        assert (batches.under_way, len(lines) > before) == (0, used)
 
 
 def test_a_stack_that_was_none_waits_for_no_audit_and_one_that_failed_trains_again():

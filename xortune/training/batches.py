@@ -400,7 +400,7 @@ class Batches:
         if now:
             self._alone.clear()
             self._queue.clear()
-            self._shared.to_send.clear()
+            self._shared.stop()
 
     # The next batch.
 
@@ -498,10 +498,13 @@ class Batches:
         return self._queued_batch() or self._decided_batch()
 
     def _queued_batch(self) -> tuple[Job, ...]:
-        """The next batch of the queue; its jobs that are given up are recorded, not trained."""
+        """The next batch of the queue; jobs that are given up or unwanted by now are recorded."""
         while self._queue:
             batch = self._queue.popleft()
-            if jobs := tuple(job for job in batch if not self._record_if_given_up(job)):
+            for job in (unwanted := [job for job in batch if not self._decider.wants(job)]):
+                self._settle(job, Unfinished())
+            left = (job for job in batch if job not in unwanted)
+            if jobs := tuple(job for job in left if not self._record_if_given_up(job)):
                 return jobs
         return ()
 

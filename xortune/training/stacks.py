@@ -64,6 +64,12 @@ class SharedStacks:
     def _sent(self, job: Job, **block: Any) -> Job:
         return replace(job, stack=self._count, block=replace(job.block, **block))
 
+    def stop(self) -> None:
+        """Send nothing more. Of a stack of which seeds are not sent yet no result is used."""
+        for job in self.to_send:
+            self._stacks.pop(job.stack, None)
+        self.to_send.clear()
+
     def receive(self, done: Done) -> Done | None:
         """What a batch comes to: of a stack that is shared, None until all of it is there."""
         if not done.jobs or not (number := done.jobs[0].stack):
