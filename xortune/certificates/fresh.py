@@ -38,6 +38,7 @@ from xortune.runs.certificate import (
     risk_of,
     sequence_step,
     test_of,
+    value_of,
     write_certificate,
 )
 from xortune.runs.evaluation import (
@@ -392,7 +393,7 @@ def _value_of(result: ConfigResult, asked: NumberAsked | None) -> float | None:
     """The statistic of the search's seeds; None if it is infinite, or not asked."""
     if asked is None:
         return None
-    value = asked.statistic.estimate(np.sort(asked.numbers(result.outcome)))
+    value = value_of(asked, asked.numbers(result.outcome))
     return value if math.isfinite(value) else None
 
 
