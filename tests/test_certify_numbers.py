@@ -147,6 +147,7 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
     found = json.loads(refuted.stdout)
     assert (found["answer"], found["max"], found["of"]) == ("refuted", -230, "loss_median")
     assert not RATES.search(refuted.stdout)
+    assert (proven.key, found["key"]) == (run.certificate.best.key,) * 2
     mean = xt.gate(run, min_mean=150, of="return", **more)
     assert (mean.answer, mean.exact, mean.failures) == ("refuted", False, mean.failures)
     assert mean.failures > 0, "it is worse than any number, and so is the mean"
@@ -158,8 +159,10 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
     kept = json.loads((run.path / "certificate.json").read_text())
     assert kept["attempts"][1]["of"]["min"] == 150
     assert (kept["bound"], kept["attempts"][1]["finalists"][0]["return_median"]["low"]) == (
-        *("sequence", 150),
+        *("planned", 150),
     )
+    other = run.results.keys[-1]
+    assert xt.gate(run, min=120, of="return_median", key=other[:5], **more).key == other
     for wrong, words in (
         ({"min": 1, "max": 2}, "both min and max"),
         ({"min": 1, "of": "return"}, "return_mean, or return_iqm"),
