@@ -23,6 +23,7 @@ from xortune.certificates.fresh import (
     save_certificate,
     tasks_of,
 )
+from xortune.comparisons.contestants import place_of
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
@@ -123,9 +124,13 @@ def certify(given: CertifyArguments) -> Certificate:
     outages = Outages.of(given.retry, given.retry_wait, given.max_void)
     loaded = given.run if isinstance(given.run, Run) else load_run(given.run)
     asked = _asked(loaded, given)
-    promises = given.min_rate is not None or (asked is not None and asked.goal is not None)
+    alone = given.min_rate is not None or (asked is not None and asked.goal is not None)
+    key = given.key
+    if key is not None:
+        refuse_given("without a key, which is of one configuration", top=given.top)
+        alone, key = True, loaded.results[place_of(loaded, key, at="key")].key
     call = CertifyRequest(
-        top=(1 if promises else FINALISTS) if given.top is None else given.top,
+        top=(1 if alone else FINALISTS) if given.top is None else given.top,
         seeds=given.seeds,
         min_rate=given.min_rate,
         confidence=0.95 if given.confidence is None else given.confidence,
@@ -134,6 +139,7 @@ def certify(given: CertifyArguments) -> Certificate:
         neighbourhood=given.neighbourhood,
         by=cast("Criterion", "own" if given.by is None else given.by),
         asked=asked,
+        key=key,
     )
     with ending_processes(), voice.drawing("certifying") as shown:
         here, trainer, accept = cluster.workers == 0, given.trainer, given.accept_versions

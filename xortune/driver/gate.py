@@ -171,16 +171,18 @@ def _gate_number_of_run(run: Run, given: GateArguments) -> NumberVerdict:
     seeds, sure = given.max_seeds or 500, given.confidence
     answered = _answered(run.certificate, asked, given.key, seeds, sure)
     if answered is None:
-        refuse_given("where a certificate has the answer: a new one is of the best", key=given.key)
         names = ("train", "engine", "workers", "retry", "retry_wait", "max_void", "confidence")
         handed: dict[str, Any] = {
             name: getattr(given, name) for name in (*names, "bounds", "listener", "verbose")
         }
         handed["max" if option == "max" else "min"] = goal
-        certified = certify(run, of=asked.name, seeds=seeds, **handed)
-        about = certified.about(asked)
-        assert about is not None
-        answered = gate_number(about, asked, about.best)
+        finalists = () if run.certificate is None else run.certificate.finalists
+        key = given.key or next((one.key for one in finalists), run.results.keys[0])
+        certified = certify(run, of=asked.name, seeds=seeds, key=key, **handed)
+        attempt = certified.attempts[-1]
+        if not attempt.complete:  # seeds that could not be tried decide it
+            raise TrainingError(str(certified.about(asked)), outcome=certified)
+        answered = gate_number(certified, asked, attempt.finalists[0])
         run = load_run(run.path)
     twice = two_results(run.manifest)
     return replace(answered, twice=twice) if twice else answered
@@ -208,9 +210,21 @@ def _answered(
     about = None if certificate is None else certificate.about(asked)
     if about is None or not about.finalists or about.confidence < (confidence or 0) - 1e-12:
         return None
-    verdict = gate_number(about, asked, about.best if key is None else about.finalist(key))
-    same = any(one.complete and (one.asked, one.seeds) == (asked, seeds) for one in about.attempts)
-    return verdict if key is not None or same or verdict.answer != "undecided" else None
+    if key is not None:
+        keys = [one.key for one in about.finalists if one.key.startswith(key)]
+        if len(keys) != 1:
+            return None
+        key = keys[0]
+    finalist = about.best if key is None else about.finalist(key)
+    same = [
+        one.finalists[0]
+        for one in about.attempts
+        if (one.complete, one.asked, one.seeds, one.finalists[0].key)
+        == (True, asked, seeds, finalist.key)
+    ]
+    verdicts = [gate_number(about, asked, one) for one in (finalist, *same)]
+    known = (one for one in verdicts if one.answer != "undecided")
+    return next(known, verdicts[-1] if same else None)
 
 
 def gate_config(
