@@ -170,6 +170,7 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
         ({"min": 1, "of": "return_q10", "max_seeds": 20}, "20 seeds for return_q10 at least 1"),
         ({"min": math.nan}, "min: nan"),
         ({"min_mean": 600, "bounds": [0, 500]}, "min: 600 is out of range"),
+        ({"min_rate": 0.5}, "bounds a number"),
         ({"min": 1, "first_seed": 3}, "where a config is trained"),
     ):
         with pytest.raises(xt.InputError, match=re.escape(words)):

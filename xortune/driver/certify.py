@@ -378,12 +378,13 @@ def missing_certificate(run: Run) -> CertifyRequest | None:
     seeds, keys = run.asked.seeds.certify, [one.key for one in finalists_of(run, FINALISTS)]
     if seeds is None or not keys:
         return None
-    certificate = certificate_of(run.checks)
+    certificate, asked = certificate_of(run.checks), number_asked(run)
     for attempt in certificate.attempts if certificate is not None else ():
         ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
-        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
+        same = attempt.asked == asked and [one.key for one in ranked] == keys
+        if attempt.complete and attempt.seeds >= seeds and same:
             return None
-    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=number_asked(run))
+    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=asked)
 
 
 def _seconds(run: Run, call: CertifyRequest) -> float:

@@ -277,6 +277,13 @@ def gate_config(
 def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:
     """Judge a run by its certificate, or an imported run without one by its imported seeds."""
     certificate = run.certificate
+    if certificate is not None and (certificate := certificate.about(None)) is None:
+        raise InputError(
+            "the run's certificate bounds a number, and no share of seeds",
+            place=str(run.path),
+            field="min_rate",
+            fix="ask for the number: --min, with --of",
+        )
     if certificate is None and is_imported(run.manifest):
         sure = 0.95 if confidence is None else confidence
         return gate_imported(run, exported(run, key), min_rate=min_rate, confidence=sure)

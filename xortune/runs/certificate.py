@@ -402,8 +402,8 @@ class Certificate:
             f"confidence {self.confidence:g}{self.scope}: {counted}"
         )
 
-    def about(self, asked: NumberAsked) -> Certificate | None:
-        """The attempts that certify this statistic, in this direction; None if there are none."""
+    def about(self, asked: NumberAsked | None) -> Certificate | None:
+        """The attempts that certify this statistic, or rates; None if there are none."""
         same = [one for one in self.attempts if _statistic_of(one.asked) == _statistic_of(asked)]
         return replace(self, attempts=tuple(same)) if same else None
 
