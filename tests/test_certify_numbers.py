@@ -47,6 +47,8 @@ SPACE = {
     "seeds": {"ladder": [8]},
 }
 
+LOSS = {"objectives": [{"minimize": "loss_iqm"}], "search": {"sampler": "random", "trials": 2}}
+
 
 def searched(folder, *, trained=TRAIN, **changes):
     (folder / "train.py").write_text(trained)
@@ -145,6 +147,7 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
     found = json.loads(refuted.stdout)
     assert (found["answer"], found["max"], found["of"]) == ("refuted", -230, "loss_median")
     assert not RATES.search(refuted.stdout)
+    assert (proven.key, found["key"]) == (run.certificate.best.key,) * 2
     mean = xt.gate(run, min_mean=150, of="return", **more)
     assert (mean.answer, mean.exact, mean.failures) == ("refuted", False, mean.failures)
     assert mean.failures > 0, "it is worse than any number, and so is the mean"
@@ -156,8 +159,10 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
     kept = json.loads((run.path / "certificate.json").read_text())
     assert kept["attempts"][1]["of"]["min"] == 150
     assert (kept["bound"], kept["attempts"][1]["finalists"][0]["return_median"]["low"]) == (
-        *("sequence", 150),
+        *("planned", 150),
     )
+    other = run.results.keys[-1]
+    assert xt.gate(run, min=120, of="return_median", key=other[:5], **more).key == other
     for wrong, words in (
         ({"min": 1, "max": 2}, "both min and max"),
         ({"min": 1, "of": "return"}, "return_mean, or return_iqm"),
@@ -165,10 +170,41 @@ def test_a_gate_of_a_run_trains_fresh_seeds_until_it_knows_and_not_again(certifi
         ({"min": 1, "of": "return_q10", "max_seeds": 20}, "20 seeds for return_q10 at least 1"),
         ({"min": math.nan}, "min: nan"),
         ({"min_mean": 600, "bounds": [0, 500]}, "min: 600 is out of range"),
+        ({"min_rate": 0.5}, "bounds a number"),
         ({"min": 1, "first_seed": 3}, "where a config is trained"),
     ):
         with pytest.raises(xt.InputError, match=re.escape(words)):
             xt.gate(run, **wrong, **more)
+
+
+def test_neighbours_are_certified_by_the_same_statistic(tmp_path):
+    lr = {"low": 0.5, "high": 2.0, "log": True}
+    run = searched(tmp_path, parameters={"lr": lr}, **LOSS)
+    options = {"top": 1, "workers": 0, "verbose": 0, "neighbourhood": 0.2}
+    few = xt.certify(run, seeds=20, **options)
+    assert few.best.neighbourhood_bound == math.inf, "20 seeds bound no interquartile mean"
+    assert "nothing bounds it over all seeds" in str(few)
+    kept = json.loads((run.path / "certificate.json").read_text())["finalists"][0]
+    assert (kept["neighbourhood_bound"], kept["loss_iqm"]["high"]) == (None, None)
+    best = xt.certify(run, seeds=60, by="neighbourhood", **options).best
+    near = {one.parameter: one.number.high for one in best.neighbours}
+    assert best.number.high < max(one.number.high for one in best.neighbours)
+    assert best.neighbourhood_bound == max(one.number.high for one in best.neighbours)
+    assert set(near) == {"lr"}
+    assert best.worst_neighbour.number.value == max(one.number.value for one in best.neighbours)
+    assert f"all at most {best.neighbourhood_bound:.3g}" in (run.path / "report.md").read_text()
+
+
+def test_what_a_gate_asks_beside_leads_no_report(certified, tmp_path):
+    shutil.copytree(certified[0].path.parent, tmp_path, dirs_exist_ok=True)
+    run, more = load_run(tmp_path / "run"), {"workers": 0, "verbose": 0}
+    xt.gate(run, min_mean=100, of="return", bounds=[0, 500], **more)
+    found = load_run(run.path).certificate
+    assert found.best.number.asked.name == "return_iqm"
+    [asked] = [one for one in found.attempts if one.is_sequence]
+    assert asked.finalists[0].at_least == "at least 100"
+    assert math.isfinite(asked.finalists[0].number.value), "a failed seed is the lower limit"
+    assert "return_mean" in (run.path / "report.md").read_text()
 
 
 def line_of(seeds, numbers, purpose):

@@ -38,6 +38,7 @@ from xortune.runs.certificate import (
     risk_of,
     sequence_step,
     test_of,
+    value_of,
     write_certificate,
 )
 from xortune.runs.evaluation import (
@@ -73,6 +74,7 @@ class CertifyRequest:
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
         asked: the statistic of a number to certify in place of a rate; its `goal` is proven as
             `min_rate` is.
+        key: of the only finalist, in place of the search's first.
 
     Raises:
         InputError: an option is out of range or does not go with another.
@@ -87,6 +89,7 @@ class CertifyRequest:
     by: Criterion = "own"
     min_rate: float | None = None
     asked: NumberAsked | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         check_count("top", self.top, most=1000)
@@ -361,6 +364,10 @@ def _purposes(
 ) -> list[Purpose]:
     """Return the purpose of each finalist of the request in that attempt."""
     finalists = finalists_of(run, request.top)
+    ranks = list(range(1, len(finalists) + 1))
+    if request.key is not None:
+        ranks = [run.results.keys.index(request.key) + 1]
+        finalists = [run.results[ranks[0] - 1]]
     objective = constrained(run.objectives)
     required = None if objective is None else objective.required
     return [
@@ -384,7 +391,7 @@ def _purposes(
             asked=request.asked,
             search_value=_value_of(result, request.asked),
         )
-        for rank, result in enumerate(finalists, 1)
+        for rank, result in zip(ranks, finalists, strict=True)
     ]
 
 
@@ -392,7 +399,7 @@ def _value_of(result: ConfigResult, asked: NumberAsked | None) -> float | None:
     """The statistic of the search's seeds; None if it is infinite, or not asked."""
     if asked is None:
         return None
-    value = asked.statistic.estimate(np.sort(asked.numbers(result.outcome)))
+    value = value_of(asked, asked.numbers(result.outcome))
     return value if math.isfinite(value) else None
 
 

@@ -257,6 +257,8 @@ class CertifyArguments(RayArguments):
         by: the lower bound that orders the finalists, and so decides which one `gate` and `export`
             take: own (if not given), or neighbourhood, the lowest among a finalist and its
             neighbours.
+        key: certify this configuration alone, in place of the search's best; the beginning of a key
+            is enough.
         accept_versions: begin a new attempt if another engine, torch or Numba began the last one.
         train: your own function that trained the run, if its space does not name it.
         trainer: a `core.trainer.Trainer` in its place.
@@ -277,6 +279,7 @@ class CertifyArguments(RayArguments):
     extend: bool = False
     neighbourhood: float | None = argument(only=BEGINNING)
     by: str | None = argument(only=BEGINNING)
+    key: str | None = argument(only=BEGINNING)
     accept_versions: bool = False
     train: Callable[..., Any] | None = python()
     trainer: Trainer | None = python()
@@ -352,7 +355,8 @@ class GateArguments(ConfigArguments):
             run, the least confidence that its certificate must have.
         first_seed: for a config: the others follow it. If not given, the gates' own seeds, the same
             each time.
-        key: for a run: the finalist; the certificate's first if not given.
+        key: for a run: the finalist; the certificate's first if not given, of a number without one
+            the search's.
     """
 
     config_or_run: Config | Mapping[str, Any] | Run | str | os.PathLike[str]

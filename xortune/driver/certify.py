@@ -23,6 +23,7 @@ from xortune.certificates.fresh import (
     save_certificate,
     tasks_of,
 )
+from xortune.comparisons.contestants import place_of
 from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
@@ -123,9 +124,13 @@ def certify(given: CertifyArguments) -> Certificate:
     outages = Outages.of(given.retry, given.retry_wait, given.max_void)
     loaded = given.run if isinstance(given.run, Run) else load_run(given.run)
     asked = _asked(loaded, given)
-    promises = given.min_rate is not None or (asked is not None and asked.goal is not None)
+    alone = given.min_rate is not None or (asked is not None and asked.goal is not None)
+    key = given.key
+    if key is not None:
+        refuse_given("without a key, which is of one configuration", top=given.top)
+        alone, key = True, loaded.results[place_of(loaded, key, at="key")].key
     call = CertifyRequest(
-        top=(1 if promises else FINALISTS) if given.top is None else given.top,
+        top=(1 if alone else FINALISTS) if given.top is None else given.top,
         seeds=given.seeds,
         min_rate=given.min_rate,
         confidence=0.95 if given.confidence is None else given.confidence,
@@ -134,6 +139,7 @@ def certify(given: CertifyArguments) -> Certificate:
         neighbourhood=given.neighbourhood,
         by=cast("Criterion", "own" if given.by is None else given.by),
         asked=asked,
+        key=key,
     )
     with ending_processes(), voice.drawing("certifying") as shown:
         here, trainer, accept = cluster.workers == 0, given.trainer, given.accept_versions
@@ -372,12 +378,13 @@ def missing_certificate(run: Run) -> CertifyRequest | None:
     seeds, keys = run.asked.seeds.certify, [one.key for one in finalists_of(run, FINALISTS)]
     if seeds is None or not keys:
         return None
-    certificate = certificate_of(run.checks)
+    certificate, asked = certificate_of(run.checks), number_asked(run)
     for attempt in certificate.attempts if certificate is not None else ():
         ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
-        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
+        same = attempt.asked == asked and [one.key for one in ranked] == keys
+        if attempt.complete and attempt.seeds >= seeds and same:
             return None
-    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=number_asked(run))
+    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=asked)
 
 
 def _seconds(run: Run, call: CertifyRequest) -> float:

@@ -171,16 +171,18 @@ def _gate_number_of_run(run: Run, given: GateArguments) -> NumberVerdict:
     seeds, sure = given.max_seeds or 500, given.confidence
     answered = _answered(run.certificate, asked, given.key, seeds, sure)
     if answered is None:
-        refuse_given("where a certificate has the answer: a new one is of the best", key=given.key)
         names = ("train", "engine", "workers", "retry", "retry_wait", "max_void", "confidence")
         handed: dict[str, Any] = {
             name: getattr(given, name) for name in (*names, "bounds", "listener", "verbose")
         }
         handed["max" if option == "max" else "min"] = goal
-        certified = certify(run, of=asked.name, seeds=seeds, **handed)
-        about = certified.about(asked)
-        assert about is not None
-        answered = gate_number(about, asked, about.best)
+        finalists = () if run.certificate is None else run.certificate.finalists
+        key = given.key or next((one.key for one in finalists), run.results.keys[0])
+        certified = certify(run, of=asked.name, seeds=seeds, key=key, **handed)
+        attempt = certified.attempts[-1]
+        if not attempt.complete:  # seeds that could not be tried decide it
+            raise TrainingError(str(certified.about(asked)), outcome=certified)
+        answered = gate_number(certified, asked, attempt.finalists[0])
         run = load_run(run.path)
     twice = two_results(run.manifest)
     return replace(answered, twice=twice) if twice else answered
@@ -208,9 +210,21 @@ def _answered(
     about = None if certificate is None else certificate.about(asked)
     if about is None or not about.finalists or about.confidence < (confidence or 0) - 1e-12:
         return None
-    verdict = gate_number(about, asked, about.best if key is None else about.finalist(key))
-    same = any(one.complete and (one.asked, one.seeds) == (asked, seeds) for one in about.attempts)
-    return verdict if key is not None or same or verdict.answer != "undecided" else None
+    if key is not None:
+        keys = [one.key for one in about.finalists if one.key.startswith(key)]
+        if len(keys) != 1:
+            return None
+        key = keys[0]
+    finalist = about.best if key is None else about.finalist(key)
+    same = [
+        one.finalists[0]
+        for one in about.attempts
+        if (one.complete, one.asked, one.seeds, one.finalists[0].key)
+        == (True, asked, seeds, finalist.key)
+    ]
+    verdicts = [gate_number(about, asked, one) for one in (finalist, *same)]
+    known = (one for one in verdicts if one.answer != "undecided")
+    return next(known, verdicts[-1] if same else None)
 
 
 def gate_config(
@@ -263,6 +277,13 @@ def gate_config(
 def _gate_run(run: Run, min_rate: float, confidence: float | None, key: str | None) -> Verdict:
     """Judge a run by its certificate, or an imported run without one by its imported seeds."""
     certificate = run.certificate
+    if certificate is not None and (certificate := certificate.about(None)) is None:
+        raise InputError(
+            "the run's certificate bounds a number, and no share of seeds",
+            place=str(run.path),
+            field="min_rate",
+            fix="ask for the number: --min, with --of",
+        )
     if certificate is None and is_imported(run.manifest):
         sure = 0.95 if confidence is None else confidence
         return gate_imported(run, exported(run, key), min_rate=min_rate, confidence=sure)

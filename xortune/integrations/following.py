@@ -109,9 +109,11 @@ class RunFollower:
             values[around] = finalist.neighbourhood_bound
             if known is not None:
                 ends = {known.asked.name: known.value, "low": known.low, "high": known.high}
-                values |= {name: one for name, one in ends.items() if math.isfinite(one)}
+                values |= ends
             found[finalist.key] = {
-                f"certified_{name}": float(v) for name, v in values.items() if v is not None
+                f"certified_{name}": float(one)
+                for name, one in values.items()
+                if one is not None and math.isfinite(one)
             }
         return found
 

@@ -478,7 +478,8 @@ def _worst_neighbour(result: CertifiedResult) -> str:
     bound, known = result.neighbourhood_bound, result.number
     if known is not None and worst.number is not None:
         text = f"{worst.number.text} ({moved})"
-        return text if bound is None else f"{text}; all {known.asked.side} {number(bound)}"
+        least = bound is not None and math.isfinite(bound)
+        return f"{text}; all {known.asked.side} {number(bound or 0.0)}" if least else text
     text = f"{worst.rate_text} ({moved})"
     return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
 

@@ -34,7 +34,7 @@ from xortune.runs.store import replace_file
 from xortune.stats.anytime import anytime_lower, anytime_upper
 from xortune.stats.proportions import clopper_pearson_lower, clopper_pearson_upper
 from xortune.stats.sequential import boundary
-from xortune.stats.statistic_bounds import StatisticBounds, StatisticTest, statistic_bounds
+from xortune.stats.statistic_bounds import StatisticTest, statistic_bounds
 
 # -------------------------------------------------------------------------------------------------
 # A certificate follows from the journal alone.
@@ -140,15 +140,20 @@ class NumberResult:
             return f"{sure} {self.asked.side} {self.bound_text} over all seeds ({how})"
         if (goal := self.asked.goal) is None:
             return f"nothing bounds it over all seeds ({self.method})"
+        sure = f"{sure} " if math.isfinite(self.high if self.asked.maximize else self.low) else ""
+        return f"{sure}{self.against} {number(goal)} over all seeds ({how})"
+
+    @property
+    def against(self) -> str:
+        """Where a claim is not proven: `below`, if that is, else `not proven to be at least`."""
         if math.isfinite(self.high if self.asked.maximize else self.low):
-            beyond = "below" if self.asked.maximize else "above"
-            return f"{sure} {beyond} {number(goal)} over all seeds ({how})"
-        return f"{self.asked.side} {number(goal)} over all seeds is not proven ({how})"
+            return "below" if self.asked.maximize else "above"
+        return f"not proven to be {self.asked.side}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what is infinite is None."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
-        known = {name: one if math.isfinite(one) else None for name, one in ends.items()}
+        known = {name: _finite(one) for name, one in ends.items()}
         return {**known, "exact": self.exact, "method": self.method}
 
 
@@ -255,7 +260,10 @@ class CertifiedResult(SeedCount):
         """`at least 97.12 %`, or `at least 190`; of a number to minimize `at most 3.1`."""
         if self.number is None:
             return f"at least {lower_percent(self.lower_bound)}"
-        return f"{self.number.asked.side} {self.number.bound_text}"
+        known = self.number
+        if math.isfinite(known.bound) or known.asked.goal is None:
+            return f"{known.asked.side} {known.bound_text}"
+        return f"{known.against} {number(known.asked.goal)}"
 
     @property
     def is_bounded(self) -> bool:
@@ -394,8 +402,8 @@ class Certificate:
             f"confidence {self.confidence:g}{self.scope}: {counted}"
         )
 
-    def about(self, asked: NumberAsked) -> Certificate | None:
-        """The attempts that certify this statistic, in this direction; None if there are none."""
+    def about(self, asked: NumberAsked | None) -> Certificate | None:
+        """The attempts that certify this statistic, or rates; None if there are none."""
         same = [one for one in self.attempts if _statistic_of(one.asked) == _statistic_of(asked)]
         return replace(self, attempts=tuple(same)) if same else None
 
@@ -438,8 +446,12 @@ class Certificate:
 
     @cached_property
     def latest(self) -> Attempt | None:
-        """The last complete attempt."""
-        return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
+        """The last complete attempt; a sequence about another statistic than bounds leads none."""
+        done = [attempt for attempt in self.attempts if attempt.complete]
+        bounds = [attempt for attempt in done if not attempt.is_sequence]
+        if not bounds or _statistic_of(done[-1].asked) == _statistic_of(bounds[-1].asked):
+            return done[-1] if done else None
+        return bounds[-1]
 
     @cached_property
     def finalists(self) -> tuple[CertifiedResult, ...]:
@@ -705,7 +717,7 @@ def _step_of_number(
     found = None
     if proven is not None:
         needed, method = len(counted), f"a seed is beyond {asked.limits}" * broken or test.method
-        value = asked.statistic.estimate(np.sort([numbers[seed] for seed in counted]))
+        value = value_of(asked, np.array([numbers[seed] for seed in counted]))
         found = NumberResult(asked, value, low, high, test.exact, method)
     left_out = _between(void, counted)
     return SequenceStep(k, len(counted), proven, needed, None, left_out, found)
@@ -844,16 +856,7 @@ def number_result(
     Limits that a seed's number contradicts bound nothing.
     """
     numbers = _numbers(asked, lines)
-    found = number_bounds(asked, numbers, alpha=alpha, anytime=anytime)
-    value = asked.statistic.estimate(np.sort(numbers))
-    return NumberResult(asked, value, found.low, found.high, found.exact, found.method)
-
-
-def number_bounds(
-    asked: NumberAsked, numbers: NDArray[np.float64], *, alpha: float, anytime: bool
-) -> StatisticBounds:
-    """The bounds of a statistic, of numbers in the order of the seeds, shape (S,)."""
-    return statistic_bounds(
+    found = statistic_bounds(
         numbers,
         asked.statistic,
         alpha=alpha,
@@ -861,6 +864,18 @@ def number_bounds(
         maximize=asked.maximize,
         limits=limits_of(asked, numbers),
     )
+    value = value_of(asked, numbers)
+    return NumberResult(asked, value, found.low, found.high, found.exact, found.method)
+
+
+def value_of(asked: NumberAsked, numbers: NDArray[np.float64]) -> float:
+    """The statistic of numbers, shape (S,); where limits are known, a failed seed is the worse."""
+    limits = limits_of(asked, numbers)
+    return asked.statistic.estimate(np.sort(numbers if limits is None else numbers.clip(*limits)))
+
+
+def _finite(amount: float | None) -> float | None:
+    return amount if amount is not None and math.isfinite(amount) else None
 
 
 def test_of(asked: NumberAsked, *, most: int, alpha: float) -> StatisticTest:
@@ -1063,7 +1078,7 @@ def _results_json(found: CertifiedResult) -> dict[str, Any]:
             "search_value": found.search_value,
             "search_n": found.search.n,
             "optimism": found.optimism,
-            "neighbourhood_bound": found.neighbourhood_bound,
+            "neighbourhood_bound": _finite(found.neighbourhood_bound),
         }
     return {
         "rate": found.rate,
