@@ -646,6 +646,7 @@ class NumberVerdict(Answered):
         what = f"{heading} of {self.number}" if self.number else heading
         side, beyond = ("at least", "below") if self.maximize else ("at most", "above")
         failed = crash_text(self.failures, next(iter(self.failed.items()), None), "failed")
+        failed += "" if math.isfinite(self.value) else ", which is worse than any number"
         last = self.first_seed + self.n + len(self.void) - 1
         without = f" without {len(self.void)} that could not be tried" if self.void else ""
         sure = f"confidence {self.confidence:g}{', this run only' * self.this_run}"
