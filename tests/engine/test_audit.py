@@ -148,8 +148,9 @@ def test_all_seeds_are_audited_at_first_then_one_in_64():
     assert len(chosen) == pytest.approx(100_000 / 64, rel=0.1)
     assert drawn(many, TRUSTED) == chosen
     assert drawn([("{'lr': 1}", seed) for seed in range(100_000)], AT_FIRST) != chosen
-    assert drawn(many[:5], AT_FIRST, at_least=2)[-2:] == [3, 4]
-    assert drawn(many[:1], AT_FIRST, at_least=2) == [0]
+    assert drawn(many[:5], AT_FIRST, last=2)[-2:] == [3, 4]
+    assert drawn(many[:1], AT_FIRST, last=2) == [0]
+    assert drawn(many[:64], 0, last=2)[-2:] == [62, 63]
 
 
 def _seeds_until_found(rate, rng, block=16):

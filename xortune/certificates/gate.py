@@ -630,6 +630,11 @@ class NumberVerdict(Answered):
         return as_html(self.line, [cells])
 
     @property
+    def text(self) -> str:
+        """The value; a dash where failed seeds decide it."""
+        return estimated(self.value, self.low, self.high) if math.isfinite(self.value) else "–"
+
+    @property
     def of(self) -> str:
         """`return_iqm`; `mean` without the name of a number."""
         return "_".join(filter(None, (self.number, self.statistic.name)))
@@ -640,17 +645,18 @@ class NumberVerdict(Answered):
         heading = self.statistic.heading
         what = f"{heading} of {self.number}" if self.number else heading
         side, beyond = ("at least", "below") if self.maximize else ("at most", "above")
-        shown = "–"
-        if math.isfinite(self.value):
-            shown = estimated(self.value, self.low, self.high)
         failed = crash_text(self.failures, next(iter(self.failed.items()), None), "failed")
+        failed += "" if math.isfinite(self.value) else ", which is worse than any number"
         last = self.first_seed + self.n + len(self.void) - 1
         without = f" without {len(self.void)} that could not be tried" if self.void else ""
         sure = f"confidence {self.confidence:g}{', this run only' * self.this_run}"
         sure += "" if self.exact else f", {self.method}"
         sure += f", certified config {self.key}" if self.most is None else ""
         sure += f", seeds {self.first_seed} to {last}{without}"
-        seen, asked = f"{self.answer}: {what} {shown} of {self.n} seeds{failed}", f"{self.goal:g}"
+        seen, asked = (
+            f"{self.answer}: {what} {self.text} of {self.n} seeds{failed}",
+            f"{self.goal:g}",
+        )
         if self.answer != "undecided":
             return f"{seen}, {side if self.passed else beyond} {asked} ({sure})"
         lacking = f"so {side} {asked} is not proven"

@@ -21,7 +21,7 @@ LEAST_SCALE = 1e-3
 """Minimum scale of a number: smaller numbers agree within 1e-7."""
 
 OF_NEW = 2
-"""Minimum number of seeds that are trained alone of the first stack of a new structure."""
+"""Number of seeds, the last ones, that are trained alone of the first stack of a new structure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,14 @@ class Audit:
         return f"{self.stacked:,} of {n:,} seeds trained as one model with others; {alone}"
 
 
-def drawn(seeds: Sequence[tuple[str, int]], agreed: int, at_least: int = 0) -> list[int]:
+def drawn(seeds: Sequence[tuple[str, int]], agreed: int, last: int = 0) -> list[int]:
     """The places of the seeds that are trained alone as well.
 
     Args:
         seeds: of a stack: a text of the configuration of each, and its number.
         agreed: how many seeds are known to agree.
-        at_least: how many are drawn at least; the last ones are added.
+        last: how many of the last ones are drawn in any case: where a stack has several
+            configurations, the first seeds may all be of the first one.
     """
     chosen: list[int] = []
     for place, (config, seed) in enumerate(seeds):
@@ -79,5 +80,4 @@ def drawn(seeds: Sequence[tuple[str, int]], agreed: int, at_least: int = 0) -> l
         digest = blake2b(f"{config} {seed}".encode(), digest_size=8).digest()
         if int.from_bytes(digest, "big") % every == 0:
             chosen.append(place)
-    others = [place for place in reversed(range(len(seeds))) if place not in chosen]
-    return sorted(chosen + others[: max(0, at_least - len(chosen))])
+    return sorted({*chosen, *range(max(0, len(seeds) - last), len(seeds))})

@@ -76,19 +76,15 @@ def gate(given: GateArguments) -> Verdict | NumberVerdict:
     if isinstance(what, str | os.PathLike):
         is_run = url_of(what) is not None or Path(what).is_dir()
         load = load_config if train is None else load_parameters
+        if not is_run:
+            _refuse_number_of_network(given)
         what = load_run(what) if is_run else load(what)
     if isinstance(what, Run):
         if min_rate is None:
             return _gate_number_of_run(what, given)
         refuse_unused(given, CONFIG, OWN, NETWORK)
         return _gate_run(what, min_rate, given.confidence, given.key)
-    if min_rate is None and train is None:
-        raise InputError(
-            "a number to prove, and nothing that returns numbers",
-            field=given.claimed,
-            allowed="with train=, for a config, or with a run",
-            fix="give train=f; the built-in network has a success rate",
-        )
+    _refuse_number_of_network(given)
     refuse_given("only with a run: its finalists have keys", key=given.key)
     shared = (
         500 if given.max_seeds is None else given.max_seeds,
@@ -136,6 +132,17 @@ def _check_asked(given: GateArguments) -> None:
     if given.min_rate is not None:
         check_share("min_rate", given.min_rate)
         refuse_given("only with a number to prove", of=given.of, bounds=given.bounds)
+
+
+def _refuse_number_of_network(given: GateArguments) -> None:
+    """Raise an InputError where a number is to be proven of a config that returns none."""
+    if given.min_rate is None and given.train is None:
+        raise InputError(
+            "a number to prove, and nothing that returns numbers",
+            field=given.claimed,
+            allowed="with train=, for a config, or with a run",
+            fix="give train=f; the built-in network has a success rate",
+        )
 
 
 def _number_test(

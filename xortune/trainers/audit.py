@@ -5,9 +5,9 @@
 
 **How many.** While fewer than `AT_FIRST` seeds are known to agree, every seed is trained alone. A
 fault in 15 % of seeds escapes 29 seeds with probability 0.85**29 = 0.009, before a decision uses
-the result of a stack. From then on it is one seed in 64; of the first stack of a new structure, two
-seeds at least. Before an answer leaves, the driver has more seeds trained alone if fewer than 44
-were (`LEAST_AUDITED`).
+the result of a stack. From then on it is one seed in 64; of the first stack of a new structure
+the last two seeds, too. Before an answer leaves, the driver has more seeds trained alone if fewer
+than 44 were (`LEAST_AUDITED`).
 
 **What it costs.** With a stack that is g times as fast as the loop, n seeds take
 1 + max(44, 29 + (n - 29) / 64) * g / n of a core's time without an audit: 2,000 seeds 1.15 for
