@@ -223,8 +223,8 @@ class SearchDecisions:
         room = 0 if self._halt else self.contest.room
         least = expected + coming * self._ladder[0]
         most = expected + coming * self._ladder[-1] + room
-        if self._space.stop.proven_rate is not None:
-            least = expected  # any seed may be the last one that the proof lacks
+        if self._space.stop.by_results:
+            least = expected  # any seed may be the last one
         return self._tally.progress(least, most)
 
     def prospects(self) -> Iterator[Prospect]:
