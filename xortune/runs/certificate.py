@@ -292,8 +292,10 @@ class CertifiedResult(SeedCount):
         if self.number is None or self.optimism is None:
             return "–"
         apart = float(self.search_text) - float(self.number.text)
-        sign = 1.0 if self.number.asked.maximize else -1.0
-        return estimated(sign * apart, self.number.low, self.number.high)
+        better = apart if self.number.asked.maximize else -apart
+        if "e" in self.number.text:
+            return number(better)
+        return f"{better + 0.0:.{len(self.number.text.partition('.')[2])}f}"
 
     @property
     def worst_neighbour(self) -> Neighbour | None:
