@@ -654,6 +654,11 @@ class StopSettings:
         InnerShare | None, _about("End when one configuration is proven this good.")
     ] = None
 
+    @property
+    def by_results(self) -> bool:
+        """Whether a result may end the search."""
+        return self != StopSettings()
+
 
 # -------------------------------------------------------------------------------------------------
 # What xortune itself measures of seeds, and a search can optimize: each is one value.
