@@ -1,4 +1,4 @@
-"""How often is what is printed about a success rate wrong?
+"""How often is what is printed about a success rate, or a number, wrong?
 
 `gate`: the line of a gate, by exact enumeration of all ways in which its seeds can end, at true
 rates on both sides of the rate that is asked for: near it a line is wrong most often.
@@ -9,24 +9,30 @@ probabilities are exact.
 
 `interval`: Wilson's interval, by exact enumeration.
 
+`numbers`: gates and planned certificates of a statistic of numbers, by simulation: each cell has
+2,000 of them, where a wrong answer is likeliest, just beyond the truth.
+
     python benchmarks/promises.py gate          seconds
     python benchmarks/promises.py project       seconds
     python benchmarks/promises.py interval      a quarter of a minute
+    python benchmarks/promises.py numbers       two minutes
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from xortune.certificates.fresh import CertifyRequest, tasks_of
-from xortune.certificates.gate import Answer, SequentialTest
+from xortune.certificates.gate import SequentialTest
+from xortune.core.numbers import IQM, MEAN, Statistic, quantile
 from xortune.core.outcome import Outcome, wilson
 from xortune.core.point import Point
 from xortune.core.task import Task
@@ -37,6 +43,7 @@ from xortune.runs.journal import Journal
 from xortune.runs.run import Run, create, load_run
 from xortune.runs.store import JOURNAL
 from xortune.stats.anytime import anytime_interval
+from xortune.stats.statistic_bounds import Answer, StatisticTest, statistic_bounds
 
 # -------------------------------------------------------------------------------------------------
 # The gate.
@@ -260,13 +267,92 @@ def print_intervals() -> None:
         print(f"| {n:,} | {cells} |", flush=True)
 
 
+# -------------------------------------------------------------------------------------------------
+# Statistics of numbers.
+
+SERIES, GATED, CERTIFIED, LIMITS = 2000, 200, 100, (0.0, 500.0)
+"""Gates for each cell; seeds of a gate, and of a planned certificate; limits of the numbers."""
+
+LOW, MIDDLE, HIGH, SCALE = 40.0, 250.0, 440.0, 10.0
+
+
+def _clipped_normal(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(norm(300, 120).ppf(share)).clip(*LIMITS)
+
+
+def _bimodal(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(share < 0.3, LOW * share, HIGH + LOW * share)
+
+
+def _discrete(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([0.0, MIDDLE, LIMITS[1]])[np.searchsorted([0.2, 0.55], share)]
+
+
+def _heavy_tailed(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pareto's of index 1.1, cut off at the upper limit."""
+    return np.minimum(SCALE * (1 - share) ** (-1 / 1.1), LIMITS[1])
+
+
+def _crashing(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One seed in twenty fails, the others are normal."""
+    return np.where(share < 0.05, np.nan, _clipped_normal(share))
+
+
+SHAPES = {
+    "normal, cut off": _clipped_normal,
+    "30 % near 0, 70 % near 450": _bimodal,
+    "0, 250 or 500": _discrete,
+    "heavy tail": _heavy_tailed,
+    "normal, 5 % fail": _crashing,
+}
+"""Quantile functions of numbers within the limits; NaN: the seed failed."""
+
+MEDIAN, DECILE = quantile(50, "median"), quantile(10)
+
+
+def _truth(quantiles: Callable[..., NDArray[np.float64]], statistic: Statistic) -> float:
+    grid = quantiles((np.arange(1_000_000) + 0.5) / 1_000_000)
+    # A failed seed counts as the worse limit, or is worse than any number, which here is the same.
+    return statistic.estimate(np.sort(np.where(np.isnan(grid), LIMITS[0], grid)))
+
+
+def print_numbers() -> None:
+    """A line for each shape and statistic: how often gates and certificates are wrong."""
+    rng = np.random.default_rng(0)
+    print("| numbers | statistic | gate proves | gate refutes | seeds | planned: low | high |")
+    print("| :-- | :-- | --: | --: | --: | --: | --: |")
+    asked = ((MEAN, LIMITS), (IQM, LIMITS), (IQM, None), (MEDIAN, None), (DECILE, None))
+    for (name, quantiles), (statistic, limits) in product(SHAPES.items(), (*asked, (MEAN, None))):
+        if quantiles is _crashing and statistic is MEAN and limits is None:
+            continue  # the mean is worse than any number
+        truth, wrong, seeds = _truth(quantiles, statistic), np.zeros(4), 0
+        # "At least" is false just above the truth, and true just below.
+        rules = [
+            StatisticTest(statistic, goal, True, GATED, 0.05, limits)
+            for goal in (truth + CLOSE, truth - CLOSE)
+        ]
+        for _ in range(SERIES):
+            numbers = quantiles(rng.random(GATED))
+            (above, n), (below, _) = (rule.decide(numbers) for rule in rules)
+            options = {"alpha": 0.05, "anytime": False, "limits": limits}
+            found = statistic_bounds(numbers[:CERTIFIED], statistic, **options)
+            missed_ = (found.low > truth + CLOSE, found.high < truth - CLOSE)
+            wrong += (above == "proven", below == "refuted", *missed_)
+            seeds += n
+        cells = [f"{100 * share:.1f} %" for share in wrong / SERIES]
+        cells.insert(2, f"{seeds / SERIES:.0f}")
+        known = "" if limits is None else ", with limits"
+        print(f"| {name} | {statistic.heading}{known} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     """Print the table that is asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["gate", "project", "interval"])
     prints = {"gate": print_gates, "project": print_project, "interval": print_intervals}
+    prints |= {"numbers": print_numbers}
+    parser.add_argument("what", choices=[*prints])
     prints[parser.parse_args().what]()
 
 

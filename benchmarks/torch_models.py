@@ -1,7 +1,7 @@
 """A user's torch model: a seed in a stack beside a seed in the loop, on one core.
 
     python benchmarks/torch_models.py [--seeds 128] [--epochs 5] [--readme]
-    OMP_NUM_THREADS=1 python benchmarks/torch_models.py --audits [--forks 1] [--readme]
+    OMP_NUM_THREADS=1 python benchmarks/torch_models.py --audits [--readme]
     python benchmarks/torch_models.py --race [--trials 60] [--epochs 20] [--readme]
 
 Digits-like data (1,437 rows of 64 numbers, ten classes), batches of 32 in each seed's own order.
@@ -11,9 +11,8 @@ widths; loop and stack take turns. `same to` is the median over 16 seeds of the 
 difference of a number of the score, `other seeds` are those that differ by more than 1e-4.
 
 `--audits` trains the first 64 and 2,000 seeds, in blocks of 128, with and without the seeds that
-train alone as well, in turns; the latter with forks beside the stack too, which a process with
-other threads does not make. Shown is how many times
-as long the audited ones take, in seconds of CPU and by the clock.
+train alone as well, in turns. Shown is how many times as long the audited ones take, in seconds of
+CPU of one process; a search shares them out over its idle workers.
 
 `--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as
 a function that trains one seed: wall seconds, how many configurations have the same counts, and how
@@ -23,7 +22,6 @@ many seeds that both searches trained ended otherwise.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -36,6 +34,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
+from xortune.core.audit import drawn
 from xortune.trainers import audit, pilot, vectorized
 from xortune.trainers.vectorized import arrays_of
 
@@ -194,38 +193,29 @@ def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
     ]
 
 
-def audited(kind: type[_Digits], seeds: int, forks: int) -> list[str]:
+def audited(kind: type[_Digits], seeds: int) -> list[str]:
     """A row of the table: the first seeds of a training, with audits and without."""
     training = kind({})
     training.epochs = 5
 
-    def seconds(audits: bool, forks: int = 0) -> tuple[float, float, int]:
+    def seconds(audits: bool) -> tuple[float, int]:
         audit._known.clear()
-        before, began = time.process_time() + sum(os.times()[2:4]), time.perf_counter()
-        known = 0
+        began, known = time.process_time(), 0
         for first in range(0, seeds, 128):
             block = [(training, range(first, min(first + 128, seeds)))]
             agreed = known if audits else 10_000
-            with mock.patch.object(vectorized, "drawn", audit.drawn if audits else lambda *_: []):
-                found = vectorized.train_stacked(block, agreed=agreed, forks=forks)
+            with mock.patch.object(vectorized, "drawn", drawn if audits else lambda *_: []):
+                found = vectorized.train_stacked(block, agreed=agreed)
             known += found.audits[0].audited
-        cpu = time.process_time() + sum(os.times()[2:4]) - before
-        return cpu, time.perf_counter() - began, known
+        return time.process_time() - began, known
 
     seconds(audits=False)  # what torch and a pilot do once
-    ratios, beside = [], []
+    ratios = []
     for _ in range(3 if seeds < 1000 else 1):
-        without, of_without, _ = seconds(audits=False)
-        cpu, _, known = seconds(audits=True)
+        without, _ = seconds(audits=False)
+        cpu, known = seconds(audits=True)
         ratios.append(cpu / without)
-        beside.append(seconds(audits=True, forks=forks)[1] / of_without)
-    return [
-        kind.__name__,
-        f"{seeds:,}",
-        f"{known}",
-        f"{statistics.median(ratios):.2f}",
-        f"{statistics.median(beside):.2f}",
-    ]
+    return [kind.__name__, f"{seeds:,}", f"{known}", f"{statistics.median(ratios):.2f}"]
 
 
 def main() -> None:
@@ -238,15 +228,14 @@ def main() -> None:
     parser.add_argument(
         "--first", type=int, nargs="+", default=[64, 2000], help="seeds of --audits"
     )
-    parser.add_argument("--forks", type=int, default=1, help="idle workers beside a stack's own")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--readme", action="store_true", help="put it into benchmarks/README.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.audits:
         both = [(kind, seeds) for kind in (Mlp, Cnn, Attention) for seeds in given.first]
-        header = ["model", "seeds", "audited", "CPU", f"by the clock, idle workers: {given.forks}"]
-        rows = [audited(kind, seeds, given.forks) for kind, seeds in both]
+        header = ["model", "seeds", "audited", "CPU"]
+        rows = [audited(kind, seeds) for kind, seeds in both]
         about = f"{description()}. Times as long as without audits; five epochs; medians of rounds."
         show(about, header, rows, name="torch audits", readme=given.readme)
         return

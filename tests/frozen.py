@@ -94,12 +94,13 @@ RESULTS = "lr,seed,success\n" + "".join(
 )
 FILES = ("table.csv", "table.tex", "report.md", "certificate.json")
 TIMES = "seconds|at|worker|pid|host|elapsed|left|path|run|directory|output|written|seconds_here"
-SPEEDS = r"seed_seconds|seconds_for_each|\w+_per_second"
+SPEEDS = r"busy|seed_seconds|seconds_for_each|\w+_per_second"
 TAKEN_OUT = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d| UTC)?", "TIME"),
     (rf'("(?:{TIMES}|{SPEEDS})": )("[^"]*"|[-0-9.e]+|null)', r"\1X"),
     (r"\b\d[\d,.]* ?(s|ms|µs|seconds|minutes|min|h)\b", "DURATION"),
     (r"about \w+ (seconds?|minutes?|hours?)", "about DURATION"),
+    (r"busy [\d.]+ % of the time", "busy SOME % of the time"),
     (r"from \d+ of \d+ seeds on", "from SOME seeds on"),  # these follow the order in which
     (r"first failure: .*", "first failure: SOME"),  # workers come to their ends
 )

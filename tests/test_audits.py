@@ -89,7 +89,11 @@ class Stacks(Trainer):
             audited = []
             for seed in block.seeds:
                 is_drawn = drawn("audit", block.point.key, seed) < 1 / self.every
-                if self.known + len(audited) < self.first or is_drawn:
+                if block.audited is not None:
+                    is_drawn = seed in block.audited
+                elif self.known + len(audited) < self.first:
+                    is_drawn = True
+                if is_drawn:
                     audited.append(seed)
             self.known += len(audited)
             faults += [f"seed {seed} failed in a stack" for seed in audited if self.is_wrong(seed)]

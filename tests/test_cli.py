@@ -300,7 +300,7 @@ def test_a_mistake_in_a_space_has_a_fix(tmp_path, old, new, words):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("gate run", "allowed: one of --min-rate and --min-mean"),
+        ("gate run", "allowed: one of --min-rate, --min-mean, --min and --max"),
         ("gate run --min-rate 95", "--min-rate: 95.0 is out of range"),
         ("gate run --min-rate 95", "fix: write 0.95 for 95 %"),
         ("plan", "allowed: one of --rate and --between"),

@@ -272,6 +272,78 @@ def test_a_seed_over_its_time_limit_costs_that_seed_alone(tmp_path, monkeypatch,
     assert (result.outcome.successes, result.outcome.n) == (3, 4)
 
 
+STACKED = """
+import os, time
+import torch
+from torch import nn
+import xortune as xt
+
+X = torch.linspace(-1, 1, 24).reshape(8, 3)
+
+class Late(xt.TorchTraining):
+    \"\"\"From seed 32 on each seed has a loss of its own, which a stack does not compute.\"\"\"
+
+    epochs = 4
+
+    def model(self):
+        seed = torch.initial_seed()
+        with open("log", "a") as log:
+            log.write(f"{time.time()} {os.getpid()} {seed}\\n")
+        self.factor = 1 + (seed >= 32) * (seed % 7)
+        return nn.Linear(3, 1)
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=self.config["lr"])
+
+    def batches(self):
+        for rows in torch.randperm(8).split(2):
+            yield (X[rows],)
+
+    def loss(self, model, x):
+        return self.factor * (model(x) - x[:, :1]).square().mean()
+
+    def score(self, model):
+        return {"error": (model(X) - X[:, :1]).square().mean()}
+"""
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_idle_workers_train_audited_seeds_alone_and_a_wrong_stack_gives_the_loops_counts(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xortune.driver.search.write_report", lambda *_, **__: None)
+    (tmp_path / "late.py").write_text(STACKED)
+    space = {
+        "parameters": {"lr": 0.05},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [32, 64]},
+    }
+    space |= {"trainer": {"function": "./late.py:Late"}, "success": "error <= 0.001"}
+    run = xt.search({"name": "late", **space}, output="run", verbose=0)
+    lines = [json.loads(line) for line in (run.path / JOURNAL).read_text().splitlines()]
+    agreed = next(line for line in lines if line["audit"]["audited"])
+    assert agreed["audit"]["audited"] >= 29
+    of_stack = int(agreed["worker"].rpartition(":")[2])
+    log = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    others = [seed for at, pid, seed in log if float(at) < agreed["at"] and int(pid) != of_stack]
+    assert len(set(others)) > 10
+    [result] = run.results
+    training = load_late(tmp_path)
+    alone = [training({"lr": 0.05}).run(seed)["error"] for seed in range(64)]
+    assert result.outcome.details.values["error"].tolist() == pytest.approx(alone, rel=1e-6)
+    assert result.outcome.solved.tolist() == [error <= 0.001 for error in alone]
+    assert 0 < result.outcome.successes < 64
+    assert run.audit.fault.startswith("seed ")
+    assert run.audit.stacked == 0
+
+
+def load_late(folder):
+    found = {}
+    exec((folder / "late.py").read_text(), found)  # as Python loads a module
+    return found["Late"]
+
+
 def test_a_search_on_a_ray_that_is_there_leaves_the_process_as_it_was(place):
     assert place[-1] == {}
     assert ray.is_initialized()

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 import xortune as xt
 from xortune.comparisons.measures import SIGN, Measure
 from xortune.core.numbers import statistic_named
-from xortune.core.seeds import HAND
 from xortune.stats import numbers as stats_of_numbers
 from xortune.stats.anytime import anytime_quantiles
 from xortune.stats.proportions import paired_margin_p, unpaired_margin_p
@@ -411,7 +410,7 @@ def test_a_mean_is_proven_refuted_or_given_up():
     more = {"train": score, "workers": 0, "verbose": 0}
     proven = xt.gate({}, min_mean=0.8, of="score", bounds=[0, 1], **more)
     assert (proven.answer, proven.passed, proven.n < 80) == ("proven", True, True)
-    assert proven.low < proven.mean < proven.high
+    assert proven.low < proven.value < proven.high
     assert proven.line.startswith("proven: mean of score 0.")
     refuted = xt.gate({}, min_mean=0.97, of="score", **more)
     assert (refuted.answer, refuted.n < 40) == ("refuted", True)
@@ -429,9 +428,9 @@ def test_a_mean_is_proven_refuted_or_given_up():
         ({"min_mean": 1.0, "bounds": [-1e17, 1.5]}, "min_mean: 1.0 is out of range"),
         ({"min_mean": 0.0, "bounds": [-1e308, 1e308]}, "bounds: .*two numbers"),
         ({"min_mean": 0.8, "max_seeds": 5}, "5 seeds cannot prove a mean of 0.8"),
-        ({"min_mean": 0.8, "min_rate": 0.5}, "both a rate and a mean"),
-        ({}, "neither a rate nor a mean"),
-        ({"min_rate": 0.5, "of": "score"}, "only with min_mean"),
+        ({"min_mean": 0.8, "min_rate": 0.5}, "both min_rate and min_mean"),
+        ({}, "nothing to prove"),
+        ({"min_rate": 0.5, "of": "score"}, "only with a number to prove"),
     ):
         with pytest.raises(xt.InputError, match=words):
             xt.gate({}, **wrong, **more)
@@ -514,21 +513,21 @@ seeds: {ladder: [2]}
 
 
 @pytest.mark.parametrize("space", [AGENTS, PRINTS])
-def test_what_a_search_for_a_number_suggests_sums_up_its_best_on_fresh_seeds(space):
+def test_what_a_search_for_a_number_suggests_certifies_it_on_fresh_seeds(space):
     Path("train.py").write_text(TRAIN)
     Path("space.yaml").write_text(space)
     words = ("search", "space.yaml", "--output", "my run", "--workers", 0)
     said = xortune(*words, code=0, traceback=True).stdout
-    (command,) = [line for line in said.splitlines() if line.startswith("  xortune export ")]
-    export, evaluate = (shlex.split(one) for one in command.split("&&"))
-    best = xt.load_run("my run").best_params
-    assert xortune(*export[1:], code=0)
-    assert "finished in the search" in Path("best.yaml").read_text()
-    assert yaml.safe_load(Path("best.yaml").read_text()) == best
-    few = ["12" if word == "1000" else word for word in evaluate[1:]]
+    (command,) = [line for line in said.splitlines() if line.startswith("  xortune certify ")]
+    few = ["12" if word == "1000" else word for word in shlex.split(command)[1:]]
     found = json.loads(xortune(*few, "--workers", 0, "--json", code=0).stdout)
-    assert found["n"] == 12
-    assert f"--first-seed {HAND.start}" in command
+    best, [objective] = xt.load_run("my run").best_params, xt.load_run("my run").objectives
+    assert {one["n"] for one in found["finalists"]} == {12}
+    assert best in [one["config"] for one in found["finalists"]]
+    assert math.isfinite(found["finalists"][0][objective.name]["value"])
+    assert xortune("export", "my run", "--output", "best.yaml", code=0)
+    assert "On fresh seeds from" in Path("best.yaml").read_text()
+    assert yaml.safe_load(Path("best.yaml").read_text()) == found["finalists"][0]["config"]
 
 
 def numbered(*numbers, apart=False):

@@ -1,6 +1,7 @@
 """The pytest plugin: tests over seeds, run by pytest as a user's are."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from compared import seeds_of
 
+import xortune as xt
 from xortune.certificates.gate import SequentialTest
 from xortune.certificates.plan import gate_seeds
 from xortune.certificates.seeds_mark import SeedsToCall, parse_mark
@@ -263,6 +265,9 @@ def test_after(): pass
         ("500", "missing a required argument: 'min_rate'"),
         ("500, 0.95", "too many positional arguments"),
         ("500.0, min_rate=0.95", "n: 500.0"),
+        ("500, min_rate=0.9, min=3", "both min_rate and min; allowed: one of min_rate, min_mean,"),
+        ("500, min=3", "of: is missing; allowed: mean, iqm, median"),
+        ("500, min_rate=0.9, of='iqm'", "of: 'iqm'; allowed: only with a number to prove"),
         ("True, min_rate=0.95", "n: True is no whole number; allowed: 1"),
         ("500, min_rate=1", "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no n"),
         ("500, min_rate=1 - 1e-12", "min_rate: a lower bound of 0.999999999999 takes more seeds"),
@@ -481,6 +486,64 @@ def test_the_answer_is_the_gate_s(every, rate, most):
     status = seeds_of("".join("+" if passes(seed) else "-" for seed in range(most))).status
     verdict = SequentialTest(rate, most, 0.95, 0).verdict(Point({"a": 1}), status)
     assert (judged.answer, seeds.k, judged.n) == (verdict.answer, verdict.k, verdict.n)
+
+
+def test_a_number_that_the_test_returns_is_proven(pytester):
+    pytester.makepyfile(
+        """
+        import random
+        import pytest
+
+        def score(seed):
+            return random.Random(seed).betavariate(9, 1)
+
+        @pytest.mark.seeds(200, min_mean=0.8, bounds=[0, 1], first=0)
+        def test_mean(seed):
+            return score(seed)
+
+        @pytest.mark.seeds(200, min=0.99, of="median", first=0)
+        def test_median(seed):
+            if seed % 9 == 8:
+                raise ValueError("no luck")
+            return score(seed)
+
+        @pytest.mark.seeds(200, max=0.7, of="iqm", bounds=[0, 0.5], first=0)
+        def test_beyond(seed):
+            return score(seed)
+
+        @pytest.mark.seeds(200, min=0.3, of="iqm", bounds=[0, 0.5], first=0)
+        def test_outside(seed):
+            return score(seed)
+
+        @pytest.mark.seeds(200, min_mean=0.8, bounds=[0, 1], first=0)
+        def test_nothing(seed):
+            assert score(seed)
+        """
+    )
+    result = pytester.inline_run()
+    reports = {
+        r.nodeid.partition("::")[2]: r
+        for r in result.getreports("pytest_runtest_logreport")
+        if r.when == "call" or r.failed
+    }
+    [(_, line)] = reports["test_mean"].user_properties
+    gated = xt.gate(
+        {},
+        min_mean=0.8,
+        bounds=[0, 1],
+        first_seed=0,
+        workers=0,
+        verbose=0,
+        train=lambda _, seed: random.Random(seed).betavariate(9, 1),
+    )
+    assert line == f"seeds: mean {gated.text} of {gated.n}, proven at least 0.8"
+    said = str(reports["test_median"].longrepr)
+    assert "refuted: median 0." in said
+    assert "below 0.99 (confidence 0.95, seeds 0 to " in said
+    assert "seed 8: ValueError: no luck" in said
+    assert "max: 0.7 is out of range" in str(reports["test_beyond"].longrepr)
+    assert "a seed has the number 0." in str(reports["test_outside"].longrepr)
+    assert "the test returned NoneType, and its mark asks" in str(reports["test_nothing"].longrepr)
 
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from xortune.core.errors import InputError
 from xortune.core.numbers import IQM, MEAN, quantile
-from xortune.stats.statistic_bounds import _last_look, statistic_bounds
+from xortune.stats.statistic_bounds import StatisticTest, _last_look, statistic_bounds
 
 MEDIAN, Q10 = quantile(50, "median"), quantile(10)
 INF = math.inf
@@ -197,3 +197,86 @@ def test_bounds_follow_a_change_of_scale_and_of_sign(numbers, statistic, anytime
     turned = statistic_bounds(-np.array(numbers), opposite, limits=(-200, 200), **given_)
     assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-4)
     assert found.low <= found.high
+
+
+# -------------------------------------------------------------------------------------------------
+# Claims that are tested seed after seed.
+
+UNIT = (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "limits"), [(MEAN, UNIT), (IQM, UNIT), (MEDIAN, None), (Q10, None)]
+)
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_claim_is_wrongly_proven_or_refuted_with_at_most_its_risk_by_enumeration(
+    statistic, limits, maximize
+):
+    """All 2**8 series of binary numbers; a goal between them is the edge of a quantile."""
+    for rate, alpha in itertools.product((0.3, 0.5, 0.8, 0.9), (0.05, 0.3)):
+        truth = truth_of(lambda u, r=rate: np.where(u <= 1 - r, 0.0, 1.0), statistic)
+        goals = [truth - 1e-6, truth + 1e-6] if statistic.share is None else [0.5]
+        for goal in goals:
+            rule = StatisticTest(statistic, goal, maximize, 8, alpha, limits)
+            wrong = {"proven": 0.0, "refuted": 0.0, "undecided": 0.0}
+            for series in itertools.product((0.0, 1.0), repeat=8):
+                chance = rate ** sum(series) * (1 - rate) ** (8 - sum(series))
+                wrong[rule.decide(np.array(series))[0]] += chance
+            is_true = truth >= goal if maximize else truth <= goal
+            assert wrong["refuted" if is_true else "proven"] <= alpha + 1e-9
+
+
+@pytest.mark.parametrize("name", ["normal", "bimodal", "three", "heavy", "crashing"])
+@pytest.mark.parametrize(("statistic", "limits"), [(MEAN, (-3, 12)), (IQM, None), (MEDIAN, None)])
+def test_gates_of_many_shapes_are_rarely_wrong_at_the_edge(name, statistic, limits):
+    ppf, rng, series = shapes()[name], np.random.default_rng(2), 120
+
+    def drawn(u):
+        return ppf(u) if limits is None else np.clip(ppf(u), *limits)
+
+    truth = truth_of(ppf, statistic, limits)
+    above, below = (
+        StatisticTest(statistic, truth + apart, True, 100, 0.1, limits) for apart in (1e-6, -1e-6)
+    )
+    wrong = np.zeros(2)
+    for _ in range(series):
+        numbers = drawn(rng.random(100))
+        wrong += above.decide(numbers)[0] == "proven", below.decide(numbers)[0] == "refuted"
+    assert wrong.max() <= stats.binom(series, 0.1).ppf(1 - 1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples, st.sampled_from([IQM, MEDIAN, Q10, MEAN]), st.booleans(), st.data())
+def test_an_answer_depends_on_no_later_seed_and_has_a_mirror(numbers, statistic, limited, data):
+    limits = (-200.0, 200.0) if limited else None
+    goal = data.draw(st.integers(-90, 90)) + 0.5
+    rule = StatisticTest(statistic, goal, True, 80, 0.1, limits)
+    answer, n = rule.decide(numbers)
+    for cut in range(n):
+        assert rule.decide(numbers[:cut])[0] is None
+    assert rule.decide(numbers[:n]) == (answer, n)
+    if answer is None:
+        assert n == len(numbers)
+        more = rule.further(numbers)
+        assert 1 <= more <= 80 - n
+        # Fewer seeds prove nothing, however good they are.
+        best = np.r_[numbers, np.full(more - 1, 200.0)]
+        assert rule.decide(best)[0] != "proven"
+    opposite = quantile(90) if statistic is Q10 else statistic
+    turned = StatisticTest(opposite, -goal, False, 80, 0.1, limits)
+    assert turned.decide(-np.array(numbers)) == (answer, n)
+    failing = np.r_[numbers, np.full(80 - len(numbers), math.nan)]
+    if answer is None:
+        assert rule.decide(failing)[0] != "proven"
+
+
+def test_the_fewest_seeds_that_can_prove_a_claim():
+    def least(statistic, limits=None, goal=0.5):
+        return StatisticTest(statistic, goal, True, 1, 0.05, limits).least
+
+    # None of 59 seeds is below the 5 % quantile; a mean of 0.5 is doubled by each bet at most.
+    assert (least(MEDIAN), least(quantile(5))) == (5, 59)
+    assert 5 <= least(MEAN, UNIT) <= 8
+    assert least(IQM) == 23
+    assert least(IQM, UNIT) <= 23
+    assert StatisticTest(MEAN, 0.0, True, 200, 0.05).method.startswith("Student's t at 5 looks")

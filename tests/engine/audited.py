@@ -1018,9 +1018,33 @@ class ClampsOnSchedule(KeepsIts):
 class ClampsStacked(Plain):
     """No more than a number of all weights together."""
 
+    stacks = False
+
     def scheduler(self, optimizer):
         [group] = optimizer.param_groups
         return SimpleNamespace(step=lambda: halve(group["params"], above=6.0))
+
+
+class Plateau(KeepsIts):
+    """The rate of one seed in a hundred falls: where its loss does not."""
+
+    stacks = False
+
+    def scheduler(self, optimizer):
+        falls = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
+        return SimpleNamespace(step=lambda: falls.step(self.loss(self.net, X, Y).item()))
+
+
+class OwnStep(torch.optim.Optimizer):
+    """It calls no closure, and steps by the signs of the gradients."""
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):  # noqa: ARG002  # as torch calls it
+        for one in (one for group in self.param_groups for one in group["params"]):
+            one.sub_(one.grad.sign(), alpha=0.01)
 
 
 class AveragesEach(KeepsIts):
@@ -1140,6 +1164,8 @@ KINDS = [
         ClampsWeights,
         ClampsOnSchedule,
         ClampsStacked,
+        Plateau,
+        with_optimizer(OwnStep),
         AveragesEach,
         MinesLate,
         EpochsOfTheSeed,

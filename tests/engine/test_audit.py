@@ -11,7 +11,7 @@ from audited import KINDS, Plain
 from torch import nn
 
 import xortune as xt
-from xortune.core.audit import AT_FIRST, LEAST_AUDITED, Audit
+from xortune.core.audit import AT_FIRST, LEAST_AUDITED, Audit, drawn
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
@@ -22,7 +22,6 @@ from xortune.trainers.audit import (
     Knowledge,
     SeedResult,
     distances,
-    drawn,
     knowledge_of,
     nudged,
 )
@@ -79,7 +78,7 @@ def test_no_kind_of_training_is_silently_wrong(kind, monkeypatch):
         assert bool(told.fault) == bool(knowledge_of(kind({})).fault)
 
 
-OTHER_REASONS = ("seeds cannot be stacked (",)
+OTHER_REASONS = ("seeds cannot be stacked (", "only schedulers of torch step all seeds alike: ")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +94,48 @@ def test_a_stack_whose_results_are_used_is_the_loop(kind):
         assert one == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
+class _ReadsBefore(torch.optim.SGD):
+    """It reads gradients before it would call a closure."""
+
+    def step(self, closure=None):
+        norm = math.hypot(*(one.grad.norm().item() for one in self.param_groups[0]["params"]))
+        self.param_groups[0]["lr"] = 0.1 / (1 + norm)
+        return super().step(closure)
+
+
+class _Two:
+    """Two optimizers in one object; its step takes nothing."""
+
+    def __init__(self, parameters, lr):
+        first, *others = parameters
+        self.of = torch.optim.SGD([first], lr), torch.optim.Adam(others, lr)
+
+    def step(self):
+        for one in self.of:
+            one.step()
+
+    def zero_grad(self):
+        for one in self.of:
+            one.zero_grad()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, audited.OwnStep, _ReadsBefore, _Two])
+def test_the_loop_is_a_plain_script_also_for_an_optimizer_of_ones_own(kind):
+    training = audited.with_optimizer(kind)({})
+    torch.manual_seed(5)
+    model = training.model()
+    optimizer = kind(model.parameters(), lr=0.01)
+    for _ in range(training.epochs):
+        for x, y in training.batches():
+            optimizer.zero_grad()
+            training.loss(model, x, y).backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        expected = {name: float(one) for name, one in training.score(model).items()}
+    assert audited.with_optimizer(kind)({}).run(5) == expected
+
+
 # -------------------------------------------------------------------------------------------------
 # Which seeds.
 
@@ -107,8 +148,9 @@ def test_all_seeds_are_audited_at_first_then_one_in_64():
     assert len(chosen) == pytest.approx(100_000 / 64, rel=0.1)
     assert drawn(many, TRUSTED) == chosen
     assert drawn([("{'lr': 1}", seed) for seed in range(100_000)], AT_FIRST) != chosen
-    assert drawn(many[:5], AT_FIRST, at_least=2)[-2:] == [3, 4]
-    assert drawn(many[:1], AT_FIRST, at_least=2) == [0]
+    assert drawn(many[:5], AT_FIRST, last=2)[-2:] == [3, 4]
+    assert drawn(many[:1], AT_FIRST, last=2) == [0]
+    assert drawn(many[:64], 0, last=2)[-2:] == [62, 63]
 
 
 def _seeds_until_found(rate, rng, block=16):

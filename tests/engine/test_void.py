@@ -212,7 +212,7 @@ def test_a_gate_on_a_mean_leaves_void_seeds_out():
     assert (found.answer, list(found.void), found.failed) == ("proven", [2, 5], {})
     taken = [seed for seed in range(found.n + 2) if seed not in found.void]
     known = [returns({}, seed)["return"] for seed in taken]
-    assert found.mean == pytest.approx(sum(known) / found.n)
+    assert found.value == pytest.approx(sum(known) / found.n)
     assert mean_evidence_above(known, 0.7)[-1] >= math.log(20) > mean_evidence_above(known, 0.7)[-2]
     assert f"seeds 0 to {found.n + 1} without 2 that could not be tried" in found.line
     kept = xt.gate({}, train=returns, **test)

@@ -392,17 +392,26 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
 
 LADDER = {"ladder": [4, 8], "complete": True}
 
+THREE = "3 configurations got fewer than 8 seeds"
 COMPARED = "3 configurations have too few seeds for any test to tell; it may be one of them. "
 
 
 @pytest.mark.parametrize(
     ("worse", "manifest", "said"),
     [
-        (2, LADDER, "2 of the 3 others were proven worse; 1 was paused, because more seeds "),
-        (0, LADDER, "None of the 3 others was proven worse; all were paused, because more seeds "),
-        (3, LADDER, "3 of the 3 others were proven worse."),
-        (1, LADDER | {"complete": False}, "1 of the 3 others was proven worse; 2 had fewer seeds "),
-        (0, {"complete": True}, "3 configurations got fewer than 8 seeds."),
+        (2, LADDER, THREE + ": 2 were proven worse by the race; 1 was paused, because more seeds "),
+        (
+            0,
+            LADDER,
+            THREE + ": none was proven worse by the race; all were paused, because more seeds ",
+        ),
+        (3, LADDER, THREE + ": 3 were proven worse by the race."),
+        (
+            1,
+            LADDER | {"complete": False},
+            THREE + ": 1 was proven worse by the race; 2 had fewer seeds ",
+        ),
+        (0, {"complete": True}, THREE + "."),
     ],
 )
 def test_how_many_are_proven_worse_and_how_many_only_paused(tmp_path, worse, manifest, said):

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import (
     DEAD,
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from xortune.core.audit import Audit
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import AUDITED, Block, Stacking, Traits
+from xortune.core.trainer import AUDITED, NOT_FINISHED, Block, Stacking, Traits, Unfinished
 from xortune.deciding.decisions import SearchDecisions
 from xortune.deciding.in_flight import most_in_flight
 from xortune.deciding.propose import (
@@ -583,13 +584,15 @@ class StackingPlain(Priced):
     traits = Traits(stacks_seeds=True)
 
 
-def told_by(jobs, *audits):
+def told_by(jobs, *audits, by=0.0):
     """The results of a batch, with what its trainer says of its stacks."""
     results = []
     for job, audit in zip(jobs, audits, strict=True):
         found = solved(job.block.first, 0, job.block.count)
         details = replace(found.details, audit=audit)
-        results.append(encode_outcome(job.block, replace(found, details=details)))
+        loss = ((1 + found.seeds) * (1 + by)).astype(np.float32)
+        found = replace(found, details=details, final_loss=loss)
+        results.append(encode_outcome(job.block, found))
     return {"seconds": 0.1, "results": results}
 
 
@@ -614,24 +617,137 @@ def test_workers_are_told_how_many_seeds_have_agreed():
     assert [job.block.agreed for job in batches.next()] == [None]
 
 
-def test_while_seeds_are_audited_for_the_first_time_idle_workers_help_with_that():
-    """Otherwise each of 16 workers would train 29 seeds alone, too."""
-    batches, _ = stacking(9, slots=16)
-    first = batches.next()
-    assert first[0].block.idle == 15
+def shared(slots=16, proposed=9, agreed=0, **more):
+    """Batches of a trainer that has just said that it stacks seeds."""
+    batches, lines = stacking(proposed, slots=slots, audit=Audit(0, agreed), **more)
     told = Stacking(frozenset(), 64, 20.0)
-    received(batches, first, **told_by(first, Audit(0, 10)), stacking=told)
-    two = [batches.next(), batches.next()]
-    assert [jobs[0].block.idle for jobs in two] == [15, 14]
-    assert batches.next() == (), "these two train ten seeds alone each"
-    received(batches, two[0], **told_by(two[0], Audit(1, 8)))
-    last = batches.next()  # 18 agree, and 10 are under way
-    assert last
+    first = batches.next()
+    received(batches, first, **told_by(first, Audit()), stacking=told)
+    return batches, lines
+
+
+def taken(batches):
+    """All that can be sent now: the stacks, and the seeds of them that train alone."""
+    sent = list(iter(batches.next, ()))
+    alone = [jobs for jobs in sent if jobs[0].block.agreed is None]
+    return [jobs for jobs in sent if jobs not in alone], alone
+
+
+def test_audited_seeds_are_batches_that_any_worker_trains_before_another_stack():
+    """Otherwise each of 16 workers would train 29 seeds alone, too."""
+    batches, lines = shared()
+    before = len(lines)
+    stacks, alone = taken(batches)
+    assert [job.block.audited for jobs in stacks for job in jobs] == [()] * 3
+    assert [job.block.count for jobs in alone for job in jobs] == [1] * 30
+    assert batches.next() == (), "30 seeds train alone"
+    assert batches.under_way == 33
+    for jobs in stacks:
+        received(batches, jobs, **told_by(jobs, Audit(10)))
+    for jobs in alone[1:]:
+        received(batches, jobs, **told_by(jobs, Audit()))
+    received(batches, alone[0], **told_by(alone[0], Audit()))
+    results = [line.outcome.details.audit for line in lines[before:]]
+    assert results == [Audit(0, 10, 0.0)] * 3
+    assert batches.next()[0].block.agreed == 30
+
+
+def off(jobs, by):
+    """As `told_by`: what seeds come to whose numbers are larger by a part."""
+    return told_by(jobs, Audit(), by=by)
+
+
+def lost(jobs, _):
+    return {"seconds": 0.1, "results": WorkerFailure("batch", "killed")}
+
+
+def cancelled(jobs, _):
+    return {"seconds": 0.1, "results": [Unfinished()]}
+
+
+@pytest.mark.parametrize(
+    ("come_to", "by", "agrees"),
+    [(off, 1e-6, True), (off, 1e-2, False), (lost, 0, False), (cancelled, 0, False)],
+)
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_stack_of_which_a_seed_does_not_agree_trains_again_and_its_worker_audits(
+    come_to, by, agrees, is_last
+):
+    batches, lines = shared(2, 2)
+    before = len(lines)
+    [stack], alone = taken(batches)
+    first, *others = alone
+    ends = [(jobs, told_by(jobs, Audit())) for jobs in others]
+    ends.insert(len(ends) if is_last else 0, (first, come_to(first, by)))
+    ends.insert(3, (stack, told_by(stack, Audit(10))))
+    for jobs, what in ends:
+        assert len(lines) == before
+        received(batches, jobs, **what)
+    if agrees:
+        [line] = lines[before:]
+        audit = line.outcome.details.audit
+        assert (audit.stacked, audit.audited) == (0, 10)
+        assert audit.largest == pytest.approx(by, rel=0.1)
+        return
+    assert len(lines) == before
+    [again] = batches.next()
+    assert again.block == stack[0].block
+    assert again.block.audited == tuple(again.block.seeds)
+    received(batches, (again,), **told_by((again,), Audit(0, 10, 2e-4)))
+    assert lines[-1].outcome.details.audit == Audit(0, 10, 2e-4)
+
+
+def test_a_stack_that_nobody_wants_any_more_does_not_train_again(monkeypatch):
+    batches, lines = shared(2, 2)
+    [stack], alone = taken(batches)
+    monkeypatch.setattr(batches._decider, "wants", lambda _: False)
+    received(batches, stack, **told_by(stack, Audit(10)))
+    for jobs in alone:
+        received(batches, jobs, **cancelled(jobs, 0))
     assert batches.next() == ()
-    received(batches, two[1], **told_by(two[1], Audit(0, 10)))
-    assert batches.next() == ()
-    received(batches, last, **told_by(last, Audit(8, 2)))
-    assert len(list(iter(batches.next, ()))) == 5, "30 agree"
+    assert (lines[-1].block, lines[-1].error) == (stack[0].block, NOT_FINISHED)
+
+
+def test_what_is_stopped_uses_no_stack_of_which_a_seed_was_not_sent():
+    for sent, used in ((3, False), (10, True)):
+        batches, lines = shared(2, 2)
+        before = len(lines)
+        stack, *alone = (batches.next() for _ in range(1 + sent))
+        batches.stop(now=True)
+        for jobs in alone:
+            received(batches, jobs, **told_by(jobs, Audit()))
+        assert batches.under_way == 1
+        received(batches, stack, **told_by(stack, Audit(10)))
+        assert (batches.under_way, len(lines) > before) == (0, used)
+
+
+def test_a_stack_that_was_none_waits_for_no_audit_and_one_that_failed_trains_again():
+    batches, lines = shared(2, 3)
+    before = len(lines)
+    [stack, *_], alone = taken(batches)
+    received(batches, stack, **told_by(stack, Audit()))
+    assert len(lines) == before + 1
+    for jobs in alone:
+        received(batches, jobs, **told_by(jobs, Audit()))
+    assert len(lines) == before + 1, "they are in no count"
+    batches, lines = shared(2, 2)
+    [stack], alone = taken(batches)
+    received(batches, stack, **lost(stack, 0))
+    for jobs in alone:
+        received(batches, jobs, **told_by(jobs, Audit()))
+    again, *_ = taken(batches)
+    assert [job.block for jobs in again for job in jobs] == [stack[0].block]
+
+
+def test_audits_wait_for_no_idle_worker_where_rounding_is_amplified_or_all_are_busy():
+    for more in ({"slots": 1}, {"agreed": 29, "slots": 2, "largest": 1e-3}):
+        largest = more.pop("largest", 0.0)
+        batches, _ = shared(**more)
+        batches.recorded += Audit(0, 0, largest)
+        assert batches.next()[0].block.audited is None
+    batches, _ = shared(2, agreed=29)
+    assert [batches.next()[0].block.agreed for _ in range(3)] == [29, None, None]
+    assert batches.next()[0].block.audited is None
 
 
 def test_what_is_not_stacked_waits_for_no_audit():

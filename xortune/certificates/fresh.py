@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xortune.certificates.gate import check_goal, checked_statistic
 from xortune.certificates.ledger import account_in_ledger, digest
 from xortune.core.errors import (
     InputError,
@@ -23,19 +24,31 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
+from xortune.core.success import has_rule, is_cost
 from xortune.core.trainer import Trainer, is_void, missing_seeds
 from xortune.racing.objectives import constrained
 from xortune.runs.certificate import (
     CERTIFICATE,
     LEDGER,
     Certificate,
+    asked_json,
     certificate_of,
+    limits_of,
     purpose_of,
     risk_of,
     sequence_step,
+    test_of,
+    value_of,
     write_certificate,
 )
-from xortune.runs.evaluation import MAX_IN_ACCOUNT, Criterion, Evaluation, Purpose, SeedsToTrain
+from xortune.runs.evaluation import (
+    MAX_IN_ACCOUNT,
+    Criterion,
+    Evaluation,
+    NumberAsked,
+    Purpose,
+    SeedsToTrain,
+)
 from xortune.runs.manifest import fingerprint_of, identity_of
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
@@ -59,6 +72,9 @@ class CertifyRequest:
         neighbourhood: also train each finalist with its settings moved by this fraction.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
+        asked: the statistic of a number to certify in place of a rate; its `goal` is proven as
+            `min_rate` is.
+        key: of the only finalist, in place of the search's first.
 
     Raises:
         InputError: an option is out of range or does not go with another.
@@ -72,13 +88,17 @@ class CertifyRequest:
     neighbourhood: float | None = None
     by: Criterion = "own"
     min_rate: float | None = None
+    asked: NumberAsked | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         check_count("top", self.top, most=1000)
         check_count("seeds", self.seeds, most=len(CERTIFY))
         check_share("confidence", self.confidence)
         if self.min_rate is not None:
-            self._check_sequence(self.min_rate)
+            check_share("min_rate", self.min_rate)
+        if self.is_sequence:
+            self._check_sequence()
         if self.neighbourhood is not None:
             good = "above 0, such as 0.2"
             check_number("neighbourhood", self.neighbourhood, lambda r: 0 < r < math.inf, good)
@@ -91,33 +111,43 @@ class CertifyRequest:
                 fix="give --neighbourhood 0.2 too",
             )
 
-    def _check_sequence(self, rate: float) -> None:
-        check_share("min_rate", rate)
+    @property
+    def is_sequence(self) -> bool:
+        """Whether one claim is proven, finalist after finalist."""
+        return self.min_rate is not None or (self.asked is not None and self.asked.goal is not None)
+
+    def _check_sequence(self) -> None:
         refuse_given(
-            "where bounds are shown, not with a rate that is to be proven",
+            "where bounds are shown, not with what is to be proven",
             extendable=self.extendable,
             neighbourhood=self.neighbourhood,
         )
         self.refuse_unprovable(1)
 
     def refuse_unprovable(self, number: int) -> None:
-        """Refuse seeds that cannot prove `min_rate` in an attempt with this number.
+        """Refuse seeds that cannot prove what is asked in an attempt with this number.
 
         Raises:
             InputError: not even all seeds without a failure prove it.
         """
-        if self.min_rate is None:
+        if not self.is_sequence:
             return
-        alpha = risk_of(number, self.confidence, 1)
-        least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
-        if not least <= self.seeds <= MAX_SEEDS_OF_BOUNDARY:
+        alpha, most = risk_of(number, self.confidence, 1), MAX_SEEDS_OF_BOUNDARY
+        if self.min_rate is not None:
+            what, sort = f"a rate of {self.min_rate:g}", "a rate"
+            least = seeds_for_lower_bound(self.min_rate, confidence=1 - alpha)
+        else:
+            assert self.asked is not None
+            what, sort = f"{self.asked.name} {self.asked.side} {self.asked.goal:g}", "what"
+            least = test_of(self.asked, most=1, alpha=alpha).least or most + 1
+        if not least <= self.seeds <= most:
             which = "" if number == 1 else f" in attempt {number} of this account"
             raise InputError(
-                f"{self.seeds:,} seeds for a rate of {self.min_rate:g}{which}",
+                f"{self.seeds:,} seeds for {what}{which}",
                 field="seeds",
-                allowed=f"{least:,} to {MAX_SEEDS_OF_BOUNDARY:,}"
-                if least <= MAX_SEEDS_OF_BOUNDARY
-                else f"a rate that {MAX_SEEDS_OF_BOUNDARY:,} seeds can prove",
+                allowed=f"{least:,} to {most:,}"
+                if least <= most
+                else f"{sort} that {most:,} seeds can prove",
             )
 
 
@@ -140,6 +170,52 @@ SEED_DRAWS = 64
 
 _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 """Facts of the trainer that the draw depends on: what a solved seed means, not the versions."""
+
+
+def number_asked(
+    run: Run,
+    of: str | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> NumberAsked | None:
+    """The statistic of a number to certify; None: the success rate.
+
+    Args:
+        run: a run.
+        of: the statistic; that of the search if not given, unless a rule judges its seeds.
+        least: what it is to be proven to be, at least.
+        most: the same, at most.
+        bounds: of the number, in place of the space's, which are those of its objectives' number.
+
+    Raises:
+        InputError: no statistic of a number of the run, or no claim that can be tested.
+    """
+    sought = {one.name: one for one in run.objectives if one.number and one.required is None}
+    if least is not None and most is not None:
+        raise InputError(
+            "both a least and a greatest value", field="max", allowed="one of --min and --max"
+        )
+    goal = most if least is None else least
+    if of is None:
+        ruled = has_rule(run.manifest.get("success")) and goal is None
+        of = next(iter(sought), None) if not ruled else None
+        if of is None:
+            refuse_given("of a number, with of, such as return_iqm", min=least, max=most)
+            return None
+    number, _ = checked_statistic(of)
+    known = run.results[0].outcome.number_names if run.results else ()
+    refuse_unknown(number, known, f"the seeds have no number {number!r}", field="of")
+    objective = sought.get(of)
+    maximize = objective.maximize if objective else not is_cost(number)
+    maximize = maximize if goal is None else most is None
+    if bounds is None and number in {one.number for one in sought.values()}:
+        bounds = run.limits
+    failed = objective.failed if objective and objective.maximize == maximize else None
+    asked = NumberAsked(of, maximize, failed, bounds, None if goal is None else float(goal))
+    if goal is not None:
+        check_goal(goal, limits_of(asked, np.empty(0)), "min" if maximize else "max")
+    return asked
 
 
 def tasks_of(
@@ -221,7 +297,8 @@ def _new_attempt(
     identity = identity_of(trainer.describe())
     facts = digest({**_facts(run, trainer, purposes), "first": first, "made": identity})
     own = max((purpose.number for purpose in run.checks.lines.purposes.values()), default=0)
-    with account_in_ledger(run, trainer) as account:
+    asked = request.asked
+    with account_in_ledger(run, trainer, None if asked is None else asked.number) as account:
         again = None
         if account is not None and (run.is_network or run.manifest.get("deterministic") is True):
             again = account.number_of(facts)
@@ -287,6 +364,10 @@ def _purposes(
 ) -> list[Purpose]:
     """Return the purpose of each finalist of the request in that attempt."""
     finalists = finalists_of(run, request.top)
+    ranks = list(range(1, len(finalists) + 1))
+    if request.key is not None:
+        ranks = [run.results.keys.index(request.key) + 1]
+        finalists = [run.results[ranks[0] - 1]]
     objective = constrained(run.objectives)
     required = None if objective is None else objective.required
     return [
@@ -307,9 +388,19 @@ def _purposes(
             first=first,
             min_rate=request.min_rate,
             required=None if required is None or request.min_rate else required.rate,
+            asked=request.asked,
+            search_value=_value_of(result, request.asked),
         )
-        for rank, result in enumerate(finalists, 1)
+        for rank, result in zip(ranks, finalists, strict=True)
     ]
+
+
+def _value_of(result: ConfigResult, asked: NumberAsked | None) -> float | None:
+    """The statistic of the search's seeds; None if it is infinite, or not asked."""
+    if asked is None:
+        return None
+    value = value_of(asked, asked.numbers(result.outcome))
+    return value if math.isfinite(value) else None
 
 
 def _same(begun: Sequence[Evaluation], purposes: Sequence[Purpose]) -> bool:
@@ -359,7 +450,7 @@ def _tasks(
             fix="certify with fewer seeds",
         )
     purposes = [replace(purpose, first=first) for purpose in purposes]
-    if purposes[0].min_rate is not None:
+    if purposes[0].is_sequence:
         return _next_of_sequence(run, purposes, begun)
     near = around_from = _first(NEIGHBOURS, run, trainer, purposes, begun)
     trained: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
@@ -534,7 +625,8 @@ def _facts(run: Run, trainer: Trainer, purposes: Sequence[Purpose]) -> dict[str,
         "attempt": request.attempt,
         "finalists": [purpose.finalist for purpose in purposes],
         "asked": [request.seeds, request.confidence, request.extendable]
-        + ([] if request.min_rate is None else [request.min_rate]),
+        + ([] if request.min_rate is None else [request.min_rate])
+        + ([] if request.asked is None else [asked_json(request.asked)]),
     }
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +24,13 @@ from xortune.core.errors import (
     refuse_unknown,
 )
 from xortune.core.formats import as_html, estimated, rounded_down, rounded_up, span
-from xortune.core.numbers import MEAN
+from xortune.core.numbers import (
+    Statistic,
+    endings,
+    named_statistic,
+    quantile_meant,
+    statistic_named,
+)
 from xortune.core.outcome import Outcome, SeedCount, Status, crash_text, have_numbers, own_endings
 from xortune.core.point import Point
 from xortune.core.seeds import MAX_SEED
@@ -35,20 +41,13 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
-from xortune.stats.betting import (
-    NEAREST,
-    checked_numbers,
-    mean_evidence_above,
-    mean_evidence_below,
-    most_evidence_above,
-    seeds_for_mean,
-)
+from xortune.stats.betting import NEAREST, checked_numbers
 from xortune.stats.sequential import MAX_SEEDS_OF_BOUNDARY, Boundary, boundary
-from xortune.stats.statistic_bounds import statistic_bounds
+from xortune.stats.statistic_bounds import Answer, StatisticTest, decided
 
 if TYPE_CHECKING:
-    from xortune.runs.certificate import Certificate
-    from xortune.runs.evaluation import EncodedOutcome
+    from xortune.runs.certificate import Certificate, CertifiedResult
+    from xortune.runs.evaluation import EncodedOutcome, NumberAsked
     from xortune.runs.results import ConfigResult
     from xortune.runs.run import Run
 
@@ -97,25 +96,6 @@ def _loaded(
         return make(document.values)
     except InputError as error:
         raise error.at(document.at((error.field,) if error.field else ())) from None
-
-
-Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
-
-
-def _decided(
-    proven: NDArray[np.bool_], refuted: NDArray[np.bool_], lost: NDArray[np.bool_]
-) -> tuple[Answer | None, int]:
-    """The answer, None if there is none yet, and how many seeds count.
-
-    Shapes are (S,): whether the first seeds prove what is asked, refute it, or leave too few others
-    for a proof.
-    """
-    decided = np.flatnonzero(proven | refuted | lost)
-    if not decided.size:
-        return None, proven.size
-    first = int(decided[0])
-    answer: Answer = "refuted" if refuted[first] else "undecided"
-    return "proven" if proven[first] else answer, first + 1
 
 
 def _check_seeds(max_seeds: int, first_seed: int, confidence: float) -> None:
@@ -308,7 +288,7 @@ class SequentialTest:
         a time. The answer is None while more seeds are needed.
         """
         k, n = np.cumsum(status == Status.SOLVED), np.arange(1, len(status) + 1)
-        return _decided(self.proves(k, n), self.refutes(k, n), self.gives_up(k, n))
+        return decided(self.proves(k, n), self.refutes(k, n), self.gives_up(k, n))
 
     def verdict(
         self,
@@ -376,46 +356,50 @@ class SequentialTest:
 
 
 @dataclass(frozen=True)
-class MeanTest:
-    """A test of the mean of a number with known limits being at least `min_mean`, by bets.
-
-    It looks after each seed (see `stats.betting`). A mean below `min_mean` is called proven, and
-    one of `min_mean` or more refuted, with a probability of at most 1 - `confidence` each. A failed
-    seed counts as the lower limit. It is `undecided` from the seed after which even the greatest
-    numbers alone would not prove the mean.
+class NumberTest:
+    """A test of a statistic of a number, after each seed: see `StatisticTest`.
 
     Attributes:
-        min_mean: the mean to prove, within the limits.
-        of: the name of the number; None: the first that the training returns.
-        limits: what no seed's number can be below or above.
-        max_seeds: the most seeds.
-        confidence: 1 minus the greatest probability of a wrong answer.
+        rule: what is to be proven of which statistic, with how many seeds.
+        number: the name of the number; None: the first that the training returns.
         first_seed: the others follow it.
+        option: the name of the argument that has the goal, for messages.
 
     Raises:
-        InputError: an argument is out of range, or `max_seeds` is too few for a proof.
+        InputError: an argument is out of range, or there are too few seeds for a proof.
     """
 
-    min_mean: float
-    of: str | None
-    limits: tuple[float, float]
-    max_seeds: int
-    confidence: float
+    rule: StatisticTest
+    number: str | None
     first_seed: int
+    option: str
 
     def __post_init__(self) -> None:
-        low, high = self.limits
-        allowed = f"above {low:g} and below {high:g}, the bounds"
-        margin = NEAREST * (high - low)
-        within = low + margin, high - margin
-        check_number("min_mean", self.min_mean, lambda m: within[0] < m < within[1], allowed)
-        _check_seeds(self.max_seeds, self.first_seed, self.confidence)
-        least = seeds_for_mean(self.min_mean, 1 - self.confidence, limits=self.limits)
-        unproven = f"a mean of {self.min_mean:g}, even if all have {high:g}"
-        _refuse_few(self.max_seeds, least, unproven=unproven, lower="mean")
+        rule = self.rule
+        check_goal(rule.goal, rule.limits, self.option)
+        _check_seeds(rule.most, self.first_seed, 1 - rule.alpha)
+        if rule.statistic.share is not None:
+            check_count("max_seeds", rule.most, most=MAX_SEEDS_OF_BOUNDARY)
+        best = "are as good as can be"
+        if rule.limits is not None:
+            best = f"have {rule.limits[1 if rule.maximize else 0]:g}"
+        unproven = f"a {rule.statistic.heading} of {rule.goal:g}, even if all {best}"
+        least = rule.least or MAX_SEEDS_OF_BOUNDARY + 1
+        lower = f"{'lower' if rule.maximize else 'higher'} {rule.statistic.heading}"
+        _refuse_few(rule.most, least, unproven=unproven, lower=lower)
+
+    @property
+    def max_seeds(self) -> int:
+        """The most seeds."""
+        return self.rule.most
+
+    @property
+    def confidence(self) -> float:
+        """1 minus the greatest probability of a wrong answer."""
+        return round(1 - self.rule.alpha, 12)
 
     def observed(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
-        """Return float64, shape (S,): the number of each seed; a failed one has the lower limit.
+        """Return float64, shape (S,): the number of each seed; NaN where it failed.
 
         Raises:
             InputError: no seed has a number of that name, or one is beyond the limits.
@@ -429,36 +413,21 @@ class MeanTest:
                     field="of",
                     allowed="a training that returns a number, or a dict of them",
                 )
-            return np.full(outcome.n, self.limits[0])
-        if self.of is not None and self.of not in outcome.details.values:
-            refuse_unknown(self.of, names, f"there is no number {self.of!r}", field="of")
-        numbers = outcome.numbers(self.of)
-        return checked_numbers(np.where(np.isfinite(numbers), numbers, self.limits[0]), self.limits)
+            return np.full(outcome.n, np.nan)
+        if self.number is not None and self.number not in outcome.details.values:
+            refuse_unknown(self.number, names, f"there is no number {self.number!r}", field="of")
+        numbers = outcome.numbers(self.number)
+        if self.rule.limits is not None:
+            checked_numbers(numbers[np.isfinite(numbers)], self.rule.limits)
+        return numbers
 
     def further(self, numbers: NDArray[np.float64], n: int) -> int:
-        """Return how many more seeds, at least, can prove the mean."""
-        left = self.max_seeds - n
-        target, alpha = -math.log(1 - self.confidence), 1 - self.confidence
-        if not n:
-            return min(seeds_for_mean(self.min_mean, alpha, limits=self.limits), left)
-
-        def most(more: int) -> float:
-            found = most_evidence_above(numbers, self.min_mean, n + more, limits=self.limits)
-            return float(found[-1])
-
-        low, high = 0, left
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if most(middle) >= target else (middle, high)
-        return max(high, 1)
+        """Return how many more seeds, at least, can prove it."""
+        return min(self.rule.further(numbers), self.rule.most - n)
 
     def decide(self, numbers: NDArray[np.float64]) -> tuple[Answer | None, int]:
         """As `SequentialTest.decide`, of the numbers of seeds in their order."""
-        target, given = -math.log(1 - self.confidence), (numbers, self.min_mean)
-        proven = mean_evidence_above(*given, limits=self.limits) >= target
-        refuted = mean_evidence_below(*given, limits=self.limits) >= target
-        lost = most_evidence_above(*given, self.max_seeds, limits=self.limits) < target
-        return _decided(proven, refuted, lost)
+        return self.rule.decide(numbers)
 
     def verdict(
         self,
@@ -469,30 +438,69 @@ class MeanTest:
         failed: Mapping[int, str] = MappingProxyType({}),
         void: Mapping[int, str] = MappingProxyType({}),
         own: bool = True,  # noqa: ARG002  # as of `SequentialTest`
-    ) -> MeanVerdict:
+    ) -> NumberVerdict:
         """Return the verdict on a config by numbers of seeds in their order, which must decide."""
-        answer, n = self.decide(numbers)
+        rule = self.rule
+        answer, n = rule.decide(numbers)
         assert answer is not None
-        alpha = (1 - self.confidence) / 2
-        found = statistic_bounds(numbers[:n], MEAN, alpha=alpha, anytime=True, limits=self.limits)
+        found = rule.interval(numbers[:n])
         lost = {seed: why for seed, why in sorted(failed.items()) if seed in seeds[:n]}
-        return MeanVerdict(
+        return NumberVerdict(
             answer=answer,
-            min_mean=self.min_mean,
-            of=self.of,
-            limits=self.limits,
+            goal=rule.goal,
+            maximize=rule.maximize,
+            number=self.number,
+            statistic=rule.statistic,
+            limits=rule.limits,
             confidence=self.confidence,
             key=point.key,
             point=point,
             n=n,
-            mean=float(numbers[:n].mean()),
+            value=rule.value(numbers[:n]),
             low=found.low,
             high=found.high,
+            exact=rule.exact,
+            method=rule.method,
             first_seed=self.first_seed,
-            most=self.max_seeds,
+            most=rule.most,
+            failures=int(np.isnan(numbers[:n]).sum()),
             failed=lost,
             void=_passed_over(seeds[:n], void),
         )
+
+
+def checked_statistic(of: str) -> tuple[str, Statistic]:
+    """The number and the statistic of a name such as `return_iqm`.
+
+    Raises:
+        InputError: the name has no statistic, or one that no test knows.
+    """
+    found = named_statistic(of)
+    if found is None:
+        meant = quantile_meant(of)
+        raise InputError(
+            f"{of!r} names no statistic of a number",
+            field="of",
+            allowed=f"the name of a number with one of {endings()}",
+            fix=f"write {meant or f'{of}_mean, or {of}_iqm'}",
+        )
+    statistic = statistic_named(found[1])
+    if not statistic.has_test:
+        raise InputError(
+            f"nothing bounds the {statistic.heading}", field="of", allowed="a mean or a quantile"
+        )
+    return found[0], statistic
+
+
+def check_goal(goal: float, limits: tuple[float, float] | None, field: str) -> None:
+    """Raise an InputError for what no number, or only a certain one, can reach."""
+    if limits is None:
+        check_number(field, goal, math.isfinite, "a number")
+        return
+    low, high = limits
+    margin = NEAREST * (high - low)
+    allowed = f"above {low:g} and below {high:g}, the bounds"
+    check_number(field, goal, lambda m: low + margin < m < high - margin, allowed)
 
 
 class Judgement:
@@ -507,7 +515,7 @@ class Judgement:
         n: how many of them count for the answer.
     """
 
-    def __init__(self, test: SequentialTest | MeanTest) -> None:
+    def __init__(self, test: SequentialTest | NumberTest) -> None:
         self.test, self.line = test, SeedLine[Any](test.first_seed)
         self.failed: dict[int, str] = {}
         self.seeds: list[int] = []
@@ -520,8 +528,8 @@ class Judgement:
 
     @property
     def solved(self) -> int | None:
-        """How many of the n seeds are solved; None of a mean."""
-        if isinstance(self.test, MeanTest):
+        """How many of the n seeds are solved; None of a number."""
+        if isinstance(self.test, NumberTest):
             return None
         return self._results[: self.n].count(Status.SOLVED)
 
@@ -551,7 +559,7 @@ class Judgement:
         more = 0 if self.answer else self.test.further(self._given, self.n)
         return range(self.line.next, self.line.next + more)
 
-    def verdict(self, point: Point, *, own: bool, done: str = "solved") -> Verdict | MeanVerdict:
+    def verdict(self, point: Point, *, own: bool, done: str = "solved") -> Verdict | NumberVerdict:
         """The verdict on a config, once the answer is known; see `SequentialTest.verdict`."""
         void, seeds = self.line.why, np.array(self.seeds)
         verdict = self.test.verdict(
@@ -567,61 +575,95 @@ def _passed_over(seeds: NDArray[np.int64], void: Mapping[int, str]) -> dict[int,
 
 
 @dataclass(frozen=True, repr=False)
-class MeanVerdict(Answered):
-    """The answer of a gate on a mean, with its seeds up to the decision.
+class NumberVerdict(Answered):
+    """The answer of a gate on a statistic of a number, with its seeds up to the decision.
 
     Attributes:
-        answer: `proven` (the mean is at least `min_mean`), `refuted` (below it) or `undecided`.
-        min_mean, of, limits, confidence, first_seed: of the `MeanTest`.
+        answer: `proven` (the statistic of all seeds is at least `goal`, or at most), `refuted` or
+            `undecided`.
+        goal, maximize: at least `goal`, or with `maximize` False at most.
+        number: the name of the number; None: the first that the training returns.
+        statistic: of it.
+        limits: what no seed's number can be below or above; None if that is not known.
+        confidence: 1 minus the greatest probability of a wrong answer.
         key: key of the config.
         point: the config itself.
         n: seeds, failed ones included.
-        mean: of their numbers.
-        low, high: the interval of the mean. Both ends together hold with `confidence`, whatever
-            made the gate stop.
-        most: the most seeds.
-        failed: by seed, why it failed: its number counts as the lower limit.
+        value: the statistic of these seeds; infinite where failed ones decide it.
+        low, high: the interval of the statistic of all seeds. Both ends together hold with
+            `confidence`, whatever made the gate stop; of a certificate each has its own.
+        exact: whether the answer holds for any distribution of the number.
+        method: how it was found, in words.
+        first_seed: the first of the seeds.
+        most: the most seeds; None of a certificate.
+        failures: how many seeds have no number: each is worse than any number.
+        failed: by seed, why it failed; empty of a certificate.
         void: by seed, why it could not be tried; these are no seeds of the answer.
-        twice: as of `Verdict`.
+        this_run, twice: as of `Verdict`.
     """
 
     answer: Answer
-    min_mean: float
-    of: str | None
-    limits: tuple[float, float]
+    goal: float
+    maximize: bool
+    number: str | None
+    statistic: Statistic
+    limits: tuple[float, float] | None
     confidence: float
     key: str
     point: Point
     n: int
-    mean: float
+    value: float
     low: float
     high: float
+    exact: bool
+    method: str
     first_seed: int
-    most: int
+    most: int | None
+    failures: int
     failed: Mapping[int, str] = field(default_factory=dict)
     void: Mapping[int, str] = field(default_factory=dict)
+    this_run: bool = False
     twice: str | None = field(default=None, compare=False)
 
     def _repr_html_(self) -> str:
-        cells = {**self.point, "seeds": self.n, "mean": self.mean}
+        cells = {**self.point, "seeds": self.n, self.of: self.value}
         return as_html(self.line, [cells])
 
     @property
+    def text(self) -> str:
+        """The value; a dash where failed seeds decide it."""
+        return estimated(self.value, self.low, self.high) if math.isfinite(self.value) else "–"
+
+    @property
+    def of(self) -> str:
+        """`return_iqm`; `mean` without the name of a number."""
+        return "_".join(filter(None, (self.number, self.statistic.name)))
+
+    @property
     def line(self) -> str:
-        """The answer, the mean and the seeds, in one line, which holds with `confidence`."""
-        what, asked = f"mean of {self.of}" if self.of else "mean", f"{self.min_mean:g}"
-        first = next(iter(self.failed.items()), None)
-        failed = crash_text(len(self.failed), first, "failed")
-        without = f" without {len(self.void)} that could not be tried" if self.void else ""
+        """The answer, the statistic and the seeds, in one line, which holds with `confidence`."""
+        heading = self.statistic.heading
+        what = f"{heading} of {self.number}" if self.number else heading
+        side, beyond = ("at least", "below") if self.maximize else ("at most", "above")
+        failed = crash_text(self.failures, next(iter(self.failed.items()), None), "failed")
+        failed += "" if math.isfinite(self.value) else ", which is worse than any number"
         last = self.first_seed + self.n + len(self.void) - 1
-        sure = f"confidence {self.confidence:g}, seeds {self.first_seed} to {last}{without}"
-        shown = estimated(self.mean, self.low, self.high)
-        seen = f"{self.answer}: {what} {shown} of {self.n} seeds"
-        if self.answer == "undecided":
+        without = f" without {len(self.void)} that could not be tried" if self.void else ""
+        sure = f"confidence {self.confidence:g}{', this run only' * self.this_run}"
+        sure += "" if self.exact else f", {self.method}"
+        sure += f", certified config {self.key}" if self.most is None else ""
+        sure += f", seeds {self.first_seed} to {last}{without}"
+        seen, asked = (
+            f"{self.answer}: {what} {self.text} of {self.n} seeds{failed}",
+            f"{self.goal:g}",
+        )
+        if self.answer != "undecided":
+            return f"{seen}, {side if self.passed else beyond} {asked} ({sure})"
+        lacking = f"so {side} {asked} is not proven"
+        if self.most is not None:
             lacking = f"so {asked} cannot be proven any more with {self.most} seeds"
-            return f"{seen}{failed}, {span(self.low, self.high)}, {lacking} ({sure})"
-        side = "at least" if self.passed else "below"
-        return f"{seen}{failed}, {side} {asked} ({sure})"
+        ends = f", {span(self.low, self.high)}" * math.isfinite(min(abs(self.low), abs(self.high)))
+        return f"{seen}{ends}, {lacking} ({sure})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -811,5 +853,41 @@ def gate_certificate(certificate: Certificate, *, min_rate: float, key: str | No
         most=None,
         counts=None,
         bound=finalist.lower_bound if proven else None,
+        this_run=bool(certificate.scope),
+    )
+
+
+def gate_number(
+    certificate: Certificate, asked: NumberAsked, finalist: CertifiedResult
+) -> NumberVerdict:
+    """What the bounds of a finalist say of the claim that is asked."""
+    known, goal = finalist.number, asked.goal
+    assert known is not None  # the attempt is complete
+    assert goal is not None
+    sign = 1.0 if asked.maximize else -1.0
+    against = known.high if asked.maximize else known.low
+    answer: Answer = "proven" if known.worth >= sign * goal else "undecided"
+    if answer != "proven" and sign * against < sign * goal:
+        answer = "refuted"
+    return NumberVerdict(
+        answer=answer,
+        goal=goal,
+        maximize=asked.maximize,
+        number=asked.number,
+        statistic=asked.statistic,
+        limits=asked.limits,
+        confidence=certificate.confidence,
+        key=finalist.key,
+        point=finalist.point,
+        n=finalist.n,
+        value=known.value,
+        low=known.low,
+        high=known.high,
+        exact=known.exact,
+        method=known.method,
+        first_seed=finalist.first,
+        most=None,
+        failures=finalist.failed,
+        void=dict.fromkeys(finalist.left_out, ""),
         this_run=bool(certificate.scope),
     )

@@ -136,8 +136,8 @@ class Account:
             os.fsync(self._file)
 
 
-def question_of(run: Run, trainer: Trainer) -> Question:
-    """What a run's certificates ask.
+def question_of(run: Run, trainer: Trainer, number: str | None = None) -> Question:
+    """What a run's certificates ask; of a number its name, whatever the statistic.
 
     Neither the parameters count, nor how they are searched, nor the limit of the rule. A function
     has the name `file:function`, wherever the file is; a command its words before the first option
@@ -154,7 +154,7 @@ def question_of(run: Run, trainer: Trainer) -> Question:
     else:
         name = re.split(r"\s+-|\s*\S*\{", label)[0] or label
     files, task = trainer.describe().get("source"), known.get("task")
-    rule = judged_numbers(known.get("success") or run.asked.success)
+    rule = (number,) if number else judged_numbers(known.get("success") or run.asked.success)
     about = rule if task is None else (task, known.get("task_fingerprint"))
     return Question(
         tuple(one for one in (name[:LONGEST_NAME], files) if one),
@@ -189,7 +189,9 @@ def digest(facts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def account_in_ledger(run: Run, trainer: Trainer) -> Iterator[Account | None]:
+def account_in_ledger(
+    run: Run, trainer: Trainer, number: str | None = None
+) -> Iterator[Account | None]:
     """Hold the ledger of a run's project, which is made if there is none.
 
     The attempts in ledgers above the project's folder and directly below it count, too.
@@ -214,7 +216,7 @@ def account_in_ledger(run: Run, trainer: Trainer) -> Iterator[Account | None]:
             if other != place and other.is_file() and os.access(other, os.R_OK):
                 with other.open("rb") as opened:
                     entries += _entries(other, opened.fileno())
-        yield _account(question_of(run, trainer), entries, place, file)
+        yield _account(question_of(run, trainer, number), entries, place, file)
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open too
         os.close(file)

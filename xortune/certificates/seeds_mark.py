@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from inspect import signature
 from typing import Any
 
-from xortune.certificates.gate import Judgement, SequentialTest, Verdict
-from xortune.core.errors import InputError, Unavailable, broken_setup, check_count, error_text
+from xortune.certificates.gate import (
+    Judgement,
+    NumberTest,
+    NumberVerdict,
+    SequentialTest,
+    Verdict,
+)
+from xortune.core.errors import (
+    InputError,
+    Unavailable,
+    broken_setup,
+    check_count,
+    check_share,
+    error_text,
+    refuse_given,
+)
+from xortune.core.numbers import MEAN, statistic_named
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import MARK, MAX_SEED
@@ -24,6 +38,8 @@ from xortune.core.trainer import (
     exceeds,
     retry_after,
 )
+from xortune.stats.betting import checked_limits
+from xortune.stats.statistic_bounds import StatisticTest
 
 MAX_LISTED = 5
 """Maximum number of failing seeds that are listed with their messages."""
@@ -34,7 +50,7 @@ MAX_LENGTH = 200
 FIX = "write @pytest.mark.seeds(500, min_rate=0.95)"
 
 
-def parse_mark(*given: Any, **options: Any) -> tuple[SequentialTest, int, Outages]:
+def parse_mark(*given: Any, **options: Any) -> tuple[SequentialTest | NumberTest, int, Outages]:
     """Check the arguments of a mark, which are those of `_marked`.
 
     Returns:
@@ -56,25 +72,49 @@ def parse_mark(*given: Any, **options: Any) -> tuple[SequentialTest, int, Outage
 def _marked(
     n: int,
     *,
-    min_rate: float,
+    min_rate: float | None = None,
     confidence: float = 0.95,
     first: int = MARK.start,
     workers: int = 1,
     retry: Exceptions = (),
     retry_wait: Waits | None = None,
     max_void: float | None = None,
-) -> tuple[SequentialTest, int, Outages]:
+    min_mean: float | None = None,
+    min: float | None = None,  # noqa: A002  # as of the gate
+    max: float | None = None,  # noqa: A002
+    of: str | None = None,
+    bounds: Sequence[float] | None = None,
+) -> tuple[SequentialTest | NumberTest, int, Outages]:
     check_count("workers", workers)
     outages = Outages.of(retry, retry_wait, max_void)
+    given = {"min_rate": min_rate, "min_mean": min_mean, "min": min, "max": max}
+    claims = {name: one for name, one in given.items() if one is not None}
+    if len(claims) != 1:
+        missing = "missing a required argument: 'min_rate'"
+        problem = f"both {' and '.join(claims)}" if claims else missing
+        raise InputError(problem, allowed=f"one of {', '.join(given)}", fix=FIX)
+    [(option, goal)] = claims.items()
     try:
-        return SequentialTest(min_rate, n, confidence, first), workers, outages
+        if min_rate is not None:
+            refuse_given("only with a number to prove", of=of, bounds=bounds)
+            return SequentialTest(min_rate, n, confidence, first), workers, outages
+        check_share("confidence", confidence)
+        if (of is None) == (min_mean is None):
+            problem = "is missing" if of is None else f"{of!r}"
+            raise InputError(
+                problem, field="of", allowed="mean, iqm, median, q10, ... with min or max"
+            )
+        limits = None if bounds is None else checked_limits(bounds)
+        statistic = MEAN if of is None else statistic_named(of)
+        rule = StatisticTest(statistic, goal, option != "max", n, 1 - confidence, limits)
+        return NumberTest(rule, None, first, option), workers, outages
     except InputError as error:
         name = {"max_seeds": "n", "first_seed": "first"}.get(str(error.field), error.field)
         raise InputError(error.problem, field=name, allowed=error.allowed, fix=error.fix) from None
 
 
 class Outage(Exception):
-    """Too many seeds could not be tried: the test has no answer, and its model is not to blame."""
+    """The test has no answer: too many seeds could not be tried, or a number is beyond bounds."""
 
 
 class SeedsToCall:
@@ -92,7 +132,7 @@ class SeedsToCall:
         traceback: of the first seed that failed.
     """
 
-    def __init__(self, test: SequentialTest, outages: Outages) -> None:
+    def __init__(self, test: SequentialTest | NumberTest, outages: Outages) -> None:
         self._test, self._outages = test, outages
         self.judged, self.traceback = Judgement(test), ""
         self._next = test.first_seed  # the first that was never called
@@ -100,13 +140,12 @@ class SeedsToCall:
         self._tries: dict[int, int] = {}  # further tries of a seed
         self._waited: dict[int, float] = {}  # seconds before these, in all
         self._void: set[int] = set()
-        self._needed = cache(test.needed)
         self._results = self._in_a_row = 0  # seeds with a result; void ones since the last of these
 
     def next(self) -> int | None:
         """The seed that begins now; None if none does before another ends, or waits no more.
 
-        No more begin than could prove the rate after the failures so far.
+        No more begin than could prove what is asked after those so far.
         """
         if self._waiting and self._waiting[0][0] <= time.monotonic():
             _, seed = heappop(self._waiting)
@@ -116,7 +155,8 @@ class SeedsToCall:
         passed_over = sum(self._waited[seed] > PLACE_SECONDS for _, seed in self._waiting)
         begun = self._next - self._test.first_seed - len(self._void) - passed_over
         is_down = self._in_a_row >= HELD_AFTER and self._waiting
-        if begun >= self._needed(self.judged.n - self.k) or is_down or self._next > MAX_SEED:
+        needed = self.judged.n + len(self.judged.missing())
+        if begun >= needed or is_down or self._next > MAX_SEED:
             return None
         self._next += 1
         return self._next - 1
@@ -131,20 +171,40 @@ class SeedsToCall:
         return isinstance(error, (Unavailable, *self._outages.retry))
 
     @property
+    def takes_number(self) -> bool:
+        """Whether the test returns a number under each seed."""
+        return isinstance(self._test, NumberTest)
+
+    @property
     def k(self) -> int:
-        """How many seeds passed, of those that count."""
+        """How many seeds passed, or returned a number, of those that count."""
+        if self.takes_number:
+            return self.judged.n - len(self._reasons)
         return self.judged.solved or 0
 
-    def add(self, seed: int, error: BaseException | None, shown: Callable[[], str]) -> None:
-        """Add what came of a seed: it passed, or failed with an error, whose traceback is shown."""
+    def add(
+        self,
+        seed: int,
+        error: BaseException | None,
+        shown: Callable[[], str],
+        number: float = math.nan,
+    ) -> None:
+        """Add what came of a seed: it passed, or failed with an error, whose traceback is shown.
+
+        Raises:
+            Outage: the number is beyond the bounds.
+        """
         self._in_a_row, self._results = 0, self._results + 1
         failed = {}
         if error is not None:
             if seed < min(self.judged.failed, default=math.inf):
                 self.traceback = shown()
             failed[seed] = " ".join(error_text(error).split())
-        ended = Status.SOLVED if error is None else Status.WRONG_PATTERN
-        self.judged.add(seed, [ended], failed)
+        ended: float = Status.SOLVED if error is None else Status.WRONG_PATTERN
+        try:
+            self.judged.add(seed, [number if self.takes_number else ended], failed)
+        except InputError as beyond:
+            raise Outage(f"seed {seed}: {beyond}") from None
 
     def put_off(self, seed: int, error: BaseException) -> None:
         """A seed could not be tried: it waits for its next try, or it is void.
@@ -188,10 +248,8 @@ class SeedsToCall:
         return self.judged.answer is not None and not self.k and broken_setup(reasons) is not None
 
     @property
-    def _verdict(self) -> Verdict:
-        verdict = self.judged.verdict(Point({}), own=True, done="passed")
-        assert isinstance(verdict, Verdict)
-        return verdict
+    def _verdict(self) -> Verdict | NumberVerdict:
+        return self.judged.verdict(Point({}), own=True, done="passed")
 
     @property
     def line(self) -> str:
@@ -199,6 +257,10 @@ class SeedsToCall:
         verdict = self._verdict
         answer = "no outcome for" if self.is_broken else verdict.answer
         void = f", {len(verdict.void)} void" if verdict.void else ""
+        if isinstance(verdict, NumberVerdict):
+            side = "at least" if verdict.maximize else "at most"
+            seen = f"{verdict.of} {verdict.text} of {verdict.n}"
+            return f"seeds: {seen}, {answer} {side} {verdict.goal:g}{void}"
         return f"seeds: {verdict.k} of {verdict.n}, {answer} {verdict.min_rate:g}{void}"
 
     @property
@@ -208,7 +270,8 @@ class SeedsToCall:
         lines = [verdict.line]
         if self.is_broken:
             how = f"all {verdict.n} seeds failed in the same way, before any training"
-            lines = [f"no outcome: {how} ({verdict.asked})"]
+            asked = "" if isinstance(verdict, NumberVerdict) else f" ({verdict.asked})"
+            lines = [f"no outcome: {how}{asked}"]
         lines += [f"  seed {seed}: {_shortened(why)}" for seed, why in reasons[:MAX_LISTED]]
         if (more := len(reasons) - MAX_LISTED) > 0:
             lines.append(f"  ... and {more} more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @cli.command(
     "xortune certify runs/xor --top 5 --seeds 1000",
     "xortune certify runs/xor --min-rate 0.99",
+    "xortune certify runs/ppo --min 190 --of return_iqm",
     "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
     "xortune certify runs/xor --extendable",
     "xortune certify runs/xor --seeds 2000 --extend",
@@ -41,7 +43,7 @@ def certify(
     as_json: bool = False,
     **given: Any,
 ) -> None:
-    """Train the best configurations on fresh seeds, and bound their success rates from below.
+    """Train the best configurations on fresh seeds, and bound their success rates or numbers.
 
     Options:
         trainer: Your training function, such as ./train.py:run, if the space does not name it.
@@ -96,13 +98,16 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
     "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
     "xortune gate --trainer ./train.py:run --config config.yaml --min-mean 0.8 --of score",
     "xortune gate runs/xor --min-rate 0.99",
+    "xortune gate runs/ppo --min 190 --of return_iqm",
     of=GateArguments,
     interrupted="interrupted: no answer; nothing is kept",
 )
 def gate(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A certified run, whose certificate decides."),
+        typer.Argument(
+            metavar="RUN", help="A run: its certificate decides, of a number also fresh seeds."
+        ),
     ] = None,
     config: Path | None = None,
     trainer: str | None = None,
@@ -112,7 +117,7 @@ def gate(
     as_json: bool = False,
     **given: Any,
 ) -> None:
-    """Prove a success rate or a mean: exit code 0 proven, 1 refuted or undecided, 2 bad input.
+    """Prove a success rate or a number: exit code 0 proven, 1 refuted or undecided, 2 bad input.
 
     Options:
         config: A config (YAML, JSON) to train.
@@ -120,6 +125,9 @@ def gate(
     _check_gated(run, config)
     asked = cli.asked(GateArguments, given)
     train = _training(trainer, metric, timeout)
+    if run is not None and trainer is not None:
+        refuse_given("where a config is trained", metric=metric, timeout=timeout)
+        train = cli.functions_named([trainer])[0]
     if config is not None and trainer is None and not (quiet or as_json):
         cli.announce_compilation(asked["engine"] or "auto")
     try:
@@ -154,15 +162,24 @@ def _check_gated(run: Path | None, config: Path | None) -> None:
 
 
 def _verdict_json(verdict: Any) -> dict[str, Any]:
-    """The values of a `Verdict`, or of a `MeanVerdict`."""
+    """The values of a `Verdict`, or of a `NumberVerdict`."""
     if not hasattr(verdict, "min_rate"):
-        asked = ("answer", "passed", "min_mean", "of", "limits", "confidence", "key")
+        asked = ("confidence", "limits", "key")
+        ends = ("value", "low", "high")
         return {
+            "answer": verdict.answer,
+            "passed": verdict.passed,
+            "min" if verdict.maximize else "max": verdict.goal,
+            "of": verdict.of,
             **{name: getattr(verdict, name) for name in asked},
             "config": verdict.point.as_dict(),
-            **{name: getattr(verdict, name) for name in ("n", "mean", "low", "high")},
+            "n": verdict.n,
+            **{name: one if isfinite(one := getattr(verdict, name)) else None for name in ends},
+            "exact": verdict.exact,
+            "method": verdict.method,
             "first_seed": verdict.first_seed,
             "max_seeds": verdict.most,
+            "failures": verdict.failures,
             "failed": verdict.failed,
             "void": verdict.void,
             **_twice_json(verdict.twice),

@@ -261,7 +261,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 _FLAGS = "resume extend accept-versions extendable different-tasks missing-fails sequential reuse"
 _OTHERS = (
     "output trials sampler seed time-budget address engine confidence key rate between "
-    "neighbourhood success seeds workers max-seeds min-rate min-mean"
+    "neighbourhood success seeds workers max-seeds min-rate min-mean min max of bounds"
 )
 _IN_PYTHON = {
     **{name: name.replace("-", "_") for name in _OTHERS.split()},

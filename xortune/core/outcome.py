@@ -155,7 +155,7 @@ def joined(first: Details, n: int, second: Details, m: int) -> Details:
     raised = first if first.traceback else second
     failed = {**first.failed, **second.failed}
     return Details(
-        *(values, failed, raised.traceback, output, raised.raised),
+        *(values, failed, raised.traceback, output, raised.raised, second.note or first.note),
         curves=first.curves + second.curves,
         ruled=first.ruled and second.ruled,
         audit=first.audit + second.audit

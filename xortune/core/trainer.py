@@ -42,8 +42,8 @@ class Block:
             seed's training is the same.
         agreed: how many seeds of this training are known to give the same in a stack and alone;
             None: no seed is to be stacked. No part of what a block is, either.
-        idle: workers that have nothing to do: as many forks of the block's may train seeds alone
-            that train in a stack, too. No part of it, either.
+        audited: those of its seeds that train alone, too, if they train in a stack; None: its
+            trainer draws them. No part of it, either.
     """
 
     point: Point
@@ -51,7 +51,7 @@ class Block:
     count: int
     pruning: Pruning | None = field(default=None, compare=False, repr=False)
     agreed: int | None = field(default=0, compare=False, repr=False)
-    idle: int = field(default=0, compare=False, repr=False)
+    audited: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     @property
     def seeds(self) -> range:
@@ -60,11 +60,16 @@ class Block:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the attributes alone: the default for slots inspects the class each time."""
-        return Block, (self.point, self.first, self.count, self.pruning, self.agreed, self.idle)
+        return Block, (
+            *(self.point, self.first, self.count),
+            self.pruning,
+            self.agreed,
+            self.audited,
+        )
 
     def part(self, first: int, count: int) -> Block:
         """The part of it that begins with a seed."""
-        return Block(self.point, first, count, self.pruning, self.agreed, self.idle)
+        return Block(self.point, first, count, self.pruning, self.agreed, self.audited)
 
 
 @dataclass(frozen=True)

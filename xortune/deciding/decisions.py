@@ -136,17 +136,21 @@ class SearchDecisions:
     def use_all_and_ask_unfinished(self) -> bool:
         """Use the results that are there; return whether a stop left something unfinished.
 
-        A search that a proof has ended is finished.
+        A search that results have ended is finished.
         """
         while self._learn():
             pass
-        if self._halt is Halt.PROVEN:
+        if self._has_ended:
             return False
         if self._trials.are_left or self._continuing:
             return True
         if any(decision.missing for decision in self._flight):
             return True
         return self.contest.promoted(self._granted) is not None
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._halt not in (None, Halt.ASKED)
 
     @property
     def proven(self) -> tuple[str, float] | None:
@@ -187,7 +191,7 @@ class SearchDecisions:
             self.news.clear()
         if self._ready or self._flight:
             return False
-        return self._halt is Halt.PROVEN or not self.use_all_and_ask_unfinished()
+        return self._has_ended or not self.use_all_and_ask_unfinished()
 
     def next(self, _: object = None) -> Job | None:
         """The next block to train, in the order of decisions; None if there is none now."""
@@ -223,8 +227,8 @@ class SearchDecisions:
         room = 0 if self._halt else self.contest.room
         least = expected + coming * self._ladder[0]
         most = expected + coming * self._ladder[-1] + room
-        if self._space.stop.proven_rate is not None:
-            least = expected  # any seed may be the last one that the proof lacks
+        if self._space.stop.by_results:
+            least = expected  # any seed may be the last one
         return self._tally.progress(least, most)
 
     def prospects(self) -> Iterator[Prospect]:

@@ -242,6 +242,12 @@ class CertifyArguments(RayArguments):
         min_rate: prove this rate for the best, looking after each seed, at the attempt's whole
             risk; then for the next, up to `top`, until one is not proven. If not given, each gets
             all the seeds and a bound.
+        min: as `min_rate`, of a number: prove that the statistic of `of` is at least this.
+        max: as `min`, at most this.
+        of: the statistic of a number to certify, such as return_iqm, return_mean, return_q10; what
+            the search looked for if not given.
+        bounds: the least and the greatest number that a seed can have; those of the space if not
+            given. With them bounds of a mean are exact.
         confidence: of all lower bounds together; 0.95 if not given.
         extendable: begin an attempt to which `extend` can add seeds later; its bound is an
             anytime-valid one, a little lower.
@@ -251,6 +257,8 @@ class CertifyArguments(RayArguments):
         by: the lower bound that orders the finalists, and so decides which one `gate` and `export`
             take: own (if not given), or neighbourhood, the lowest among a finalist and its
             neighbours.
+        key: certify this configuration alone, in place of the search's best; the beginning of a key
+            is enough.
         accept_versions: begin a new attempt if another engine, torch or Numba began the last one.
         train: your own function that trained the run, if its space does not name it.
         trainer: a `core.trainer.Trainer` in its place.
@@ -262,11 +270,16 @@ class CertifyArguments(RayArguments):
     top: int | None = argument(only=BEGINNING)
     seeds: int = 1000
     min_rate: float | None = argument(only=BEGINNING)
+    min: float | None = argument(only=BEGINNING)
+    max: float | None = argument(only=BEGINNING)
+    of: str | None = argument(only=BEGINNING)
+    bounds: Sequence[float] | None = argument(only=BEGINNING, typed=tuple[float, float])
     confidence: float | None = argument(only=BEGINNING)
     extendable: bool = argument(False, only=BEGINNING)
     extend: bool = False
     neighbourhood: float | None = argument(only=BEGINNING)
     by: str | None = argument(only=BEGINNING)
+    key: str | None = argument(only=BEGINNING)
     accept_versions: bool = False
     train: Callable[..., Any] | None = python()
     trainer: Trainer | None = python()
@@ -324,32 +337,51 @@ class GateArguments(ConfigArguments):
         config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
             a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
-        min_mean: for a config with a training of your own: in place of a rate, the mean of a number
-            to prove. A failed seed counts as the lower bound.
-        of: with `min_mean`: the name of the number; the first that the training returns if not
-            given.
-        bounds: with `min_mean`: the least and the greatest number that a seed can have; 0 and 1 if
-            not given.
-        max_seeds: for a config: the most seeds; 500 if not given. The answer is `undecided` once
-            the rate could not be proven even if all that are left succeeded. The gate spends its
+        min_mean: of a training of your own, in place of a rate: the mean of a number to prove.
+        min: the same of any statistic, which `of` names: that it is at least this.
+        max: that it is at most this.
+        of: with `min_mean` the name of the number, else that of the statistic: return_iqm,
+            return_mean, return_median, return_q10. If not given, of a run what the search looked
+            for, of a config with `min_mean` the first number that the training returns.
+        bounds: the least and the greatest number that a seed can have. If not given, those of the
+            run's space; of a config with `min_mean` 0 and 1. With them a mean is decided exactly,
+            without them approximately. A failed seed counts as the worse bound, without them as
+            worse than any number.
+        max_seeds: where seeds are trained: the most; 500 if not given. The answer is `undecided`
+            once it could not be proven even if all that are left were as good as can be. The gate
+            spends its
             risk of a wrong answer over exactly this number: decide on it before you see a seed.
         confidence: 1 minus the greatest probability of a wrong answer; 0.95 if not given. For a
             run, the least confidence that its certificate must have.
         first_seed: for a config: the others follow it. If not given, the gates' own seeds, the same
             each time.
-        key: for a run: the finalist; the certificate's first if not given.
+        key: for a run: the finalist; the certificate's first if not given, of a number without one
+            the search's.
     """
 
     config_or_run: Config | Mapping[str, Any] | Run | str | os.PathLike[str]
     _: KW_ONLY
     min_rate: float | None = None
-    min_mean: float | None = argument(only=CONFIG)
+    min_mean: float | None = None
+    min: float | None = None
+    max: float | None = None
     of: str | None = None
     bounds: Sequence[float] | None = argument(typed=tuple[float, float])
     max_seeds: int | None = argument(only=CONFIG)
     confidence: float | None = None
     first_seed: int | None = argument(only=CONFIG)
     key: str | None = None
+
+    @property
+    def claims(self) -> dict[str, float]:
+        """What is to be proven, by the name of its argument."""
+        names = ("min_rate", "min_mean", "min", "max")
+        return {name: one for name in names if (one := getattr(self, name)) is not None}
+
+    @property
+    def claimed(self) -> str:
+        """The name of the first of them."""
+        return next(iter(self.claims))
 
 
 # -------------------------------------------------------------------------------------------------

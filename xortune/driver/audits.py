@@ -6,22 +6,22 @@ whose recorded results are those of a stack are trained alone here, spread over 
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from xortune.core.audit import LEAST_AUDITED, TOLERANCE, Audit
 from xortune.core.formats import count
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Status
 from xortune.core.trainer import AUDITED, Block, Trainer
 from xortune.driver.fresh_seeds import FreshSeeds
 from xortune.runs.evaluation import Evaluation, Evaluations, SeedsToTrain
 from xortune.training.batches import Batches
 from xortune.training.loop import Executor, NoJournal, Record, run
+from xortune.training.stacks import compared, decoded
 
 
 def lacks_audits(audit: Audit | None) -> bool:
@@ -111,10 +111,13 @@ def audited_now(
     for line, seed, is_new in drawn:
         if (again := alone.get((line.block.point.key, seed))) is None:
             continue  # it could not be tried
-        largest, fault = compared(line, again[0], seed, known.largest)
+        one, other = (decoded(of.block, of.outcome) for of in (line, again[0]) if of.outcome)
+        rounding = ROUNDED * known.largest if known.largest > TOLERANCE else TOLERANCE
+        largest, fault = compared(one, other, seed, most=rounding)
         if fault or is_new:
             block, audit = Block(line.block.point, seed, 1), Audit(0, 1, largest)
-            audit = Audit(fault=fault) if fault else audit
+            if fault:
+                audit = Audit(fault=f"seed {seed} of config {line.block.point.key}: {fault}")
             seconds = again[0].seconds / again[0].block.count
             found.append(
                 Evaluation(
@@ -175,76 +178,3 @@ def _is_pruned(line: Evaluation, seed: int) -> bool:
     """Whether a seed was pruned: alone it would train to its end."""
     assert line.outcome is not None
     return bool(line.outcome.status[seed - line.block.first] == Status.PRUNED)
-
-
-def compared(
-    stacked: Evaluation, alone: Evaluation, seed: int, rounding: float = 0.0
-) -> tuple[float, str]:
-    """The largest difference of a seed's results, and the fault; empty if they agree.
-
-    All numbers and reports are compared, by the scale that the first line's seeds have, and whether
-    it is a success. `rounding` is the largest difference of seeds that agreed.
-    """
-    is_amplified = rounding > TOLERANCE
-    most = ROUNDED * rounding if is_amplified else TOLERANCE
-    one, other = _outcome(stacked), _outcome(alone)
-    at, place = seed - stacked.block.first, seed - alone.block.first
-    where = f"seed {seed} of config {stacked.block.point.key}"
-    ended = Status(one.status[at]), Status(other.status[place])
-    if ended[0] != ended[1] and not is_amplified:
-        return math.inf, f"{where}: {ended[0].label} in a stack, {ended[1].label} alone"
-    largest = 0.0
-    for name, found, again, scale in _numbers(one, other, seed, at, place):
-        difference = _difference(found, again, scale)
-        if not difference <= most:
-            by = f", {difference:.2g} of its scale" if math.isfinite(difference) else ""
-            return difference, f"{where}: {name} {found:.6g} in a stack, {again:.6g} alone{by}"
-        largest = max(largest, difference)
-    return largest, ""
-
-
-def _outcome(line: Evaluation) -> Outcome:
-    assert line.outcome is not None
-    return line.outcome if isinstance(line.outcome, Outcome) else line.outcome.decoded(line.block)
-
-
-def _numbers(
-    one: Outcome, other: Outcome, seed: int, at: int, place: int
-) -> Iterator[tuple[str, float, float, float]]:
-    """The numbers of a seed: name, value in the first outcome, in the second, and the scale."""
-    none = np.full(max(one.n, other.n), math.nan)
-    for name in {**one.details.values, **other.details.values}:
-        values = one.details.values.get(name, none)
-        again = float(other.details.values.get(name, none)[place])
-        yield name, float(values[at]), again, _scale((*values.tolist(), again))
-    again = float(other.final_loss[place])
-    yield "final loss", float(one.final_loss[at]), again, _scale((*one.final_loss.tolist(), again))
-    reports, others = _reports(one, seed), _reports(other, seed)
-    names = {name for name, _ in reports}
-    scales = {n: _scale([v for (of, _), v in reports.items() if of == n]) for n in names}
-    for (name, report), value in reports.items():
-        if (name, report) in others:  # curves are thinned
-            yield f"report {report} of {name}", value, others[name, report], scales[name]
-
-
-def _reports(outcome: Outcome, seed: int) -> Mapping[tuple[str, int], float]:
-    """What a seed reported, by the name of the number and the index of the report."""
-    found: dict[tuple[str, int], float] = {}
-    for part in outcome.details.curves:
-        curves = part.points()
-        mine = curves.seed == seed
-        rows = zip(curves.report[mine].tolist(), curves.values[mine].tolist(), strict=True)
-        found |= {(n, at): v for at, row in rows for n, v in zip(curves.names, row, strict=True)}
-    return found
-
-
-def _scale(values: Iterable[float]) -> float:
-    return max((abs(one) for one in values if math.isfinite(one)), default=0.0)
-
-
-def _difference(one: float, other: float, scale: float) -> float:
-    if one == other or (math.isnan(one) and math.isnan(other)):
-        return 0.0
-    if not (math.isfinite(one) and math.isfinite(other)):
-        return math.inf
-    return abs(one - other) / max(scale, abs(one), abs(other))

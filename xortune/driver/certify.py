@@ -19,10 +19,12 @@ from xortune.certificates.fresh import (
     CertifyRequest,
     finalists_of,
     next_of_sequence,
+    number_asked,
     save_certificate,
     tasks_of,
 )
-from xortune.core.errors import TrainingError, command_line, worded
+from xortune.comparisons.contestants import place_of
+from xortune.core.errors import TrainingError, command_line, refuse_given, worded
 from xortune.core.formats import count, duration
 from xortune.core.seeds import IgnoredSeed
 from xortune.core.trainer import VOID, Outages, Trainer
@@ -35,7 +37,7 @@ from xortune.racing.race import FINALISTS
 from xortune.reports.files import write_report
 from xortune.reports.scripts import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
-from xortune.runs.evaluation import Criterion, Evaluation
+from xortune.runs.evaluation import Criterion, Evaluation, NumberAsked
 from xortune.runs.journal import held_journal
 from xortune.runs.manifest import (
     CERTIFIED,
@@ -47,6 +49,7 @@ from xortune.runs.manifest import (
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import JOURNAL, driver_directory
+from xortune.stats.betting import checked_limits
 from xortune.trainers.network import usable_cores
 from xortune.trainers.verdicts import judged_names
 from xortune.training.executors import AskedExecutor, executor_for
@@ -98,6 +101,9 @@ budget: the certificate makes the result believable, and mostly takes seconds.""
 def certify(given: CertifyArguments) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
+    Of a search for a number without a rule it bounds the statistic that was sought, or that of
+    `of`.
+
     With a probability of at least `confidence` all lower bounds of all attempts hold together,
     those of other and of deleted runs of the same training and number included, by the ledger of
     the project: see `runs.certificate`. The run's certificate.json has the result, and
@@ -113,20 +119,27 @@ def certify(given: CertifyArguments) -> Certificate:
     """
     if given.extend:
         refuse_unused(given, BEGINNING)
-    min_rate = given.min_rate
     voice = Voice(given.verbose, given.listener)
     cluster = Cluster.of(given.workers, given.ray, given.address)
     outages = Outages.of(given.retry, given.retry_wait, given.max_void)
     loaded = given.run if isinstance(given.run, Run) else load_run(given.run)
+    asked = _asked(loaded, given)
+    alone = given.min_rate is not None or (asked is not None and asked.goal is not None)
+    key = given.key
+    if key is not None:
+        refuse_given("without a key, which is of one configuration", top=given.top)
+        alone, key = True, loaded.results[place_of(loaded, key, at="key")].key
     call = CertifyRequest(
-        top=(FINALISTS if min_rate is None else 1) if given.top is None else given.top,
+        top=(1 if alone else FINALISTS) if given.top is None else given.top,
         seeds=given.seeds,
-        min_rate=min_rate,
+        min_rate=given.min_rate,
         confidence=0.95 if given.confidence is None else given.confidence,
         extendable=given.extendable,
         extend=given.extend,
         neighbourhood=given.neighbourhood,
         by=cast("Criterion", "own" if given.by is None else given.by),
+        asked=asked,
+        key=key,
     )
     with ending_processes(), voice.drawing("certifying") as shown:
         here, trainer, accept = cluster.workers == 0, given.trainer, given.accept_versions
@@ -149,6 +162,18 @@ def certify(given: CertifyArguments) -> Certificate:
         )
     write_report(_without_note(load_run(loaded.path)), formats=["html", "md", "tex"])
     return certificate
+
+
+def _asked(run: Run, given: CertifyArguments) -> NumberAsked | None:
+    """The statistic of a number that is certified; None of a rate, and where seeds are added."""
+    if given.extend:
+        return None
+    if given.min_rate is not None:
+        mine = {"min": given.min, "max": given.max, "of": given.of, "bounds": given.bounds}
+        refuse_given("only without min_rate", **mine)
+        return None
+    bounds = None if given.bounds is None else checked_limits(given.bounds)
+    return number_asked(run, given.of, given.min, given.max, bounds)
 
 
 def certify_run(
@@ -204,7 +229,7 @@ def certify_run(
                 ignored=IgnoredSeed(judged_names(worker), voice.warn, several=fresh.configs > 1),
             )
             known_audit = run.evaluations.lines.audit(fingerprint)
-            waits = call.min_rate is None
+            waits = not call.is_sequence
             passing = {} if waits else passing_over(fresh, journal, dict(fresh.void))
             batches = place.batches(fresh, record, expected=expected, audit=known_audit, **passing)
             try:
@@ -258,7 +283,7 @@ def _fresh_seeds(
     """The seeds that a call lacks, and the manifest's entry with the number of the attempt."""
     tasks = tasks_of(run, trainer, call, accept=accept)
     purposes = [task.purpose for task in tasks if task.purpose is not None]
-    further = None if call.min_rate is None else partial(next_of_sequence, run, call)
+    further = None if not call.is_sequence else partial(next_of_sequence, run, call)
     fresh = FreshSeeds([task for task in tasks if task.seeds], further=further)
     return fresh, {"attempt": purposes[0].attempt} if purposes else {}
 
@@ -353,12 +378,13 @@ def missing_certificate(run: Run) -> CertifyRequest | None:
     seeds, keys = run.asked.seeds.certify, [one.key for one in finalists_of(run, FINALISTS)]
     if seeds is None or not keys:
         return None
-    certificate = certificate_of(run.checks)
+    certificate, asked = certificate_of(run.checks), number_asked(run)
     for attempt in certificate.attempts if certificate is not None else ():
         ranked = sorted(attempt.finalists, key=lambda finalist: finalist.rank)
-        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == keys:
+        same = attempt.asked == asked and [one.key for one in ranked] == keys
+        if attempt.complete and attempt.seeds >= seeds and same:
             return None
-    return CertifyRequest(top=FINALISTS, seeds=seeds)
+    return CertifyRequest(top=FINALISTS, seeds=seeds, asked=asked)
 
 
 def _seconds(run: Run, call: CertifyRequest) -> float:

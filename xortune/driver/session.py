@@ -260,8 +260,8 @@ class _Session:
             return False  # a search that has no limit yet gets one first
         begun = known.where(known.column("final") > 0).column("proposal")
         all_begun = len(np.unique(begun)) >= budget(self.space)
-        may_be_proven = bool(known) and self.space.stop.proven_rate is not None
-        if not (all_begun or may_be_proven):
+        may_have_ended = bool(known) and self.space.stop.by_results
+        if not (all_begun or may_have_ended):
             return False
         if self.space.search.as_they_come and manifest_of(self.directory).get("complete"):
             return True  # decisions made again with all results at once might ask for more

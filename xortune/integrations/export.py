@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xortune.comparisons.contestants import place_of
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.formats import lower_percent, plain
+from xortune.core.formats import plain
 from xortune.core.formats import value as value_text
 from xortune.core.outcome import Outcome
 from xortune.core.plugins import find, installed
@@ -270,8 +270,9 @@ def _certified(run: Run, key: str) -> list[str]:
     if certificate is None:
         return []
     return [
-        f"On fresh seeds from {found.first}: {found.k:,} of {found.n:,}, so at least "
-        f"{lower_percent(found.lower_bound)} of all seeds (confidence {certificate.confidence:g}"
+        f"On fresh seeds from {found.first}: "
+        f"{found.seen if found.number else f'{found.k:,} of {found.n:,}'}, so {found.at_least} "
+        f"{'over' if found.number else 'of'} all seeds (confidence {certificate.confidence:g}"
         f"{', this run only' if certificate.scope else ''})."
         for found in certificate.finalists
         if found.key == key

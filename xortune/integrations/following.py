@@ -101,11 +101,19 @@ class RunFollower:
         certificate = certificate_of(Evaluations(self._reader.lines).split()[1])
         found: dict[str, dict[str, float]] = {}
         for finalist in certificate.finalists if certificate else ():
-            names = ("k", "n", "rate", "lower_bound", "confidence", "gap")
+            names = ["k", "n", "rate", "lower_bound", "confidence", "gap"]
+            if (known := finalist.number) is not None:
+                names = ["n", "failed", "confidence", "optimism"]
             values = {name: getattr(finalist, name) for name in names}
-            values["neighbourhood_lower_bound"] = finalist.neighbourhood_bound
+            around = "neighbourhood_lower_bound" if known is None else "neighbourhood_bound"
+            values[around] = finalist.neighbourhood_bound
+            if known is not None:
+                ends = {known.asked.name: known.value, "low": known.low, "high": known.high}
+                values |= ends
             found[finalist.key] = {
-                f"certified_{name}": float(v) for name, v in values.items() if v is not None
+                f"certified_{name}": float(one)
+                for name, one in values.items()
+                if one is not None and math.isfinite(one)
             }
         return found
 

@@ -29,7 +29,7 @@ from xortune.core.formats import (
 )
 from xortune.core.trainer import Reported
 from xortune.reports.document import blocks_of
-from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, aged, not_above
+from xortune.runs.status import Progress, RunStatus, SeedsDone, Span, TimeLeft
 
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
@@ -159,27 +159,8 @@ class _Line(rich_progress.TextColumn):
         return super().render(task) if again is None else Text(again())
 
 
-@dataclass(frozen=True)
-class _ShownLeft:
-    """The time left as it was shown.
-
-    Attributes:
-        shown: seconds, at least and at most.
-        estimate: by the results of then; not below `shown`.
-        at: when it was shown, of `time.monotonic`.
-    """
-
-    shown: Span
-    estimate: Span
-    at: float
-
-    def now(self) -> Span:
-        """The time left now, if no update has come since."""
-        return aged(self.shown, self.estimate, time.monotonic() - self.at)
-
-
-def _again(line: Callable[[Span | None], str], left: _ShownLeft) -> str:
-    return line(left.now())
+def _again(line: Callable[[Span | None], str], left: TimeLeft) -> str:
+    return line(left.now(time.monotonic()))
 
 
 class ShownWork:
@@ -192,7 +173,7 @@ class ShownWork:
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
         self._shown = -SHOWN_SECONDS
-        self._shown_left: _ShownLeft | None = None
+        self._shown_left: TimeLeft | None = None
 
     def show(
         self,
@@ -257,13 +238,10 @@ class ShownWork:
                 return None
             left = task.time_remaining, task.time_remaining
         if (before := self._shown_left) is None:
-            shown = left
-        elif counts and self._bar.disable:  # nothing was shown since
-            shown = not_above(left, before.shown, now - before.at)
-        else:
-            shown = not_above(left, before.now(), 0.0)
-        self._shown_left = _ShownLeft(shown, left, now)
-        return shown
+            self._shown_left = TimeLeft(left, left, now)
+        else:  # a bar has shown since that time passes
+            self._shown_left = before.then(left, now, news=counts and self._bar.disable)
+        return self._shown_left.shown
 
 
 def progress_line(progress: Progress, *, seconds_left: Span | None) -> str:
@@ -415,7 +393,11 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
         values["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
     finalist, confidence = certificate.pop("best") or {}, certificate.pop("confidence")
-    certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
+    if (shown := status.certificate.best) is not None and shown.number is not None:
+        certificate |= {"key": shown.key, "n": shown.n, "failed": shown.failed}
+        certificate[shown.number.asked.name] = shown.number.as_dict()
+    else:
+        certificate |= {name: finalist.get(name) for name in ("key", "k", "n", "lower_bound")}
     certificate["confidence"] = confidence
     if (said := status.statement) is not None:
         values["statement"] = asdict(said) | {"holds": said.holds, "text": str(said)}

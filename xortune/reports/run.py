@@ -137,6 +137,8 @@ def run_document(run: Run) -> Document:
     if certificate is not None:
         values["certified"] = certified_table(certificate, run)
         values["certified_lines"] = certified_lines(certificate)
+        values["certified_head"] = certificate.heads[0]
+        values["certified_asked"] = certificate.asked
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
         if objective is not None:
@@ -413,7 +415,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     """The finalists, each with its largest bound; the attempt that has it, if they differ."""
     report = report_of(run)
     differ = differing(certificate.finalists, report.varied) or report.varied
-    score = report.score
+    asked = certificate.asked
+    score = report.score if asked is None else None
     several = len({one.attempt for one in certificate.finalists}) > 1
     has_neighbours = any(one.neighbours for one in certificate.finalists)
     heads = ["attempt"] if several else []
@@ -421,10 +424,8 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
     heads += [WORST] if has_neighbours else []
     rows = [
         (
-            *(named(one.point, differ), lower_percent(one.lower_bound)),
-            f"{one.search.text} {one.search.rate_text}",
-            f"{one.text} {one.rate_text}",
-            _gap(one),
+            *(named(one.point, differ), *one.cells),
+            *([_gap(one)] if asked is None else []),
             *([str(one.attempt)] if several else []),
             *([_fresh_score(run, score, one)] if score else []),
             *([_worst_neighbour(one)] if has_neighbours else []),
@@ -432,7 +433,7 @@ def certified_table(certificate: Certificate, run: Run) -> Table:
         for one in certificate.finalists
     ]
     # The bounds are second: a telephone has room for two columns.
-    columns = numbers("rate at least", "search", "fresh seeds", "gap", *heads)
+    columns = numbers(*certificate.heads, *(["gap"] if asked is None else []), *heads)
     return table_of([*texts("configuration"), *columns], rows)
 
 
@@ -474,8 +475,12 @@ def _worst_neighbour(result: CertifiedResult) -> str:
     if worst is None:
         return "–"
     moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
+    bound, known = result.neighbourhood_bound, result.number
+    if known is not None and worst.number is not None:
+        text = f"{worst.number.text} ({moved})"
+        least = bound is not None and math.isfinite(bound)
+        return f"{text}; all {known.asked.side} {number(bound or 0.0)}" if least else text
     text = f"{worst.rate_text} ({moved})"
-    bound = result.neighbourhood_bound
     return text if bound is None else f"{text}; all at least {lower_percent(bound)}"
 
 
@@ -643,7 +648,8 @@ def table_tex(run: Run) -> str:
         nothing = "No configuration has finished yet."
         return latex_table(table_of(texts("configuration"), (), nothing))
     fresh = {} if certificate is None else {f.key: f for f in certificate.finalists}
-    configs = config_table(run, PRINTED_CONFIGS, _of_finalists(fresh))
+    side = None if certificate is None or not certificate.asked else certificate.asked.side
+    configs = config_table(run, PRINTED_CONFIGS, _of_finalists(fresh, side or "at least"))
     shown = {column.name for column in configs.shown(Form.LATEX, configs.rows)}
     [caption] = lines_of(
         "caption.txt.jinja",
@@ -666,26 +672,26 @@ def table_tex(run: Run) -> str:
 FRESH, AT_LEAST = "(fresh)", "(at least)"
 
 
-def _of_finalists(fresh: Mapping[str, CertifiedResult]) -> tuple[Column, Column]:
-    """The counts and the lower bounds of finalists on fresh seeds."""
+def _of_finalists(fresh: Mapping[str, CertifiedResult], side: str) -> tuple[Column, Column]:
+    """The counts, or the statistic, and the bounds of finalists on fresh seeds."""
 
     def found(rows: Rows) -> list[CertifiedResult | None]:
         return [fresh.get(key) for key in rows.configs.keys]
 
     def seeds(row: ConfigRow) -> str:
         one = fresh.get(row["key"])
-        return "" if one is None else one.text
+        return "" if one is None else one.text if one.number is None else one.cells[2]
 
     def bound(row: ConfigRow) -> str:
-        return "" if row[AT_LEAST] is None else lower_percent(row[AT_LEAST])
+        return "" if (one := fresh.get(row["key"])) is None else one.cells[0]
 
     column = partial(Column, where=frozenset({Form.LATEX}), part=Part.REMARKS)
     return (
         column(FRESH, "fresh seeds", lambda rows: [one and one.k for one in found(rows)], seeds),
         column(
             AT_LEAST,
-            "at least",
-            lambda rows: [one and one.lower_bound for one in found(rows)],
+            side,
+            lambda rows: [one and one.n for one in found(rows)],
             bound,
         ),
     )

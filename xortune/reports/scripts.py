@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,12 @@ from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.errors import InputError
 from xortune.core.formats import count, duration, plain
 from xortune.core.seeds import HAND
-from xortune.core.success import has_rule
 from xortune.core.task import Task
 from xortune.racing.race import FINALISTS
 from xortune.reports.document import environment
 from xortune.runs.manifest import last_search
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.yaml_reader import inline_yaml
 
 MAX_ROWS = 32  # of a task whose inputs are written into a script
 
@@ -130,22 +128,6 @@ def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
     return command if space.trainer else f"{command} --trainer FILE.py:FUNCTION"
 
 
-def numbers_command(run: Run, seeds: int) -> str | None:
-    """The command that sums up the numbers of a run's best on fresh seeds; None without a space."""
-    if (space := space_of(run)) is None:
-        return None
-    # Only the user knows what trained a function from Python.
-    words = ["--config", "best.yaml", "--trainer", space.trainer or "FILE.py:FUNCTION"]
-    if space.command is not None and (metric := space.command.metric) is not None:
-        words += ["--metric", metric if isinstance(metric, str) else inline_yaml(asdict(metric))]
-    timeout = space.timeout if space.command is None else space.command.timeout
-    if timeout is not None:
-        words += ["--timeout", f"{timeout:g}s"]
-    words += ["--seeds", str(seeds), "--first-seed", str(FRESH_SEED)]
-    export = "xortune export RUN --output best.yaml"
-    return f"{export} && {shlex.join(['xortune', 'evaluate', *words])}"
-
-
 def space_of(run: Run) -> SearchSpace | None:
     """The run's space; None if its file is gone, or a file that it names."""
     try:
@@ -208,8 +190,5 @@ def commands_of(run: Run) -> Commands:
     if space is not None and (command := space.command) is not None:
         argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
         text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
-    if not has_rule(run.manifest.get("success")):
-        fresh = fresh_seeds(run)
-        return Commands(None, text, numbers_command(run, fresh.seeds), fresh.takes)
     fresh = fresh_seeds(run, FINALISTS)
     return Commands(None, text, certify_command(run, fresh.seeds), fresh.takes)

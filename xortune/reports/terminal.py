@@ -76,6 +76,11 @@ def _columns(table: Table) -> list[_Shown]:
     return [_Shown(*one) for one in zip(table.headings, cells, strict=True)]
 
 
+def _numeric(table: Table) -> list[_Shown]:
+    """The columns of numbers: the terminal shows parameters and keys in columns of their own."""
+    return [one for one in _columns(table) if one.heading.numeric]
+
+
 # -------------------------------------------------------------------------------------------------
 # A table with one line for each config at any width: it shortens and omits parameters.
 
@@ -85,11 +90,15 @@ LONGEST_CELL = 16  # characters of a parameter's name or value if not all fit in
 
 @dataclass(frozen=True)
 class _Shown:
-    """A column in the terminal: a cell for each row, and a style for all or for each."""
+    """A column in the terminal: a cell for each row, and a style for all or for each.
+
+    `bar` is a column that follows it where the terminal has room.
+    """
 
     heading: Heading
     cells: Sequence[str]
     style: str | Sequence[str] = ""
+    bar: _Shown | None = None
 
     @property
     def width(self) -> int:
@@ -134,13 +143,12 @@ def _print_rows(
     parameters: Sequence[_Shown],
     key: _Shown,
     *,
-    bar: _Shown | None = None,
     order: Sequence[str] = (),
 ) -> bool:
     """Print a row for each config, and the names of parameters that did not fit.
 
-    The columns in `front` and the key are always printed, and the bar after the first two if it
-    fits beside the parameters. The first parameter in `order` gets room first.
+    The columns in `front` and the key are always printed, and the bar of one if it fits beside the
+    parameters. The first parameter in `order` gets room first.
 
     Returns:
         Whether the bar was printed.
@@ -156,11 +164,13 @@ def _print_rows(
                 kept[name] = short[name]
         omitted = [name for name in short if name not in kept]
         kept = {name: one for name, one in short.items() if name in kept}
-    columns = [*front, *kept.values(), key]
     room -= sum(one.width for one in kept.values())
-    has_bar = bar is not None and console.width >= BAR_FROM and bar.width <= room
-    if bar is not None and has_bar:
-        columns.insert(2, bar)
+    columns, has_bar = list[_Shown](), False
+    for column in (*front, *kept.values(), key):
+        columns.append(column)
+        if (bar := column.bar) is not None and console.width >= BAR_FROM and bar.width <= room:
+            columns.append(bar)
+            has_bar = True
     console.print(_rich(columns, whole=True))
     if omitted:
         _print(console, f"No room here for {', '.join(omitted)}: table.csv has all.")
@@ -275,21 +285,21 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     styles = [NOTED.get(row[NOTE], "") for row in table.rows]
     digits = _key_digits(run.results.keys)
     counts: list[_Shown] = []
-    bar: _Shown | None = None
     for column, shown in zip(columns, _columns(table.table(Form.TERMINAL)), strict=True):
         if column.part in (Part.KEY, Part.PARAMETERS):
             continue
         head = replace(shown.heading, text=shortened(shown.heading.text, LONGEST_HEAD))
+        bar = None
         if column.has_bar:
             bars = [interval_bar(row["low"], row["high"], blocks=blocks) for row in table.rows]
             bar = _Shown(Heading(""), bars, styles)
-        counts.append(replace(shown, heading=head, style=styles if column.name == "k" else ""))
+        style = styles if column.name == "k" else ""
+        counts.append(replace(shown, heading=head, style=style, bar=bar))
     has_bars = _print_rows(
         console,
         counts,
         _parameters(points, varied),
         _keys([row["key"] for row in table.rows], digits),
-        bar=bar,
         order=[effect.name for effect in report.importance.effects],
     )
     if (required := required_rate(run)) is not None:
@@ -299,7 +309,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
         if front.results:
             _print_rows(
                 console,
-                _columns(front.table)[2:],
+                _numeric(front.table),
                 _parameters([r.point for r in front.results], front.names),
                 _keys([r.key for r in front.results], digits),
             )
@@ -307,7 +317,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
     has_epochs = EPOCHS_TO_SOLVE in {column.name for column in columns}
     values = {"run": run, "report": report, "bars": has_bars, "epochs": has_epochs}
-    worded = str if bar is not None else without_rule
+    worded = str if any(one.bar for one in counts) else without_rule
     _print(console, *map(worded, lines_of("remarks.txt.jinja", **values)))
 
 
@@ -320,14 +330,12 @@ def render_certificate(run: Run, console: Console) -> None:
     certificate = run.certificate
     assert certificate is not None
     if finalists := certificate.finalists:
-        columns = [
-            one for one in _columns(certified_table(certificate, run)) if one.heading.numeric
-        ]
-        worst = columns.pop().cells if columns[-1].heading.text == WORST else ()
+        columns = _numeric(certified_table(certificate, run))
+        worst = [cell for one in columns if one.heading.text == WORST for cell in one.cells]
         points = [finalist.point for finalist in finalists]
         _print_rows(
             console,
-            columns,
+            [one for one in columns if one.heading.text != WORST],
             _parameters(points, differing(finalists, report_of(run).varied)),
             _keys([one.key for one in finalists], digits := _key_digits(run.results.keys)),
         )
@@ -338,7 +346,9 @@ def render_certificate(run: Run, console: Console) -> None:
     if (required := required_rate(run)) is not None:
         _print(console, *required.sentences[1:])  # of fresh seeds; the first is of the search
     if certificate.finalists:
-        _print(console, "gap: how far the search's rate lay above that of fresh seeds.")
+        gap = "gap: how far the search's rate lay above that of fresh seeds."
+        better = "optimism: how much better the search's value was than that of fresh seeds."
+        _print(console, gap if certificate.asked is None else better)
 
 
 # -------------------------------------------------------------------------------------------------

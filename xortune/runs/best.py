@@ -147,8 +147,10 @@ def best_subset(
         return None
     bets = limits is not None and statistic is not None and statistic.name == "mean"
     level = ALPHA / (len(results) - 1)
-    looks = 1 if bets else max(1, int(_may_tell(np.array(rungs), level).sum()))
-    level /= looks
+    if not bets:
+        level /= max(1, sum(rung >= -math.log2(level) for rung in rungs))
+    most = results.counts.n.max()
+    rungs = [rung for rung in rungs if rung <= most]
     if objective is None or statistic is None:
         shared, beaten = _by_counts(results, rungs, level)
         test = "exact McNemar test"

@@ -6,6 +6,7 @@ import base64
 import binascii
 import dataclasses
 import json
+import math
 import struct
 import sys
 import zlib
@@ -20,6 +21,7 @@ from pydantic_core import PydanticSerializationError
 
 from xortune.core.audit import Audit
 from xortune.core.errors import InputError
+from xortune.core.numbers import Statistic, statistic_named
 from xortune.core.outcome import (
     NO_DETAILS,
     Curves,
@@ -72,6 +74,59 @@ Criterion: TypeAlias = Literal["own", "neighbourhood"]
 
 
 @dataclass(frozen=True)
+class NumberAsked:
+    """The statistic of a number that an attempt certifies in place of a success rate.
+
+    Attributes:
+        name: of the number with the ending of its statistic: `return_iqm`.
+        maximize: whether more is better. A failed seed is worse than any number.
+        failed: what a failed seed counts as instead.
+        limits: what no seed's number can be below or above; None if that is not known.
+        goal: what is to be proven, finalist after finalist: at least that, or with `maximize`
+            False at most; None otherwise.
+    """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    maximize: bool
+    failed: float | None = None
+    limits: tuple[float, float] | None = None
+    goal: float | None = None
+
+    @property
+    def number(self) -> str:
+        """The name of the number alone."""
+        return self.name.rpartition("_")[0]
+
+    @property
+    def statistic(self) -> Statistic:
+        """What sums up the seeds."""
+        return statistic_named(self.name.rpartition("_")[2])
+
+    @property
+    def worst(self) -> float:
+        """What a failed seed counts as, before limits are known."""
+        if self.failed is not None:
+            return self.failed
+        return -math.inf if self.maximize else math.inf
+
+    @property
+    def side(self) -> str:
+        """On which side of its bound the statistic lies, in words."""
+        return "at least" if self.maximize else "at most"
+
+    def numbers(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
+        """float64, shape (S,): what each seed counts as."""
+        known = self.known(outcome)
+        return np.where(np.isnan(known), self.worst, known)
+
+    def known(self, outcome: Outcome | EncodedOutcome) -> NDArray[np.float64]:
+        """float64, shape (S,): the number of each seed; NaN where it failed."""
+        return valid_numbers(outcome.details.values.get(self.number), outcome.status)
+
+
+@dataclass(frozen=True)
 class Purpose:
     """Why a certificate trained a block.
 
@@ -94,6 +149,8 @@ class Purpose:
         neighbours: of all finalists of the attempt together; 0 if none are measured.
         first: first seed of the attempt; for a neighbour the first seed of all neighbours.
         min_rate: the rate that the attempt proves, finalist after finalist; None otherwise.
+        asked: the statistic that is certified; None if it is the success rate.
+        search_value: that statistic of the search's seeds; None if it is infinite.
         required: the rate that the search requires: finalists that are proven to reach it are
             first, in the search's order; None where none is required.
         spent: the attempt's number among all whose risks are added up, which says its share; the
@@ -124,6 +181,13 @@ class Purpose:
     spent: Annotated[int, Field(ge=1, le=MAX_IN_ACCOUNT)] | None = None
     account: str | None = None
     beside: tuple[str, ...] | None = None
+    asked: NumberAsked | None = None
+    search_value: float | None = None
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the attempt proves one claim, finalist after finalist."""
+        return self.min_rate is not None or (self.asked is not None and self.asked.goal is not None)
 
     @property
     def number(self) -> int:

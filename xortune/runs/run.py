@@ -283,10 +283,10 @@ class Run:
             return None
         if not self.results.counts.k.any():
             return None
-        return best_subset(self.results, rungs_of(self.manifest), objective, self._limits)
+        return best_subset(self.results, rungs_of(self.manifest), objective, self.limits)
 
     @property
-    def _limits(self) -> tuple[float, float] | None:
+    def limits(self) -> tuple[float, float] | None:
         """What no seed's number can be below or above, if the space says it."""
         try:
             return self.asked.bounds

@@ -7,7 +7,7 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,15 +37,16 @@ from xortune.runs.results import superseded_rows
 from xortune.runs.store import replace_file
 from xortune.spaces.command import EXIT_CODE
 from xortune.spaces.model import (
+    STARTED,
     Fixed,
-    Objective,
     Parameter,
-    RaceSettings,
     Range,
+    Resumed,
     SearchSpace,
     contains,
     equal_values,
     extremes,
+    resumed_keys,
 )
 from xortune.spaces.samplers import sampler_named
 from xortune.spaces.space import parse_space
@@ -215,33 +216,14 @@ def differences(
             before, after = f"{before} ({task[1][:8]})", f"{after} ({new.task.fingerprint[:8]})"
         yield Difference("task", before, after, "the counts so far are of another task")
     yield from _parameters(old, new)
-    yield from _count("search.trials", old.search.trials, new.search.trials, free=True)
-    started = "this search would not repeat the proposals so far"
-    counted = "the counts so far were made otherwise"
-    seeds: tuple[str, object, object] = ("seeds.ladder", old.seeds.ladder, new.seeds.ladder)
-    if old.seeds.race is not None and new.seeds.race is not None:  # the ladder is made of it
-        seeds = "seeds.race.max", old.seeds.race.max, new.seeds.race.max
-    pairs: list[tuple[str, object, object, str]] = [
-        ("trainer", _trainer(old), _trainer(new), counted),
-        ("success", old.success and str(old.success), new.success and str(new.success), counted),
-        ("search.sampler", old.search.sampler, new.search.sampler, started),
-        ("search.seed", old.search.seed, new.search.seed, started),
-        ("search.as_they_come", old.search.as_they_come, new.search.as_they_come, started),
-        (*seeds, counted),
-        ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
-        ("seeds.race.epsilon", _race(old).epsilon, _race(new).epsilon, counted),
-        ("seeds.race.delta", _race(old).delta, _race(new).delta, counted),
-        ("seeds.price", old.seeds.price, new.seeds.price, counted),
-        ("search.pruner", _pruner(old), _pruner(new), counted),
-        ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
-        ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
-        ("bounds", old.bounds, new.bounds, counted),
-        ("objectives", _goals(old.objectives), _goals(new.objectives), started),
-    ]
-    for name, old_value, new_value, refusal in pairs:
-        if old_value != new_value:
-            yield Difference(name, inline_yaml(old_value), inline_yaml(new_value), refusal)
-    yield from _count("seeds.certify", old.seeds.certify, new.seeds.certify)
+    for name, find in DERIVED.items():
+        yield from _key(name, find(old), find(new), STARTED if name == "objectives" else Resumed())
+    both_race = old.seeds.race is not None and new.seeds.race is not None
+    made = "seeds.ladder" if both_race else "seeds.race.max"  # one is made of the other
+    theirs = resumed_keys(new)
+    for name, (value, resumed) in resumed_keys(old).items():
+        if name != made and resumed.refusal:
+            yield from _key(name, value, theirs[name][0], resumed)
     for index, (old_start, new_start) in enumerate(zip_longest(old.start, new.start)):
         if old_start != new_start:
             yield Difference(
@@ -252,26 +234,19 @@ def differences(
             )
 
 
-def _race(space: SearchSpace) -> RaceSettings:
-    return space.seeds.race or RaceSettings()
-
-
-def _pruner(space: SearchSpace) -> object:
-    chosen = space.search.pruner
-    return None if chosen is None else chosen.written
-
-
 def _shown(value: object) -> str:
     return NOTHING if value is None else inline_yaml(value)
 
 
-def _count(
-    name: str, before: int | None, after: int | None, *, free: bool = False
-) -> Iterator[Difference]:
-    """The difference of a number that may only grow; None counts as 0."""
-    if after != before:
-        refusal = "fewer than the run asks for" if (after or 0) < (before or 0) else None
-        yield Difference(name, _shown(before), _shown(after), refusal, free)
+def _key(name: str, before: Any, after: Any, resumed: Resumed) -> Iterator[Difference]:
+    """The difference of a key; where it may grow, None counts as 0."""
+    if before == after:
+        return
+    if resumed.grows:
+        refusal = resumed.refusal if (after or 0) < (before or 0) else None
+        yield Difference(name, _shown(before), _shown(after), refusal, resumed.free)
+        return
+    yield Difference(name, inline_yaml(before), inline_yaml(after), resumed.refusal)
 
 
 def _trainer(space: SearchSpace) -> object:
@@ -290,9 +265,18 @@ def _trainer(space: SearchSpace) -> object:
     return settings
 
 
-def _goals(objectives: Sequence[Objective]) -> list[object]:
+def _goals(space: SearchSpace) -> list[object]:
     names = ("name", "direction", "failed", "required")
-    return [{n: goal[n] for n in names if n in goal} for goal in noted_objectives(objectives)]
+    return [{n: goal[n] for n in names if n in goal} for goal in noted_objectives(space.objectives)]
+
+
+DERIVED: dict[str, Callable[[SearchSpace], object]] = {
+    "trainer": _trainer,
+    "success": lambda space: space.success and str(space.success),
+    "bounds": lambda space: space.bounds,
+    "objectives": _goals,
+}
+"""What a space makes of keys at the top of its file, by which a run is told from another."""
 
 
 def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:

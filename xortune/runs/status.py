@@ -85,7 +85,7 @@ def _certificate(run: Run) -> CertificateState:
     near = max(planned_near, default=attempt.seeds)
     done = int(lines.column("count")[mine].sum())
     planned = purposes[-1].finalists * attempt.seeds + purposes[-1].neighbours * near
-    if attempt.min_rate is not None:  # its number of seeds is known at its end
+    if attempt.is_sequence:  # its number of seeds is known at its end
         planned = done if attempt.complete else max(done, attempt.seeds)
     return CertificateState(
         state="complete" if attempt.complete and done >= planned else "begun",
@@ -382,15 +382,40 @@ def aged(shown: Span, estimate: Span, seconds: float) -> Span:
     return end(shown[0], estimate[0]), end(shown[1], estimate[1])
 
 
-def not_above(estimate: Span, before: Span | None, seconds: float) -> Span:
-    """A time left to show so many seconds after another one: neither end rises or stands still."""
-    if before is None:
-        return estimate
-    older = aged(before, (estimate[0] + seconds, estimate[1] + seconds), seconds)
-    least, most = (
-        now if now <= was else old for now, was, old in zip(estimate, before, older, strict=True)
-    )
-    return least, most
+@dataclass(frozen=True)
+class TimeLeft:
+    """A time left as it was shown: of a progress line, of `xortune status`, of a page.
+
+    Attributes:
+        shown: seconds, at least and at most.
+        estimate: by the results of then; not below `shown`.
+        at: when it was shown, in seconds of any clock.
+    """
+
+    shown: Span
+    estimate: Span
+    at: float
+
+    def now(self, at: float) -> Span:
+        """The time left now, if no result has come since."""
+        return aged(self.shown, self.estimate, max(at - self.at, 0.0))
+
+    def then(self, estimate: Span, at: float, *, news: bool) -> TimeLeft:
+        """What is shown next: neither end rises or stands still.
+
+        Args:
+            estimate: by the results of now.
+            at: when.
+            news: whether results have come, from which more is known; else time has only passed.
+        """
+        passed = max(at - self.at, 0.0) if news else 0.0
+        before = self.shown if news else self.now(at)
+        older = aged(before, (estimate[0] + passed, estimate[1] + passed), passed)
+        least, most = (
+            now if now <= was else old
+            for now, was, old in zip(estimate, before, older, strict=True)
+        )
+        return TimeLeft((least, most), estimate, at)
 
 
 def within_budget(left: Span, budget: float | None, seed: float) -> Span:
@@ -657,8 +682,8 @@ class Watcher:
         self._path = reader_directory(path)
         self._reader = JournalReader(self._path / JOURNAL)
         self._driver = DriverWatch()
-        # The number of sessions, the seconds left, when they were shown, and the seeds done then.
-        self._left: tuple[int, Span, float, int] | None = None
+        self._left: TimeLeft | None = None
+        self._known = (0, 0)  # the number of sessions and the seeds done when it was shown
 
     def look(self, now: float | None = None) -> RunStatus:
         """The status of the run now; see `look_closely`."""
@@ -688,15 +713,13 @@ class Watcher:
         """A status whose time left is below that of the look before, in one session."""
         if (left := status.seconds_left) is None:
             return status
-        session, done = len(sessions_of(run.manifest)), status.seeds_done
-        if self._left is not None and self._left[0] == session:
-            _, before, at, known = self._left
-            passed = max(status.now - at, 0.0)
-            if known == done:
-                before, passed = aged(before, left, passed), 0.0
-            left = not_above(left, before, passed)
-        self._left = session, left, status.now, done
-        return replace(status, seconds_left=left)
+        before, was = self._left, self._known
+        self._known = session, done = len(sessions_of(run.manifest)), status.seeds_done
+        if before is None or session != was[0]:
+            self._left = TimeLeft(left, left, status.now)
+        else:
+            self._left = before.then(left, status.now, news=done != was[1])
+        return replace(status, seconds_left=self._left.shown)
 
 
 def state_of(driver: Driver, manifest: Mapping[str, Any]) -> State:

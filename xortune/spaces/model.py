@@ -12,10 +12,10 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeGuard, Union
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeGuard, Union, get_type_hints
 
 import pydantic
 from pydantic import (
@@ -499,16 +499,58 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """What a resume does with another value of a key of `search`, `seeds` or `stop`.
+
+    Attributes:
+        refusal: why a run cannot go on with it, or with less if the key may grow; empty if the
+            value changes no result.
+        grows: whether a run may go on with more of it.
+        free: whether that needs no extension.
+    """
+
+    refusal: str = "the counts so far were made otherwise"
+    grows: bool = False
+    free: bool = False
+
+
+STARTED = Resumed("this search would not repeat the proposals so far")
+MORE = Resumed("fewer than the run asks for", grows=True)
+IGNORED = Resumed("")
+
+
+def resumed_keys(space: SearchSpace) -> dict[str, tuple[Any, Resumed]]:
+    """Of each key of `search`, `seeds` and `stop` its value, and what a resume does with another.
+
+    A key that does not say so cannot be changed.
+    """
+    race = space.seeds.race or RaceSettings()
+    sections = {"search": space.search, "seeds": space.seeds, "seeds.race": race}
+    found = {}
+    for place, settings in {**sections, "stop": space.stop}.items():
+        for name, hint in get_type_hints(type(settings), include_extras=True).items():
+            said = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Resumed)]
+            value = getattr(settings, name)
+            value = value.written if isinstance(value, ChosenPruner) else value
+            found[f"{place}.{name}"] = value, (*said, Resumed())[0]
+    return found
+
+
 @section
 class SearchSettings:
     """How configurations are proposed, and how many."""
 
-    sampler: Annotated[StrictStr, _about("What proposes configurations.")] = "auto"
-    trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
+    sampler: Annotated[StrictStr, _about("What proposes configurations."), STARTED] = "auto"
+    trials: Annotated[
+        Count | None, _about("Number of proposals; not with grid."), replace(MORE, free=True)
+    ] = None
     seed: Annotated[
-        StrictInt, Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search.")
+        StrictInt,
+        Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search."),
+        STARTED,
     ] = 0
-    time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".')] = None
+    time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".'), IGNORED] = None
     pruner: Annotated[
         ChosenPruner | None,
         _written_as(Annotated[Any, AfterValidator(chosen_pruner), WithJsonSchema(SCHEMA)]),
@@ -522,6 +564,7 @@ class SearchSettings:
     as_they_come: Annotated[
         StrictBool,
         _about("Decide by results as they come: the same seed need not give the same search."),
+        STARTED,
     ] = False
 
 
@@ -544,12 +587,12 @@ class SeedSettings:
         Field(min_length=1, description="Total seeds at each rung; promising ones go on."),
         AfterValidator(_ascending),
     ] = (8, 32, 128)
-    race: Annotated[RaceSettings | None, _about("Instead of a ladder.")] = None
+    race: Annotated[RaceSettings | None, _about("Instead of a ladder."), IGNORED] = None
     finalists: Annotated[
         Count | None,
         _about("After the last proposal a race trains at most `max` times this number of seeds."),
     ] = 5
-    certify: Annotated[Count | None, _about("Fresh seeds to certify finalists.")] = None
+    certify: Annotated[Count | None, _about("Fresh seeds to certify finalists."), MORE] = None
     price: Annotated[
         Text | None,
         _about("What a seed costs: seconds, or a number of your own trainer. All cost the same."),
@@ -610,6 +653,11 @@ class StopSettings:
     proven_rate: Annotated[
         InnerShare | None, _about("End when one configuration is proven this good.")
     ] = None
+
+    @property
+    def by_results(self) -> bool:
+        """Whether a result may end the search."""
+        return self != StopSettings()
 
 
 # -------------------------------------------------------------------------------------------------

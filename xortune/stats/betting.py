@@ -116,20 +116,6 @@ def most_evidence_above(
     return np.maximum(reached, np.maximum.accumulate(_log_sum(logs)))
 
 
-def seeds_for_mean(mean: float, alpha: float, *, limits: tuple[float, float] = UNIT) -> int:
-    """The fewest seeds that can prove a mean to be above `mean`: all have the greatest number."""
-    m = _in_unit(mean, limits)
-    gain, target = np.log1p((1 / m - 1) * SHARES), -math.log(alpha)
-    low, high = 0, 1
-    while float(_log_sum((high * gain + np.log(PARTS))[None])[0]) < target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = float(_log_sum((middle * gain + np.log(PARTS))[None])[0]) >= target
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
 def mean_bounds(
     numbers: ArrayLike,
     *,

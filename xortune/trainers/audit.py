@@ -1,14 +1,13 @@
-"""Which seeds of a stack are trained alone too, and whether both trainings agree.
+"""Whether the training of a seed in a stack and alone agree. `core.audit.drawn` draws the seeds.
 
-    chosen = drawn([("{'lr': 0.1}", seed) for seed in range(128)], agreed=0)   # 0 to 28, some more
     apart = distances(alone, stacked)       # {"loss": Apart(2e-7, 1, "loss at the end is ...")}
     knowledge_of(training).compare(seed, apart, moved)        # one more agrees, or there is a fault
 
 **How many.** While fewer than `AT_FIRST` seeds are known to agree, every seed is trained alone. A
 fault in 15 % of seeds escapes 29 seeds with probability 0.85**29 = 0.009, before a decision uses
-the result of a stack. From then on it is one seed in 64; of the first stack of a new structure, two
-seeds at least. Before an answer leaves, the driver has more seeds trained alone if fewer than 44
-were (`LEAST_AUDITED`).
+the result of a stack. From then on it is one seed in 64; of the first stack of a new structure
+the last two seeds, too. Before an answer leaves, the driver has more seeds trained alone if fewer
+than 44 were (`LEAST_AUDITED`).
 
 **What it costs.** With a stack that is g times as fast as the loop, n seeds take
 1 + max(44, 29 + (n - 29) / 64) * g / n of a core's time without an audit: 2,000 seeds 1.15 for
@@ -28,7 +27,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -37,13 +35,7 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from xortune.core.audit import AT_FIRST, TOLERANCE
-
-OF_NEW = 2
-"""Minimum number of seeds that are trained alone of the first stack of a new structure."""
-
-LEAST_SCALE = 1e-3
-"""Minimum scale of a number: smaller ones agree within 1e-7."""
+from xortune.core.audit import LEAST_SCALE, TOLERANCE
 
 MOVED = 10.0
 """Numbers that are further apart agree if a change in the last digits moves them by a tenth."""
@@ -57,24 +49,6 @@ MOST_COPIED = 1000
 
 LEANING = 1e-4
 """Rounding makes a number larger as often as smaller: below this p-value it was not rounding."""
-
-
-def drawn(seeds: Sequence[tuple[str, int]], agreed: int, at_least: int = 0) -> list[int]:
-    """The places of the seeds that are trained alone as well.
-
-    Args:
-        seeds: of a stack: a text of the configuration of each, and its number.
-        agreed: how many seeds are known to agree.
-        at_least: how many are drawn at least; the last ones are added.
-    """
-    chosen: list[int] = []
-    for place, (config, seed) in enumerate(seeds):
-        every = 1 if agreed + len(chosen) < AT_FIRST else 64
-        digest = blake2b(f"{config} {seed}".encode(), digest_size=8).digest()
-        if int.from_bytes(digest, "big") % every == 0:
-            chosen.append(place)
-    others = [place for place in reversed(range(len(seeds))) if place not in chosen]
-    return sorted(chosen + others[: max(0, at_least - len(chosen))])
 
 
 # -------------------------------------------------------------------------------------------------

@@ -280,9 +280,10 @@ class CustomTrainer(Trainer):
         return described
 
     def stacking(self, block: Block) -> Stacking | None:
-        """How a `TorchTraining` stacks seeds; None for other functions and under a debugger."""
+        """How a `TorchTraining` stacks seeds; None for others, those alone and under a debugger."""
         traits = self.traits
-        if not (traits.stacks_seeds and traits.own_process) or traits.killed_after is not None:
+        is_stacked = traits.stacks_seeds and traits.own_process and block.agreed is not None
+        if not is_stacked or traits.killed_after is not None:
             return None
         try:
             with ending_forks(), _called_in(self.folder), bounded_output():
@@ -489,13 +490,16 @@ def _train_stacked(
         return judged(score, trainer.success).status
 
     known, here = [block.agreed for block in blocks], trainer.on_raise is not None
+    audited = [one.block.audited for one in going]
     options = {
         "report": report,
         "failures": _FAILURES_HERE if here else (BaseException,),
         "limit": trainer.limit,
         "agreed": None if None in known else max(one for one in known if one is not None),
         "judge": judge,
-        "forks": 0 if here else max(block.idle for block in blocks),
+        "audited": None
+        if None in audited
+        else [(group, seed) for group, of in enumerate(audited) for seed in of or ()],
     }
     note = ""
     with suppress(_AllEnded):

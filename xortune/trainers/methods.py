@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -150,7 +152,18 @@ def step(training: Any, model: nn.Module, optimizer: Any, batch: Sequence[Any]) 
             nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
         return loss
 
-    optimizer.step(closure)
+    if _needs_closure(type(optimizer).step):
+        optimizer.step(closure)
+    else:  # an optimizer of the user's may read gradients before it calls a closure, or call none
+        closure()
+        optimizer.step()
+
+
+@cache
+def _needs_closure(of_optimizer: Callable[..., Any]) -> bool:
+    """Whether the method `step` of an optimizer needs a closure, as that of `LBFGS` does."""
+    closure = inspect.signature(of_optimizer).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def scored(training: Any, model: nn.Module) -> Any:

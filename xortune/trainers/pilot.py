@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from xortune.trainers.batching_rules import LOOP, CannotStack
 from xortune.trainers.limits import clock, keeping_freed_memory
@@ -193,10 +194,13 @@ def pilot_of(training: Any, seeds: Sequence[int]) -> Pilot:
     found = _kind_of(training, given, *made)
     if found.kind not in _pilots:
         _refuse_kept(training, made, _made(training))
-        if type(training).run is type(training).stacked_run:
-            _try(found, training, seeds[:2])
-        else:
+        if type(training).run is not type(training).stacked_run:
             found.reason = f"{type(training).__name__} has a run of its own: {LOOP}"
+        elif made[2] is not None and not isinstance(made[2], LRScheduler):
+            # It may act on few seeds, as one that lowers a rate where the loss stands still.
+            found.reason = f"only schedulers of torch step all seeds alike: {LOOP}"
+        else:
+            _try(found, training, seeds[:2])
         _pilots[found.kind] = found
     return _pilots[found.kind]
 

@@ -4,7 +4,7 @@
     found = train_stacked(groups)
     found.scores[1][0], found.audits[1], found.sentence       # of lr 0.1: of seed 0, of all seeds
 
-Of each stack some seeds are trained alone as well (`audit`). Their results are those of the loop.
+Of each stack some seeds are trained alone as well (`audit`), here or by an idle worker.
 If a number differs, no result of a stack is used: all seeds train in the loop, and no later call of
 this process stacks that training.
 
@@ -19,22 +19,20 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xortune.core.audit import AT_FIRST, Audit
-from xortune.core.forks import ending_forks, working_beside
+from xortune.core.audit import AT_FIRST, OF_NEW, Audit, drawn
+from xortune.core.forks import ending_forks
 from xortune.trainers.audit import (
     NUDGES,
-    OF_NEW,
     Apart,
     SeedResult,
     distances,
-    drawn,
     knowledge_of,
     nudged,
 )
@@ -124,8 +122,8 @@ class _StackedGroups:
         agreed: how many seeds of this training are known to agree with themselves in a stack; None:
             no seed is to be stacked.
         judge: says of a score whether it is a success, as a number; None if no rule does.
-        forks: how many forks of this process may train seeds alone, beside the stack. None does
-            where threads run, as of a GPU.
+        audited: the rows that train alone as well; empty: somebody else compares them; None: they
+            are drawn here.
         results: of each group, by the seed.
         audits: of each group.
         of_stacks: rows whose results are those of a stack.
@@ -138,7 +136,7 @@ class _StackedGroups:
     limit: float | None = None
     agreed: int | None = 0
     judge: Callable[[Any], Any] | None = None
-    forks: int = 0
+    audited: Sequence[Row] | None = None
 
     def __post_init__(self) -> None:
         self.results: list[dict[int, SeedResult]] = [{} for _ in self.groups]
@@ -236,30 +234,22 @@ class _StackedGroups:
         if len(rows) == 1:
             self.train_each(rows)
             return
-        structure = pilot.structure, len({index for index, _ in rows}) > 1
-        least = 0 if structure in self.knowledge.structures else OF_NEW
-        self.knowledge.structures.add(structure)
-        texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
-        chosen = [rows[place] for place in drawn(texts, self.known_to_agree, least)]
-        stacked: dict[Row, SeedResult] = {}
-        with self._training_alone(chosen) as finish:
-            alone = {} if self.forks else finish()
-            if not self.forks and len(alone) < len(chosen):
-                return
-            try:
-                self._train_halves(rows, pilot, chosen, stacked)
-            except NotAtOnce:
-                pilot.at_once = False
-                stacked.clear()
-                self._train_halves(rows, pilot, chosen, stacked)
-            alone = alone or finish()
-        if len(alone) < len(chosen):
+        chosen = self._chosen(rows, pilot)
+        self.train_each(chosen)
+        if self._left(chosen):
             return
-        for row, own in alone.items():
-            if row in stacked:
-                self._compare(row, own, stacked[row])
-        if self.known_to_agree < AT_FIRST:  # not all of the drawn ones could be compared
-            self.train_each(self._left(rows))
+        stacked: dict[Row, SeedResult] = {}
+        try:
+            self._train_halves(rows, pilot, chosen, stacked)
+        except NotAtOnce:
+            pilot.at_once = False
+            stacked.clear()
+            self._train_halves(rows, pilot, chosen, stacked)
+        for index, seed in chosen:
+            if (index, seed) in stacked:
+                self._compare((index, seed), self.results[index][seed], stacked[index, seed])
+        if self.known_to_agree < AT_FIRST and self.audited != []:
+            self.train_each(self._left(rows))  # not all of the drawn ones could be compared
             return
         for index, seed in self._left(rows):
             if (index, seed) in stacked:
@@ -267,37 +257,15 @@ class _StackedGroups:
                 self.audits[index] += Audit(stacked=1)
                 self.of_stacks.append((index, seed))
 
-    @contextmanager
-    def _training_alone(self, rows: Sequence[Row]) -> Iterator[Callable[[], dict[Row, SeedResult]]]:
-        """Forks train some rows in the loop, beside what this process does.
-
-        Yields:
-            A function that trains here what no fork has begun, and returns what the rows came to;
-            not all of them if the time is over.
-        """
-        here: set[int] = set()
-
-        def train(number: int) -> SeedResult | None:
-            here.add(number)
-            return None if time_is_over() else self._train_alone(*rows[number])
-
-        def finish() -> dict[Row, SeedResult]:
-            found, alone = results(), dict[Row, SeedResult]()
-            for number, (index, seed) in enumerate(rows):
-                result = found.get(number)
-                if number in here:
-                    pass
-                elif result is None or isinstance(result.score, BaseException):
-                    result = train(number)  # again: a traceback stays in its process
-                else:
-                    for count, report in enumerate(result.reports, start=1):
-                        self.report(index, [seed], [report], count)
-                if result is not None:
-                    alone[index, seed] = self.results[index][seed] = result
-            return alone
-
-        with working_beside(train, len(rows), self.forks) as results:
-            yield finish
+    def _chosen(self, rows: Sequence[Row], pilot: Pilot) -> list[Row]:
+        """Those that train alone as well."""
+        if self.audited is not None:
+            return [row for row in rows if row in self.audited]
+        structure = pilot.structure, len({index for index, _ in rows}) > 1
+        least = 0 if structure in self.knowledge.structures else OF_NEW
+        self.knowledge.structures.add(structure)
+        texts = [(repr(given_to(self.groups[index][0])), seed) for index, seed in rows]
+        return [rows[place] for place in drawn(texts, self.known_to_agree, least)]
 
     def _compare(self, row: Row, alone: SeedResult, stacked: SeedResult) -> None:
         """Note whether a seed agrees with itself in a stack."""

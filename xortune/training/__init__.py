@@ -6,7 +6,7 @@ from xortune.core.formats import in_notebook
 
 EXPORTS = (
     *("ahead", "batches", "executors", "jobs", "loop", "process", "processes", "resources"),
-    *("slots", "timing"),
+    *("slots", "stacks", "timing"),
 )
 """The modules that other rooms import from; tests/test_architecture.py compares."""
 

@@ -16,7 +16,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Protocol
 
-from xortune.core.audit import AT_FIRST, Audit
+from xortune.core.audit import AT_FIRST, TOLERANCE, Audit
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.pruning import judged, pruned_at
@@ -36,6 +36,7 @@ from xortune.runs.evaluation import EncodedOutcome, Evaluation, encode_outcome
 from xortune.runs.status import Pace
 from xortune.training.ahead import Ahead
 from xortune.training.jobs import ATTEMPTS, Done, Job, Retries, WorkerFailure, block_id
+from xortune.training.stacks import SharedStacks, audit_of, is_audit
 from xortune.training.timing import MeasuredSeconds, TimeBudget, WorkerTime
 
 
@@ -334,6 +335,7 @@ class Batches:
         # As of `Block`: also of seeds that were trained ahead.
         self._agreed = None if alone or self.recorded.fault else self.recorded.audited
         self._audited_under_way = 0  # seeds of batches that were sent before enough agreed
+        self._shared = SharedStacks()
         # Whether seeds train as one model, as the check or a worker has said last.
         self._is_stacked = ahead is not None and ahead.stacks
         self.resize(slots)
@@ -362,7 +364,8 @@ class Batches:
         """
         if self.begins_again:
             return self._all_under_way
-        waits = self._is_reserved or (self._ahead is not None and self._ahead.waited_for)
+        waits = self._is_reserved or bool(self._shared)
+        waits = waits or (self._ahead is not None and self._ahead.waited_for)
         return self._decided_under_way or int(waits and self._all_under_way > 0)
 
     @property
@@ -397,6 +400,7 @@ class Batches:
         if now:
             self._alone.clear()
             self._queue.clear()
+            self._shared.stop()
 
     # The next batch.
 
@@ -407,19 +411,23 @@ class Batches:
 
         1. A batch that the system killed. It trains alone: nothing begins before all other batches
            have ended, and nothing else begins before it has ended.
-        2. A seed that could not be tried, once it has waited: see `Untried`.
-        3. What a worker did not begin or did not finish, and the parts of a batch that failed. The
+        2. A seed that is audited: the results of its stack wait for it.
+        3. A seed that could not be tried, once it has waited: see `Untried`.
+        4. What a worker did not begin or did not finish, and the parts of a batch that failed. The
            batch that came back last is first.
-        4. Another attempt at a block, in the order in which the attempts failed.
-        5. If nothing waits here, what the decider decides.
+        5. Another attempt at a block, in the order in which the attempts failed.
+        6. If nothing waits here, what the decider decides.
         """
         if self.begins_again or self.stop_if_over():
             return ()
-        if self._all_under_way and (self._is_reserved or self._waits_for_audits):
+        waits = self._waits_for_audits and not self._shared.to_send
+        if self._all_under_way and (self._is_reserved or waits):
             return ()
         self._one_trains_alone = bool(self._alone)
         if self._alone:
             jobs = self._alone.popleft()
+        elif self._shared.to_send:
+            jobs = (self._shared.to_send.popleft(),)
         else:
             jobs = self._widened(self._untried_batch() or self._further_batch())
         if jobs:
@@ -435,7 +443,7 @@ class Batches:
 
     @property
     def _waits_for_audits(self) -> bool:
-        """Whether a batch trains `AT_FIRST` seeds alone, too, and idle workers help with that.
+        """Whether `AT_FIRST` seeds train alone, too.
 
         Otherwise each worker would do so on its own, before its first results are used.
         """
@@ -445,12 +453,25 @@ class Batches:
 
     def _stacked(self, jobs: tuple[Job, ...]) -> tuple[Job, ...]:
         """Jobs with what their worker is to know of stacks."""
+        if not jobs or is_audit(jobs[0]):
+            return jobs
+        seeds = sum(job.block.count for job in jobs)
         if self._agreed is not None and self._agreed < AT_FIRST:
-            self._audited_under_way += sum(job.block.count for job in jobs)
-        idle = max(0, self._time.slots - self._all_under_way)
-        return tuple(
-            replace(job, block=replace(job.block, agreed=self._agreed, idle=idle)) for job in jobs
-        )
+            self._audited_under_way += seeds
+        jobs = tuple(replace(job, block=replace(job.block, agreed=self._agreed)) for job in jobs)
+        return self._shared.share(jobs) if seeds > 1 and self._has_auditors else jobs
+
+    @property
+    def _has_auditors(self) -> bool:
+        """Whether other workers train the audited seeds of the next stack: those that are idle.
+
+        Until enough agree others begin no stack. Where a training amplifies rounding, only the
+        worker of the stack can tell.
+        """
+        if not self._is_stacked or self._agreed is None or self.recorded.largest > TOLERANCE:
+            return False
+        slots, waiting = self._time.slots, len(self._shared.to_send)
+        return slots > 1 and (self._agreed < AT_FIRST or slots > self._all_under_way + waiting)
 
     def again_after(self, jobs: Iterable[Job]) -> tuple[Block, ...]:
         """What the worker of a batch trains after it, see `Again`."""
@@ -477,10 +498,13 @@ class Batches:
         return self._queued_batch() or self._decided_batch()
 
     def _queued_batch(self) -> tuple[Job, ...]:
-        """The next batch of the queue; its jobs that are given up are recorded, not trained."""
+        """The next batch of the queue; jobs that are given up or unwanted by now are recorded."""
         while self._queue:
             batch = self._queue.popleft()
-            if jobs := tuple(job for job in batch if not self._record_if_given_up(job)):
+            for job in (unwanted := [job for job in batch if not self._decider.wants(job)]):
+                self._settle(job, Unfinished())
+            left = (job for job in batch if job not in unwanted)
+            if jobs := tuple(job for job in left if not self._record_if_given_up(job)):
                 return jobs
         return ()
 
@@ -580,16 +604,15 @@ class Batches:
         if done.again is not None and self._again is not None:
             self._again.was_told = True
             self._again.tell(done.again)
-        decided = tuple(job for job in done.jobs if not job.ahead)
+        has_decided = any(not job.ahead for job in done.jobs)
         # A batch may come back in parts. What ends one and has no decided job ends one that had
         # none; without any job it ends one whose decided jobs came before: `Batch`.
         if done.ends:
             self._all_under_way -= 1
-            self._decided_under_way -= bool(decided) or not done.jobs
-        if self._stacks:
-            done = self._audited(done)
-        if self.begins_again:
+            self._decided_under_way -= has_decided or not done.jobs
+        if (audited := self._audited(done) if self._stacks else done) is None:
             return
+        done, decided = audited, tuple(job for job in audited.jobs if not job.ahead)
         if not isinstance(done.results, WorkerFailure):
             self._trained(done)
         elif done.results.kind == "killed" and self._retries.gives_second_chance(done.jobs):
@@ -604,20 +627,29 @@ class Batches:
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
-    def _audited(self, done: Done) -> Done:
-        """Use what a batch says of its stacks; after a fault results of stacks train again."""
+    def _audited(self, done: Done) -> Done | None:
+        """Use what a batch says of its stacks; after a fault results of stacks train again.
+
+        Returns:
+            Its results; None while audited seeds of it train elsewhere, or if all begins again.
+        """
+        if (shared := self._shared.receive(done)) is None:
+            return None
+        done = shared
         if done.stacking is not None:
             self._is_stacked = done.stacking.width > 1
         ended = sum(job.block.count for job in done.jobs)
         self._audited_under_way = max(0, self._audited_under_way - ended)
         if isinstance(done.results, WorkerFailure):
-            return done
-        audits = [_audit_of(result) for result in done.results]
+            return None if self.begins_again else done
+        audits = [audit_of(result) for result in done.results]
         for job, audit in zip(done.jobs, audits, strict=True):
             if audit.fault and not self.recorded.fault:
                 self._end_stacks(job, audit.fault, done.worker)
             elif self._agreed is not None:
                 self._agreed += audit.audited
+        if self.begins_again:
+            return None
         if self._agreed is not None:
             return done
         results = [
@@ -745,7 +777,7 @@ class Batches:
         )
         self._record(line)
         if self._stacks and outcome is not None:
-            self.recorded += _audit_of(outcome)
+            self.recorded += audit_of(outcome)
         if final:
             self._time.seeds += job.block.count - len(self._checked_in(job.block))
         self._decider.tell(job, line)
@@ -757,14 +789,6 @@ class Batches:
             for (key, seed), seconds in self._checked.items()
             if key == block.point.key and seed in block.seeds
         ]
-
-
-def _audit_of(result: Outcome | EncodedOutcome | TrainingError) -> Audit:
-    """What a result says of seeds that trained as one model, also one of the first seeds alone."""
-    outcome = getattr(result, "outcome", None) if isinstance(result, Unfinished) else result
-    if outcome is None or isinstance(outcome, TrainingError):
-        return Audit()
-    return outcome.details.audit or Audit()
 
 
 def _not_alone(job: Job) -> TrainingError:

@@ -41,6 +41,8 @@ class Job:
         ahead: whether no decision asks for it yet; see `Ahead`.
         tries: how often its seed, which could not be tried, has been given another try.
         waited: seconds for which it waited before these tries, in all.
+        stack: number of a stack whose audited seeds other workers train alone, of its own job and
+            of theirs; see `SharedStack`. 0: none.
     """
 
     proposal: int
@@ -53,6 +55,7 @@ class Job:
     ahead: bool = False
     tries: int = 0
     waited: float = 0.0
+    stack: int = 0
 
     def of(self, first: int, count: int) -> Job:
         """The same with a part of its block."""
