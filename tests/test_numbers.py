@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shlex
 from functools import partial
 from itertools import product
@@ -497,6 +498,13 @@ def test_a_search_for_a_number_speaks_of_the_number_alone():
     assert "figures/intervals.svg" in report
     for text in (said, status, report, repr(xt.status("run")), xt.status("run")._repr_html_()):
         assert not [word for word in ("solved", "success") if word in text.lower()]
+    assert "best return_mean 17" in repr(run)
+    notebook = run._repr_html_()
+    for column in ("n", "return_mean", "return_mean_low", "return_mean_high"):
+        assert f"<th>{column}</th>" in notebook
+    words = r"\b(solved?|solves|success\w*|rates?|wilson)\b"
+    for text in (repr(run), notebook, Path("run/table.tex").read_text()):
+        assert not re.search(words, text, re.IGNORECASE)
 
 
 PRINTS = """

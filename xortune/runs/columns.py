@@ -404,7 +404,9 @@ def columns_of(
 def _without_rule(column: Column) -> Column:
     if column.name == "k":
         return replace(column, heading="finished", part=Part.FINISHED)
-    return replace(column, where=column.where - READERS) if column.part is Part.COUNTS else column
+    if column.part is not Part.COUNTS:
+        return column
+    return replace(column, where=column.where - READERS - {Form.NOTEBOOK})
 
 
 def _parameter(name: str, column: str) -> Column:
@@ -502,7 +504,13 @@ def _objective(objectives: Sequence[Objective], taken: Collection[str]) -> list[
             part=Part.OBJECTIVE,
         ),
         *(
-            Column(base + ending, base + ending, ends(at), where=frozenset({Form.CSV}))
+            Column(
+                base + ending,
+                summed.name + ending,
+                ends(at),
+                where=FILES if required is None else frozenset({Form.CSV}),
+                part=Part.OBJECTIVE,
+            )
             for at, ending in enumerate(endings[1:])
         ),
     ]

@@ -29,7 +29,7 @@ from xortune.racing.posterior import Group
 from xortune.racing.statement import Statement, Winner, statement_of, winner_of
 from xortune.runs.best import BestSubset, best_subset
 from xortune.runs.certificate import CERTIFICATE, Certificate, certificate_of
-from xortune.runs.columns import Column, Form, columns_of, config_table
+from xortune.runs.columns import Column, Form, Part, columns_of, config_table, worth
 from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.journal import read, torn
 from xortune.runs.lock import holder
@@ -342,7 +342,14 @@ class Run:
             return ""
         config = config_text(best.point, best.point) or "{}"
         shown = config if len(config) <= MAX_CONFIG else f"{config[: MAX_CONFIG - 3]}..."
+        if self._number is not None:
+            return f", best {self._number.name} {worth(self._number, best.outcome)}: {shown}"
         return f", best {best.outcome.count.text} ({interval(*best.outcome.interval())}): {shown}"
+
+    @property
+    def _number(self) -> Objective | None:
+        """The number that a search without a rule asks for; None where it asks for a rate."""
+        return None if has_rule(self.manifest.get("success")) else only_statistic(self.objectives)
 
     def _repr_html_(self) -> str:
         """For notebooks: counts, and the first rows of the table without its empty columns."""
@@ -350,6 +357,8 @@ class Run:
             seeds = int(self.results.counts.n.sum())
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
             order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
+            if self._number is not None:
+                order = f"best first by {self._number.name}, with its 95 % interval"
             return as_html(f"Run {self.path}: {counted}; {order}.", self._short_table())
         except InputError as error:  # a damaged run
             return as_html(f"Run {self.path}: {error}")
@@ -374,6 +383,10 @@ class Run:
             if Form.NOTEBOOK in one.where and one.needed(self.table[one.name])
         ]
         table = self.table[shown]
+        if self._number is not None:  # its columns have its name, and no other has it
+            named = {one.name: one.heading for one in self.columns if one.part is Part.OBJECTIVE}
+            table = table.rename(columns=named)
+            table = table.loc[:, ~table.columns.duplicated(keep="last")]
         if self.is_network:
             return table
         own = {one.label: one.words(patterns=False) for one in Status if one.ending.unread}
