@@ -92,7 +92,7 @@ LONGEST_CELL = 16  # characters of a parameter's name or value if not all fit in
 class _Shown:
     """A column in the terminal: a cell for each row, and a style for all or for each.
 
-    `bar` is a column that follows it where the terminal has room.
+    `bar` is a column before it where the terminal has room.
     """
 
     heading: Heading
@@ -167,10 +167,10 @@ def _print_rows(
     room -= sum(one.width for one in kept.values())
     columns, has_bar = list[_Shown](), False
     for column in (*front, *kept.values(), key):
-        columns.append(column)
         if (bar := column.bar) is not None and console.width >= BAR_FROM and bar.width <= room:
             columns.append(bar)
             has_bar = True
+        columns.append(column)
     console.print(_rich(columns, whole=True))
     if omitted:
         _print(console, f"No room here for {', '.join(omitted)}: table.csv has all.")
